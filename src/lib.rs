@@ -1,0 +1,16 @@
+//! Hearthlink: a home-side gateway that holds one outbound connection to a cloud broker.
+//!
+//! The house has floors, and imports go down only (`tests/architecture.rs`):
+//!
+//! ```text
+//! floor 5  main, cli/, demo/
+//! floor 4  app/
+//! floor 3  web/
+//! floor 2  broker/  devices/  link/  commands/
+//! floor 1  store/  health/  config/
+//! floor 0  model/  clock  retry
+//! ```
+
+pub mod clock;
+pub mod model;
+pub mod retry;

@@ -1,0 +1,26 @@
+//! The words that every room uses: topics, ids, messages, readings, commands, outcomes, faults.
+//!
+//! Owns parse-once newtypes and plain data. Does no I/O, holds no clock, knows no file.
+//! Invariant: a value of a newtype here is valid; nobody above checks it again.
+
+mod command;
+mod fault;
+mod id;
+mod inbound;
+mod link_state;
+mod message;
+mod outcome;
+mod reading;
+mod timestamp;
+mod topic;
+
+pub use command::{Actuation, ActuationReply, Command, Mailbox, Origin, Request, RequestError};
+pub use fault::{Fault, FaultKind};
+pub use id::{ClientId, CommandId, DeviceId, GatewayId, IdError, MessageId};
+pub use inbound::{Ack, Inbound, Staleness};
+pub use link_state::LinkState;
+pub use message::{Message, Properties, QoS};
+pub use outcome::{Outcome, OutcomeStatus, Reason};
+pub use reading::{Availability, DeviceEvent, Fields, Reading};
+pub use timestamp::Timestamp;
+pub use topic::{ShareName, Topic, TopicError, TopicFilter};
