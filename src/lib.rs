@@ -12,5 +12,7 @@
 //! ```
 
 pub mod clock;
+pub mod health;
 pub mod model;
 pub mod retry;
+pub mod store;
