@@ -123,7 +123,7 @@ impl CloudUrl {
     /// A sentence and, behind a line break, its remedy.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(format!("`{text}` is not a URL\nwrite `wss://host/path`, for example `wss://{text}/mqtt`"));
+            return Err("this is not a URL\nwrite it like `wss://broker.example.org/mqtt`".to_owned());
         };
         if !scheme.eq_ignore_ascii_case("wss") {
             let remedy = "the line to the cloud is always WebSockets in TLS: write `wss://…`";
@@ -139,7 +139,9 @@ impl CloudUrl {
         }
         let (host, port) = split_port(authority)?;
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-            return Err(format!("the path `{path}` has a character that a URL cannot have\nwrite it percent-encoded"));
+            return Err(format!(
+                "the path `{path}` has a character that a URL cannot have\nwrite it percent-encoded"
+            ));
         }
         Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
     }

@@ -90,7 +90,10 @@ impl<'de> Visitor<'de> for ValuesVisitor {
             values.push(value);
         }
         if values.is_empty() {
-            return Err(units::advise("an empty list allows nothing", "name the values, or leave the field out"));
+            return Err(units::advise(
+                "an empty list allows nothing",
+                "name the values, or leave the field out",
+            ));
         }
         Ok(Values::OneOf(values))
     }

@@ -218,7 +218,9 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.0.value {
-            Value::Text(word) => visitor.visit_enum(IntoDeserializer::<Fault>::into_deserializer(word.as_str())),
+            Value::Text(word) => {
+                visitor.visit_enum(IntoDeserializer::<Fault>::into_deserializer(word.as_str()))
+            }
             _ => self.visit(visitor),
         }
         .map_err(|fault| fault.at(self.0))
@@ -255,7 +257,8 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let node = self.value.take().ok_or_else(|| Fault::new(Wrong::Other("a value without a key".into())))?;
+        let node =
+            self.value.take().ok_or_else(|| Fault::new(Wrong::Other("a value without a key".into())))?;
         seed.deserialize(Reader(node)).map_err(|fault| fault.at(node))
     }
 }

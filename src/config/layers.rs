@@ -78,9 +78,10 @@ fn rebuild(merged: &Merged, path: &mut Vec<String>, layers: &[Node]) -> Node {
     let variable = || Place::Variable(format!("HEARTHLINK__{}", path.join("__").to_uppercase()));
     match &merged.kind {
         ValueKind::Table(entries) => {
-            let node = layers.iter().rev().find_map(|layer| {
-                at(layer, path).filter(|node| matches!(node.value, Value::Map(_)))
-            });
+            let node = layers
+                .iter()
+                .rev()
+                .find_map(|layer| at(layer, path).filter(|node| matches!(node.value, Value::Map(_))));
             let (key, place) = match node {
                 Some(node) => (node.key.clone(), node.place.clone()),
                 None => (Some(variable()), variable()),

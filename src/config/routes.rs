@@ -94,7 +94,12 @@ impl Template {
     ///
     /// # Errors
     /// [`TopicError`] as for [`TopicFilter::parse`].
-    pub fn widest(&self, prefix: &Topic, gateway: &GatewayId, local: &TopicFilter) -> Result<TopicFilter, TopicError> {
+    pub fn widest(
+        &self,
+        prefix: &Topic,
+        gateway: &GatewayId,
+        local: &TopicFilter,
+    ) -> Result<TopicFilter, TopicError> {
         let filled = self.filled(prefix.as_str(), gateway.as_str(), local.as_str());
         let end = filled.find("#/").map_or(filled.len(), |at| at + 1);
         TopicFilter::parse(&filled[..end])

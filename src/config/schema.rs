@@ -81,6 +81,10 @@ pub struct Store {
     pub max_age: Duration,
     /// What gives way when `max_size` is reached. Default `drop_oldest`.
     pub when_full: WhenFull,
+    /// The least time between two commits: saves flash, makes every PUBACK wait up to as long. 0 s to 10 s,
+    /// default 0 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub commit_floor: Duration,
 }
 
 impl Default for Store {
@@ -89,6 +93,7 @@ impl Default for Store {
             max_size: 256 * 1024 * 1024,
             max_age: Duration::from_secs(7 * 24 * 3600),
             when_full: WhenFull::DropOldest,
+            commit_floor: Duration::ZERO,
         }
     }
 }
@@ -99,8 +104,8 @@ impl Default for Store {
 pub enum WhenFull {
     /// The oldest readings make room.
     DropOldest,
-    /// New readings are refused: a device sees no PUBACK and sends again.
-    DropNewest,
+    /// The new reading is not accepted: its device sees no PUBACK and sends it again.
+    RefuseNew,
 }
 
 /// The status page.

@@ -95,7 +95,9 @@ impl Node {
         let mut node = self;
         for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
             let next = match (&node.value, step.strip_suffix(']')) {
-                (Value::List(items), Some(index)) => index.parse::<usize>().ok().and_then(|index| items.get(index)),
+                (Value::List(items), Some(index)) => {
+                    index.parse::<usize>().ok().and_then(|index| items.get(index))
+                }
                 _ => node.child(step),
             };
             match next {
@@ -126,6 +128,31 @@ impl Node {
             Value::List(items) => items.iter().find_map(|node| node.by_id(id)),
             Value::Map(entries) => entries.iter().find_map(|(_, node)| node.by_id(id)),
             _ => None,
+        }
+    }
+
+    /// The top-level key under which the value with this number stands; `None` for the tree itself.
+    pub fn section_of(&self, id: usize) -> Option<String> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(_, node)| node.by_id(id).is_some()).map(|(name, _)| name.clone())
+    }
+
+    /// Puts `text` at `section.key`, in the place of whatever is there.
+    pub fn stand_in(&mut self, section: &str, key: &str, text: &str) {
+        let place = self.place.clone();
+        let node = |value| Node { id: usize::MAX, key: None, place: place.clone(), value };
+        let Value::Map(sections) = &mut self.value else { return };
+        if !sections.iter().any(|(name, _)| name == section) {
+            sections.push((section.to_owned(), node(Value::Map(Vec::new()))));
+        }
+        for (_, found) in sections.iter_mut().filter(|(name, _)| name == section) {
+            match &mut found.value {
+                Value::Map(entries) => {
+                    entries.retain(|(name, _)| name != key);
+                    entries.push((key.to_owned(), node(Value::Text(text.to_owned()))));
+                }
+                other => *other = Value::Map(vec![(key.to_owned(), node(Value::Text(text.to_owned())))]),
+            }
         }
     }
 
