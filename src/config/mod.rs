@@ -18,12 +18,15 @@ mod checks;
 mod cloud;
 mod commands;
 mod decode;
+mod files;
 mod layers;
 mod load;
 mod problem;
 mod routes;
 mod schema;
 mod secret;
+mod shape;
+mod suggestion;
 mod tree;
 mod units;
 
