@@ -1,6 +1,6 @@
 //! What may be asked for on the line to the cloud. The default is nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -35,15 +35,24 @@ fn same(allowed: &Value, asked: &Value) -> bool {
     }
 }
 
-/// One line of the allow-list: this field of this device may be set to these values.
+/// One entry of the allow-list: these fields of this device may be set, together, to these values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// The device.
     pub device: DeviceId,
-    /// The field of its state.
-    pub field: String,
-    /// What it may be set to.
-    pub values: Values,
+    /// The fields of its state that may be set, and to what.
+    pub set: BTreeMap<String, Values>,
+}
+
+impl Rule {
+    /// What the request asks for beyond this entry; `None` when it allows everything asked.
+    fn objection(&self, request: &Request) -> Option<String> {
+        request.fields().iter().find_map(|(field, value)| match self.set.get(field) {
+            Some(values) if values.contains(value) => None,
+            Some(_) => Some(format!("`{field}` to {value}")),
+            None => Some(format!("`{field}`")),
+        })
+    }
 }
 
 /// All rules.
@@ -60,26 +69,22 @@ impl AllowList {
         Self(devices)
     }
 
-    /// Whether every field of the request may be set as asked.
+    /// Whether one entry allows everything that the request asks for.
     ///
     /// # Errors
     /// A sentence that names what is missing in the list.
     pub fn check(&self, device: &DeviceId, request: &Request) -> Result<(), String> {
-        let Some(rules) = self.0.get(device) else {
-            return Err(format!("`commands.allow` has no entry for {device}"));
-        };
-        for (field, value) in request.fields() {
-            let mut rules = rules.iter().filter(|rule| rule.field == *field).peekable();
-            if rules.peek().is_none() {
-                return Err(format!("`commands.allow` does not let the cloud set `{field}` of {device}"));
-            }
-            if !rules.any(|rule| rule.values.contains(value)) {
-                return Err(format!(
-                    "`commands.allow` does not let the cloud set `{field}` of {device} to {value}"
-                ));
+        let mut objection = None;
+        for rule in self.0.get(device).into_iter().flatten() {
+            match rule.objection(request) {
+                None => return Ok(()),
+                Some(one) => objection = Some(one),
             }
         }
-        Ok(())
+        Err(match objection {
+            None => format!("`commands.allow` has no entry for {device}"),
+            Some(what) => format!("`commands.allow` does not let the cloud set {what} of {device}"),
+        })
     }
 }
 
@@ -98,17 +103,23 @@ mod tests {
 
     #[test]
     fn only_what_is_listed_is_allowed() {
-        let rule = |field: &str, values| Rule { device: device("toaster"), field: field.into(), values };
+        let rule = |set: &[(&str, Values)]| Rule {
+            device: device("toaster"),
+            set: set.iter().map(|(field, values)| ((*field).to_owned(), values.clone())).collect(),
+        };
         let list = AllowList::new([
-            rule("state", Values::OneOf(vec![json!("ON"), json!(1)])),
-            rule("browning", Values::Range(1.0, 4.0)),
-            rule("label", Values::Any),
+            rule(&[
+                ("state", Values::OneOf(vec![json!("ON"), json!(1)])),
+                ("browning", Values::Range(1.0, 4.0)),
+            ]),
+            rule(&[("label", Values::Any)]),
         ]);
         for (id, fields, expected) in [
             ("toaster", json!({"state": "ON"}), true),
             ("toaster", json!({"state": "on", "browning": 4}), true),
             ("toaster", json!({"state": 1.0}), true),
             ("toaster", json!({"label": {"a": [1]}}), true),
+            ("toaster", json!({"state": "ON", "label": "x"}), false),
             ("toaster", json!({"state": "OFF"}), false),
             ("toaster", json!({"state": "ON", "firmware": "x"}), false),
             ("toaster", json!({"browning": 4.5}), false),

@@ -47,8 +47,7 @@ fn desk(
     let options = CommandsOptions {
         allow: AllowList::new([Rule {
             device: device("toaster"),
-            field: "state".into(),
-            values: Values::OneOf(vec![json!("ON")]),
+            set: [("state".to_owned(), Values::OneOf(vec![json!("ON")]))].into(),
         }]),
         timing: Timing::default(),
         mailboxes,
