@@ -12,6 +12,7 @@
 //! ```
 
 pub mod clock;
+pub mod devices;
 pub mod health;
 pub mod model;
 pub mod retry;
