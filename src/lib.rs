@@ -12,5 +12,6 @@
 //! ```
 
 pub mod clock;
+pub mod link;
 pub mod model;
 pub mod retry;
