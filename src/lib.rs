@@ -12,6 +12,9 @@
 //! ```
 
 pub mod clock;
+pub mod commands;
+pub mod health;
 pub mod link;
 pub mod model;
 pub mod retry;
+pub mod store;

@@ -1,1 +1,12 @@
-//! placeholder
+//! The status board: facts that the parts report and that people and programs look at.
+//!
+//! Owns the latest report of every part and the sentence that says what is wrong. Never blocks the
+//! one who reports (a short lock, no I/O under it), holds no history but the last commands, bounded.
+
+mod board;
+mod report;
+mod verdict;
+
+pub use board::{Board, Snapshot};
+pub use report::{BrokerReport, CommandReport, DeviceReport, LinkCounters, LinkReport, StoreReport};
+pub use verdict::{Level, Verdict};

@@ -1,1 +1,296 @@
-//! placeholder
+//! The only owner of the disk: one SQLite file, one writer thread, group commit.
+//!
+//! Owns the outbox, the command journal, retained messages, sessions and last known states. Knows
+//! nothing of MQTT connections. Invariants: what a [`Durable`] answered `Ok` for survives `kill -9`
+//! and a power cut (WAL, synchronous FULL); what it did not is not counted as accepted; the outbox
+//! is bounded in bytes and in age by named policies that count what they drop; memory does not grow
+//! with the backlog.
+//!
+//! SQLite and not a log of our own: a person at home can open the file with `sqlite3`, and torn
+//! writes are SQLite's business (fjall and redb were measured, see DESIGN.md).
+
+mod house;
+mod journal;
+mod ledger;
+mod message;
+mod outbox;
+mod schema;
+mod writer;
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, mpsc},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, Transaction};
+use tokio::sync::{oneshot, watch};
+
+pub use journal::Begun;
+pub use ledger::StoreStats;
+pub use outbox::{Entry, Record};
+
+use crate::clock::Clock;
+use ledger::Ledger;
+use writer::{Gate, Job, Writer};
+
+/// Why the store could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The directory or the file cannot be opened.
+    #[error("failed to open the store `{path}`: {reason}; let the user that runs Hearthlink write there")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Another process has it.
+    #[error(
+        "the store `{0}` is in use by another Hearthlink; stop that one, or give this one its own `gateway.data_dir`"
+    )]
+    InUse(PathBuf),
+    /// It was written by a later version.
+    #[error("the store has version {found}, this Hearthlink knows {known}; install the later version again")]
+    FromTheFuture {
+        /// The file's version.
+        found: usize,
+        /// The last one known here.
+        known: usize,
+    },
+    /// SQLite reports that the disk is full, read-only, failing, or the file damaged.
+    #[error("failed to write the store: {0}")]
+    Disk(String),
+    /// Policy `refuse_new`: the outbox has no room.
+    #[error("the store is full ({max} bytes wait for the cloud) and its policy is to refuse new messages")]
+    Full {
+        /// The bound, in bytes.
+        max: u64,
+    },
+    /// The message alone is larger than the outbox may be.
+    #[error("a message of {size} bytes can never fit into a store of {max} bytes")]
+    TooLarge {
+        /// The message, in bytes.
+        size: u64,
+        /// The bound, in bytes.
+        max: u64,
+    },
+    /// A row that cannot be read back.
+    #[error("the store's row `{key}` is damaged: {reason}")]
+    Row {
+        /// Which row.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The writer is gone, or was so before it answered.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+impl StoreError {
+    fn row(key: &str, error: impl std::fmt::Display) -> Self {
+        Self::Row { key: key.to_owned(), reason: error.to_string() }
+    }
+
+    /// Whether the disk is at fault, so that nothing of the transaction can be believed.
+    fn is_disk(&self) -> bool {
+        match self {
+            Self::Open { .. } | Self::Disk(_) => true,
+            Self::InUse(_)
+            | Self::FromTheFuture { .. }
+            | Self::Full { .. }
+            | Self::TooLarge { .. }
+            | Self::Row { .. }
+            | Self::Stopped => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Disk("the disk is full; free some space".to_owned()),
+            Some(ErrorCode::ReadOnly) => {
+                Self::Disk("the file or its file system is read-only; remount it for writing".to_owned())
+            }
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::Disk(format!("the file is damaged ({error}); move it away and start again"))
+            }
+            _ => Self::Disk(error.to_string()),
+        }
+    }
+}
+
+/// What happens to a new message when the outbox is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest waiting messages are dropped, and counted.
+    DropOldest,
+    /// The new message is not accepted: its device is not acknowledged and will send it again.
+    RefuseNew,
+}
+
+/// The store's bounds.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// What the waiting messages may take, in bytes of topic, payload and properties.
+    pub max_bytes: u64,
+    /// How long a message may wait.
+    pub max_age: Duration,
+    /// The policy at `max_bytes`.
+    pub when_full: WhenFull,
+    /// The least time between two commits; zero commits as soon as the disk is free.
+    pub commit_floor: Duration,
+    /// How many commands the journal remembers; the oldest finished ones are forgotten first.
+    pub journal_entries: u64,
+    /// What may wait for the writer thread, in bytes.
+    pub write_queue_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    /// 256 MiB, 7 days, the oldest go first, no floor, 10,000 commands, 8 MiB in front of the disk.
+    fn default() -> Self {
+        Self {
+            max_bytes: 256 << 20,
+            max_age: Duration::from_secs(7 * 24 * 3600),
+            when_full: WhenFull::DropOldest,
+            commit_floor: Duration::ZERO,
+            journal_entries: 10_000,
+            write_queue_bytes: 8 << 20,
+        }
+    }
+}
+
+/// Resolves when what was asked for is on the disk, or is known not to be.
+#[derive(Debug)]
+#[must_use = "nothing counts as accepted before this resolves"]
+pub struct Durable<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Future for Durable<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(StoreError::Stopped)))
+    }
+}
+
+/// A handle to the writer thread; cheap to clone. The thread ends when the last handle is gone.
+#[derive(Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    gate: Gate,
+    name: Arc<str>,
+    stats: watch::Receiver<StoreStats>,
+    appended: watch::Receiver<u64>,
+}
+
+impl Store {
+    /// Opens or makes the file `path` (mode 0600) and starts the writer thread. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], `InUse`, `FromTheFuture` or `Disk`.
+    pub fn open(path: &Path, options: &StoreOptions, clock: Clock) -> Result<Self, StoreError> {
+        let open_error =
+            |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(open_error)?;
+        }
+        let lock = lock(path, &open_error)?;
+        // Made by us and not by SQLite, for the mode.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(open_error)?;
+        Self::start(schema::open(path)?, Some(lock), options, clock)
+    }
+
+    fn start(
+        connection: Connection,
+        lock: Option<File>,
+        options: &StoreOptions,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let name = schema::name(&connection)?;
+        let ledger = Ledger::load(&connection, options, clock)?;
+        let (jobs, receiver) = mpsc::channel();
+        let (stats_sender, stats) = watch::channel(ledger.stats());
+        let (appended_sender, appended) = watch::channel(ledger.highest());
+        let writer = Writer {
+            connection,
+            jobs: receiver,
+            ledger,
+            commit_floor: options.commit_floor,
+            stats: stats_sender,
+            appended: appended_sender,
+        };
+        std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || {
+                writer.run();
+                drop(lock);
+            })
+            .map_err(|error| StoreError::Disk(format!("no thread for the store: {error}")))?;
+        Ok(Self { jobs, gate: Gate::new(options.write_queue_bytes), name: name.into(), stats, appended })
+    }
+
+    /// The sums, as of the last commit.
+    pub fn stats(&self) -> watch::Receiver<StoreStats> {
+        self.stats.clone()
+    }
+
+    /// The highest sequence on the disk: changes when there is something new to send.
+    pub fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.clone()
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        cost: usize,
+        work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Durable<T>, StoreError> {
+        let room = self.gate.pass(cost).await?;
+        let (sender, receiver) = oneshot::channel();
+        let write: writer::Write = Box::new(move |transaction, ledger| {
+            let result = work(transaction, ledger);
+            let verdict = result.as_ref().map(drop).map_err(Clone::clone);
+            // A caller that has gone away does not want to hear.
+            (verdict, Box::new(move |committed| drop(sender.send(committed.and(result)))))
+        });
+        self.jobs.send(Job::Write(write, room)).map_err(|_| StoreError::Stopped)?;
+        Ok(Durable(receiver))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let room = self.gate.pass(0).await?;
+        let (sender, receiver) = oneshot::channel();
+        let read: writer::Read = Box::new(move |connection| drop(sender.send(work(connection))));
+        self.jobs.send(Job::Read(read, room)).map_err(|_| StoreError::Stopped)?;
+        Durable(receiver).await
+    }
+}
+
+/// One process a store: the lock is released by the kernel, also after `kill -9`.
+fn lock(path: &Path, open_error: &dyn Fn(std::io::Error) -> StoreError) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(PathBuf::from(name))
+        .map_err(open_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(open_error(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! The board itself: one short lock around the facts, one version number for those who wait.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{BrokerReport, CommandReport, DeviceReport, LinkCounters, LinkReport, StoreReport, Verdict};
+use crate::{
+    clock::Clock,
+    model::{DeviceId, LinkState, Timestamp},
+};
+
+/// How many finished commands are remembered. Full: the oldest is forgotten.
+const LAST_COMMANDS: usize = 50;
+
+pub(super) struct Facts {
+    pub(super) link: LinkReport,
+    pub(super) link_down_since: Option<Timestamp>,
+    pub(super) counters: LinkCounters,
+    pub(super) store: StoreReport,
+    pub(super) disk_fault_since: Option<Timestamp>,
+    pub(super) broker: BrokerReport,
+    pub(super) devices: BTreeMap<DeviceId, DeviceReport>,
+    pub(super) commands: VecDeque<CommandReport>,
+}
+
+/// Everything on the board at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Snapshot {
+    /// The program's version.
+    pub version: &'static str,
+    /// The gateway's id.
+    pub gateway: String,
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Whether the wall clock can be believed.
+    pub clock_trusted: bool,
+    /// When the program started.
+    pub started: Timestamp,
+    /// The whole in one sentence.
+    pub verdict: Verdict,
+    /// The line to the cloud.
+    pub link: LinkReport,
+    /// What went over it.
+    pub counters: LinkCounters,
+    /// The queue and its disk.
+    pub store: StoreReport,
+    /// The local broker.
+    pub broker: BrokerReport,
+    /// Every device, by id.
+    pub devices: Vec<DeviceReport>,
+    /// The last commands, newest first.
+    pub commands: Vec<CommandReport>,
+}
+
+/// A handle to the board; cheap to clone.
+#[derive(Clone)]
+pub struct Board {
+    facts: Arc<Mutex<Facts>>,
+    version: Arc<watch::Sender<u64>>,
+    gateway: Arc<str>,
+    clock: Clock,
+    started: Timestamp,
+}
+
+impl Board {
+    /// An empty board of the gateway `gateway`.
+    pub fn new(gateway: &str, clock: Clock) -> Self {
+        let started = clock.now();
+        Self {
+            facts: Arc::new(Mutex::new(Facts {
+                link: LinkReport::off(),
+                link_down_since: None,
+                counters: LinkCounters::default(),
+                store: StoreReport::default(),
+                disk_fault_since: None,
+                broker: BrokerReport::default(),
+                devices: BTreeMap::new(),
+                commands: VecDeque::with_capacity(LAST_COMMANDS),
+            })),
+            version: Arc::new(watch::channel(0).0),
+            gateway: gateway.into(),
+            clock,
+            started,
+        }
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        // Facts are replaced as a whole: a panic elsewhere leaves none half-written.
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.facts());
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The line's report.
+    pub fn link(&self, report: LinkReport) {
+        let now = self.clock.now();
+        self.change(|facts| {
+            let is_up = matches!(report.state, LinkState::Off | LinkState::CatchingUp | LinkState::Online);
+            facts.link_down_since = if is_up { None } else { facts.link_down_since.or(Some(now)) };
+            facts.link = report;
+        });
+    }
+
+    /// Counts on the line. Wakes nobody: it happens for every message.
+    pub fn link_counters(&self, count: impl FnOnce(&mut LinkCounters)) {
+        count(&mut self.facts().counters);
+    }
+
+    /// The store's report.
+    pub fn store(&self, report: StoreReport) {
+        let now = self.clock.now();
+        self.change(|facts| {
+            facts.disk_fault_since = report.fault.as_ref().map(|_| facts.disk_fault_since.unwrap_or(now));
+            facts.store = report;
+        });
+    }
+
+    /// The local broker's report.
+    pub fn broker(&self, report: BrokerReport) {
+        self.change(|facts| facts.broker = report);
+    }
+
+    /// A device's report.
+    pub fn device(&self, report: DeviceReport) {
+        self.change(|facts| {
+            facts.devices.insert(report.id.clone(), report);
+        });
+    }
+
+    /// A command's outcome.
+    pub fn command(&self, report: CommandReport) {
+        self.change(|facts| {
+            if facts.commands.len() == LAST_COMMANDS {
+                facts.commands.pop_back();
+            }
+            facts.commands.push_front(report);
+        });
+    }
+
+    /// Everything, as of now.
+    pub fn snapshot(&self) -> Snapshot {
+        let facts = self.facts();
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            gateway: self.gateway.as_ref().to_owned(),
+            now: self.clock.now(),
+            clock_trusted: self.clock.is_trusted(),
+            started: self.started,
+            verdict: Verdict::of(&facts),
+            link: facts.link.clone(),
+            counters: facts.counters.clone(),
+            store: facts.store.clone(),
+            broker: facts.broker.clone(),
+            devices: facts.devices.values().cloned().collect(),
+            commands: facts.commands.iter().cloned().collect(),
+        }
+    }
+
+    /// Changes with every report; whoever waits on it takes a snapshot then.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        health::Level,
+        model::{Fault, FaultKind},
+    };
+
+    fn board() -> (Board, Clock) {
+        let clock = Clock::manual(Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap());
+        (Board::new("home", clock.clone()), clock)
+    }
+
+    fn link(state: LinkState, fault: Option<FaultKind>) -> LinkReport {
+        let fault = fault.map(|kind| Fault::new(kind, "no such host"));
+        LinkReport { state, fault, ..LinkReport::off() }
+    }
+
+    #[test]
+    fn the_sentence_names_fault_remedy_and_the_first_moment_of_the_outage() {
+        let (board, clock) = board();
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
+        let first = clock.now();
+        board.link(link(LinkState::Waiting, Some(FaultKind::Dns)));
+        clock.set(first.plus(std::time::Duration::from_secs(60)));
+        board.link(link(LinkState::Connecting, Some(FaultKind::Dns)));
+        let verdict = board.snapshot().verdict;
+        assert_eq!(verdict.since, Some(first));
+        assert!(
+            verdict.sentence.contains("host name cannot be resolved (no such host)"),
+            "{}",
+            verdict.sentence
+        );
+        assert_eq!(verdict.remedy.as_deref(), Some(FaultKind::Dns.remedy()));
+        board.link(link(LinkState::Online, None));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_full_disk_comes_before_everything_else() {
+        let (board, _) = board();
+        board.link(link(LinkState::Waiting, Some(FaultKind::Tcp)));
+        board.store(StoreReport { fault: Some("the disk is full".into()), ..StoreReport::default() });
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.sentence.contains("the disk is full")), (Level::Error, true));
+    }
+
+    #[test]
+    fn every_report_wakes_those_who_wait_but_counting_does_not() {
+        let (board, _) = board();
+        let mut watch = board.watch();
+        watch.mark_unchanged();
+        board.link_counters(|counters| counters.published += 1);
+        assert!(!watch.has_changed().unwrap());
+        board.broker(BrokerReport::default());
+        assert!(watch.has_changed().unwrap());
+        assert_eq!(board.snapshot().counters.published, 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! What each part says about itself. A report replaces the part's last one as a whole.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::{Availability, DeviceId, Fault, Fields, LinkState, Outcome, Timestamp};
+
+fn as_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+}
+
+/// Where the line to the cloud stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LinkReport {
+    /// Its state.
+    pub state: LinkState,
+    /// The cloud's URL, without credentials; empty when none is configured.
+    pub endpoint: String,
+    /// `MQTT 5` or `MQTT 3.1.1`, while connected.
+    pub protocol: Option<&'static str>,
+    /// When the current connection was accepted.
+    pub connected_since: Option<Timestamp>,
+    /// Why there is no connection.
+    pub fault: Option<Fault>,
+    /// How long the wait before the next attempt is, from the moment of the report.
+    #[serde(rename = "next_attempt_in_seconds", serialize_with = "as_seconds")]
+    pub next_attempt_in: Option<Duration>,
+}
+
+impl LinkReport {
+    /// No cloud is configured.
+    pub fn off() -> Self {
+        Self {
+            state: LinkState::Off,
+            endpoint: String::new(),
+            protocol: None,
+            connected_since: None,
+            fault: None,
+            next_attempt_in: None,
+        }
+    }
+}
+
+/// What went over the line since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LinkCounters {
+    /// Connections that the cloud accepted.
+    pub connects: u64,
+    /// Attempts and connections that failed.
+    pub failures: u64,
+    /// Publishes sent, sent again included.
+    pub published: u64,
+    /// Of those, sent again after a lost connection.
+    pub resent: u64,
+    /// Publishes that the cloud acknowledged.
+    pub acknowledged: u64,
+    /// Messages that came in.
+    pub received: u64,
+}
+
+/// What the store holds; `store::StoreStats` in the board's words, since peers on a floor do not meet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StoreReport {
+    /// Messages that wait for the cloud.
+    pub waiting: u64,
+    /// Their size, in bytes.
+    pub waiting_bytes: u64,
+    /// What they may take, in bytes.
+    pub max_bytes: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Option<Timestamp>,
+    /// Messages taken since the start.
+    pub accepted: u64,
+    /// Messages that the cloud acknowledged since the start.
+    pub acknowledged: u64,
+    /// What was dropped or refused since the start, by the policy's name.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// What is wrong with the disk, if anything.
+    pub fault: Option<String>,
+}
+
+/// What the local broker does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BrokerReport {
+    /// The addresses it listens on, as URLs (`mqtt://127.0.0.1:1883`).
+    pub listeners: Vec<String>,
+    /// Connected clients.
+    pub clients: usize,
+    /// Sessions, those of absent clients included.
+    pub sessions: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// What waits in all sessions' queues, in bytes.
+    pub queued_bytes: usize,
+    /// Messages dropped because a session's queue was full, since the start.
+    pub dropped: u64,
+    /// Connections refused, since the start.
+    pub refused: u64,
+}
+
+/// What is known of a device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceReport {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its kind, as written in the configuration.
+    pub kind: String,
+    /// Whether it can be reached.
+    pub availability: Availability,
+    /// Its last state.
+    pub fields: Option<Fields>,
+    /// When it last said something.
+    pub last_seen: Option<Timestamp>,
+    /// How often its task was restarted after a panic.
+    pub restarts: u32,
+    /// What is wrong with it, if anything.
+    pub fault: Option<String>,
+}
+
+/// The end of a command's story, with who asked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CommandReport {
+    /// `cloud` or `local`.
+    pub origin: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}

@@ -1,0 +1,105 @@
+//! One sentence: everything works, or what is wrong, since when, and what to do.
+
+use serde::Serialize;
+
+use super::board::Facts;
+use crate::model::{Availability, LinkState, Timestamp};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Everything works.
+    Ok,
+    /// Something heals by itself, nothing is lost.
+    Warning,
+    /// A person is needed, or something may be lost.
+    Error,
+}
+
+/// The board in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// How bad it is.
+    pub level: Level,
+    /// What is so.
+    pub sentence: String,
+    /// What to do, when there is something to do.
+    pub remedy: Option<String>,
+    /// Since when, when something is wrong.
+    pub since: Option<Timestamp>,
+}
+
+impl Verdict {
+    /// The worst fact, in words. The disk comes before the line, the line before a device.
+    pub(super) fn of(facts: &Facts) -> Self {
+        disk(facts).or_else(|| line(facts)).or_else(|| devices(facts)).unwrap_or_else(|| Self {
+            level: Level::Ok,
+            sentence: if facts.link.state == LinkState::Off {
+                "Everything at home is working. No cloud is configured.".to_owned()
+            } else {
+                "Everything is working.".to_owned()
+            },
+            remedy: None,
+            since: None,
+        })
+    }
+}
+
+fn disk(facts: &Facts) -> Option<Verdict> {
+    let fault = facts.store.fault.as_ref()?;
+    Some(Verdict {
+        level: Level::Error,
+        sentence: format!("New messages cannot be kept: {fault}."),
+        remedy: Some(
+            "Home goes on working; devices are not acknowledged until the disk takes messages again."
+                .to_owned(),
+        ),
+        since: facts.disk_fault_since,
+    })
+}
+
+fn line(facts: &Facts) -> Option<Verdict> {
+    let since = facts.link_down_since;
+    let waiting = match facts.store.waiting {
+        0 => "nothing waits".to_owned(),
+        1 => "1 message is kept and waits".to_owned(),
+        count => format!("{count} messages are kept and wait"),
+    };
+    match (facts.link.state, &facts.link.fault) {
+        (LinkState::Off | LinkState::Online | LinkState::CatchingUp, _) => None,
+        (_, Some(fault)) => Some(Verdict {
+            level: Level::Error,
+            sentence: format!("{} ({}); {waiting}.", fault.kind.sentence(), fault.detail),
+            remedy: Some(fault.kind.remedy().to_owned()),
+            since,
+        }),
+        (LinkState::Connecting | LinkState::Subscribing | LinkState::Waiting, None) => Some(Verdict {
+            level: Level::Warning,
+            sentence: format!("The line to the cloud is being set up; {waiting}."),
+            remedy: None,
+            since,
+        }),
+    }
+}
+
+fn devices(facts: &Facts) -> Option<Verdict> {
+    let missing: Vec<&str> = facts
+        .devices
+        .values()
+        .filter(|device| device.availability == Availability::Offline || device.fault.is_some())
+        .map(|device| device.id.as_str())
+        .collect();
+    let first =
+        facts.devices.values().find(|device| device.id.as_str() == *missing.first().unwrap_or(&""))?;
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: match (&first.fault, missing.len()) {
+            (Some(fault), 1) => format!("The device {} has a fault: {fault}.", first.id),
+            (None, 1) => format!("The device {} does not answer.", first.id),
+            (_, count) => format!("{count} devices do not answer: {}.", missing.join(", ")),
+        },
+        remedy: Some("Check its power and its connection.".to_owned()),
+        since: first.last_seen,
+    })
+}

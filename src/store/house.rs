@@ -1,0 +1,145 @@
+//! What the house remembers over a restart: retained messages and persistent sessions of the local
+//! broker, and the last known state of every device.
+
+use std::collections::HashMap;
+
+use rusqlite::params;
+
+use super::{Durable, Store, StoreError, message};
+use crate::model::{DeviceId, Fields, Message, Timestamp, Topic};
+
+impl Store {
+    /// Keeps a retained message, in place of the last one on its topic.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] here, the others from the [`Durable`].
+    pub async fn put_retained(&self, message: Message) -> Result<Durable<()>, StoreError> {
+        self.write(message.size(), move |transaction, _| {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO retained (topic, payload, qos, properties) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![
+                    message.topic.as_str(),
+                    &message.payload[..],
+                    u8::from(message.qos),
+                    message::properties_to_text(&message)
+                ])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets a topic's retained message.
+    ///
+    /// # Errors
+    /// As [`Store::put_retained`].
+    pub async fn delete_retained(&self, topic: Topic) -> Result<Durable<()>, StoreError> {
+        self.write(topic.as_str().len(), move |transaction, _| {
+            transaction.prepare_cached("DELETE FROM retained WHERE topic = ?1")?.execute([topic.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every retained message.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] or `Stopped`.
+    pub async fn retained(&self) -> Result<Vec<Message>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT topic, payload, qos, properties FROM retained")?;
+            let mut rows = statement.query([])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(message::from_row(row, 0, true, 3)?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Keeps a session's state, which only the broker understands.
+    ///
+    /// # Errors
+    /// As [`Store::put_retained`].
+    pub async fn put_session(&self, client: &str, state: Vec<u8>) -> Result<Durable<()>, StoreError> {
+        let client = client.to_owned();
+        self.write(client.len() + state.len(), move |transaction, _| {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO session (client, state) VALUES (?1, ?2)")?
+                .execute(params![client, state])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets a session.
+    ///
+    /// # Errors
+    /// As [`Store::put_retained`].
+    pub async fn delete_session(&self, client: &str) -> Result<Durable<()>, StoreError> {
+        let client = client.to_owned();
+        self.write(client.len(), move |transaction, _| {
+            transaction.prepare_cached("DELETE FROM session WHERE client = ?1")?.execute([client])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every session's client id and state.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] or `Stopped`.
+    pub async fn sessions(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT client, state FROM session")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Keeps a device's last known state.
+    ///
+    /// # Errors
+    /// As [`Store::put_retained`].
+    pub async fn put_state(
+        &self,
+        device: DeviceId,
+        fields: Fields,
+        taken_at: Timestamp,
+    ) -> Result<Durable<()>, StoreError> {
+        let text = serde_json::Value::Object(fields).to_string();
+        self.write(text.len(), move |transaction, _| {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO state (device, fields, taken_at) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![device.as_str(), text, taken_at.as_millis()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The last known state of every device.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] or `Stopped`.
+    pub async fn states(&self) -> Result<HashMap<DeviceId, Fields>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT device, fields FROM state")?;
+            let mut rows = statement.query([])?;
+            let mut found = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let (device, fields): (String, String) = (row.get(0)?, row.get(1)?);
+                found.insert(
+                    DeviceId::parse(&device).map_err(|error| StoreError::row(&device, error))?,
+                    serde_json::from_str(&fields).map_err(|error| StoreError::row(&device, error))?,
+                );
+            }
+            Ok(found)
+        })
+        .await
+    }
+}

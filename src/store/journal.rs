@@ -1,0 +1,105 @@
+//! The command journal: a command's id is durable here before it runs, its outcome before it is told.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Durable, Entry, Store, StoreError, outbox};
+use crate::model::{CommandId, DeviceId, Outcome, Timestamp};
+
+/// What the journal knew of an id when a command with it wanted to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// Nothing: it is written down now, and may run.
+    Fresh,
+    /// It was begun and has no outcome yet.
+    Running,
+    /// It has an outcome.
+    Finished(Outcome),
+}
+
+impl Store {
+    /// Writes down that a command begins, unless its id is known. Returns when that is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the command must not run.
+    pub async fn begin(&self, id: &CommandId, device: &DeviceId, at: Timestamp) -> Result<Begun, StoreError> {
+        let (id, device) = (id.clone(), device.clone());
+        self.write(id.as_str().len(), move |transaction, ledger| {
+            let known = transaction
+                .prepare_cached("SELECT outcome FROM journal WHERE id = ?1")?
+                .query_row([id.as_str()], |row| row.get::<_, Option<String>>(0))
+                .optional()?;
+            match known {
+                None => {
+                    transaction
+                        .prepare_cached("INSERT INTO journal (id, device, begun_at) VALUES (?1, ?2, ?3)")?
+                        .execute(params![id.as_str(), device.as_str(), at.as_millis()])?;
+                    ledger.journal_grew();
+                    Ok(Begun::Fresh)
+                }
+                Some(None) => Ok(Begun::Running),
+                Some(Some(outcome)) => serde_json::from_str(&outcome)
+                    .map(Begun::Finished)
+                    .map_err(|error| StoreError::row(id.as_str(), error)),
+            }
+        })
+        .await?
+        .await
+    }
+
+    /// Writes down an outcome and, in the same transaction, what the cloud is told. The first
+    /// outcome of an id stays; a later one is told but not written down.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] here, the others from the [`Durable`].
+    pub async fn finish(&self, outcome: Outcome, told: Vec<Entry>) -> Result<Durable<()>, StoreError> {
+        let cost = told.iter().map(|entry| entry.message.size()).sum();
+        self.write(cost, move |transaction, ledger| {
+            let text = serde_json::to_string(&outcome)
+                .map_err(|error| StoreError::row(outcome.id.as_str(), error))?;
+            let begun = transaction
+                .prepare_cached("UPDATE journal SET outcome = coalesce(outcome, ?2) WHERE id = ?1")?
+                .execute(params![outcome.id.as_str(), text])?;
+            if begun == 0 {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO journal (id, device, begun_at, outcome) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![
+                        outcome.id.as_str(),
+                        outcome.device.as_str(),
+                        outcome.at.as_millis(),
+                        text
+                    ])?;
+                ledger.journal_grew();
+            }
+            for entry in &told {
+                outbox::insert(transaction, ledger, entry)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Commands that were begun before the last stop or crash and have no outcome: to be reported
+    /// as `unknown`, never to be run again.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] or `Stopped`.
+    pub async fn interrupted(&self) -> Result<Vec<(CommandId, DeviceId)>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare("SELECT id, device FROM journal WHERE outcome IS NULL ORDER BY begun_at")?;
+            let mut rows = statement.query([])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (id, device): (String, String) = (row.get(0)?, row.get(1)?);
+                found.push((
+                    CommandId::parse(&id).map_err(|error| StoreError::row(&id, error))?,
+                    DeviceId::parse(&device).map_err(|error| StoreError::row(&id, error))?,
+                ));
+            }
+            Ok(found)
+        })
+        .await
+    }
+}

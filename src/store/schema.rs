@@ -1,0 +1,79 @@
+//! The tables of the store's one file, and how a file comes to them.
+//!
+//! `PRAGMA user_version` holds the version. Invariant: a file of a later version is refused, never
+//! changed; steps between versions are only ever added to [`STEPS`].
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::StoreError;
+
+/// One step a version: step `n` leads from version `n` to `n + 1`.
+const STEPS: &[&str] = &["
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE outbox (
+        sequence    INTEGER PRIMARY KEY AUTOINCREMENT,
+        topic       TEXT NOT NULL,
+        payload     BLOB NOT NULL,
+        qos         INTEGER NOT NULL,
+        retain      INTEGER NOT NULL,
+        properties  TEXT,
+        size        INTEGER NOT NULL,
+        accepted_at INTEGER NOT NULL,
+        expires_at  INTEGER
+    ) STRICT;
+    CREATE INDEX outbox_expiry ON outbox (expires_at) WHERE expires_at IS NOT NULL;
+    CREATE TABLE journal (
+        id       TEXT PRIMARY KEY,
+        device   TEXT NOT NULL,
+        begun_at INTEGER NOT NULL,
+        outcome  TEXT
+    ) STRICT;
+    CREATE INDEX journal_age ON journal (begun_at);
+    CREATE TABLE retained (
+        topic      TEXT PRIMARY KEY,
+        payload    BLOB NOT NULL,
+        qos        INTEGER NOT NULL,
+        properties TEXT
+    ) STRICT;
+    CREATE TABLE session (client TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT;
+    CREATE TABLE state (device TEXT PRIMARY KEY, fields TEXT NOT NULL, taken_at INTEGER NOT NULL) STRICT;
+"];
+
+/// Opens the file for writing: WAL, and a commit is on the disk when it returns (synchronous FULL).
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    // Somebody may look into the file with `sqlite3` meanwhile.
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    migrate(&connection)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > STEPS.len() {
+        return Err(StoreError::FromTheFuture { found: version, known: STEPS.len() });
+    }
+    for (number, step) in STEPS.iter().enumerate().skip(version) {
+        connection.execute_batch(&format!("BEGIN;{step}PRAGMA user_version = {};COMMIT;", number + 1))?;
+    }
+    Ok(())
+}
+
+/// The random name that makes this file's message ids differ from every other file's.
+pub(super) fn name(connection: &Connection) -> Result<String, StoreError> {
+    let known: Option<String> = connection
+        .query_row("SELECT value FROM meta WHERE name = 'store'", [], |row| row.get(0))
+        .optional()?;
+    match known {
+        Some(name) => Ok(name),
+        None => Ok(connection.query_row(
+            "INSERT INTO meta VALUES ('store', lower(hex(randomblob(6)))) RETURNING value",
+            [],
+            |row| row.get(0),
+        )?),
+    }
+}

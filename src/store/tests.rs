@@ -1,0 +1,283 @@
+//! The store against its promises: durable before it answers, bounded, counted, nothing twice.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::{Begun, Entry, Store, StoreError, StoreOptions, WhenFull};
+use crate::{
+    clock::Clock,
+    model::{CommandId, DeviceId, Message, Outcome, OutcomeStatus, Properties, QoS, Timestamp, Topic},
+};
+
+fn noon() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap()
+}
+
+fn open(directory: &TempDir, options: &StoreOptions, clock: &Clock) -> Store {
+    // The thread of an earlier handle lets go of its lock a moment after the handle is gone.
+    for _ in 0..500 {
+        match Store::open(&directory.path().join("store.db"), options, clock.clone()) {
+            Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the store stayed locked");
+}
+
+fn entry(number: usize, size: usize) -> Entry {
+    let payload = format!("{number:0size$}");
+    Entry::new(Message::new(Topic::parse("t").unwrap(), Bytes::from(payload), QoS::AtLeastOnce))
+}
+
+async fn append(store: &Store, entry: Entry) -> Result<u64, StoreError> {
+    store.append(entry).await?.await
+}
+
+fn id(text: &str) -> (CommandId, DeviceId) {
+    (CommandId::parse(text).unwrap(), DeviceId::parse("toaster").unwrap())
+}
+
+fn outcome(text: &str, status: OutcomeStatus) -> Outcome {
+    let (id, device) = id(text);
+    Outcome { id, device, status, reason: None, detail: None, at: noon(), duplicate: false }
+}
+
+#[tokio::test]
+async fn what_was_appended_survives_in_order_with_its_properties_and_its_id() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let mut message = Message::new(Topic::parse("öl/heizung").unwrap(), "1", QoS::ExactlyOnce).retained();
+    message.properties = Some(
+        Properties {
+            expiry: Some(Duration::from_secs(7)),
+            correlation_data: Some(Bytes::from_static(b"\x00\xff")),
+            user: vec![("a".into(), "1".into()), ("a".into(), "2".into())],
+            ..Properties::default()
+        }
+        .into(),
+    );
+    append(&store, Entry::new(message.clone())).await.unwrap();
+    append(&store, entry(2, 1)).await.unwrap();
+    let before = store.pending(0, 10, 1 << 20).await.unwrap();
+    drop(store);
+
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let after = store.pending(0, 10, 1 << 20).await.unwrap();
+    assert_eq!(after, before);
+    assert_eq!(after[0].message, message);
+    assert_eq!(after[0].accepted_at, noon());
+    assert_ne!(after[0].id, after[1].id);
+    assert_eq!(store.stats().borrow().waiting, 2);
+}
+
+#[tokio::test]
+async fn the_answer_comes_only_after_the_commit() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { commit_floor: Duration::from_millis(300), ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(1, 1)).await.unwrap();
+    // The floor holds the second commit back, and with it the answer; another connection sees why.
+    let durable = store.append(entry(2, 1)).await.unwrap();
+    let look = rusqlite::Connection::open(directory.path().join("store.db")).unwrap();
+    let on_disk = || -> u64 { look.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).unwrap() };
+    assert_eq!(on_disk(), 1);
+    durable.await.unwrap();
+    assert_eq!(on_disk(), 2);
+}
+
+#[tokio::test]
+async fn acknowledged_messages_are_gone_and_sequences_are_never_used_again() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let first = append(&store, entry(1, 1)).await.unwrap();
+    store.acknowledge(vec![first, first]).await.unwrap();
+    assert!(store.pending(0, 10, 1 << 20).await.unwrap().is_empty());
+    assert_eq!(store.stats().borrow().acknowledged, 1);
+    drop(store);
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    assert!(append(&store, entry(2, 1)).await.unwrap() > first);
+}
+
+#[tokio::test]
+async fn drop_oldest_keeps_the_newest_within_the_bound_and_counts_the_others() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { max_bytes: 1010, ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    for number in 0..20 {
+        append(&store, entry(number, 100)).await.unwrap();
+    }
+    let kept = store.pending(0, 100, 1 << 20).await.unwrap();
+    let numbers: Vec<String> =
+        kept.iter().map(|r| String::from_utf8_lossy(&r.message.payload).into_owned()).collect();
+    assert_eq!(numbers.len(), 10);
+    assert_eq!(numbers[9], format!("{:0100}", 19));
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.waiting, stats.dropped_full, stats.waiting_bytes), (10, 10, 1010));
+}
+
+#[tokio::test]
+async fn refuse_new_keeps_the_oldest_and_tells_the_sender() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { max_bytes: 202, when_full: WhenFull::RefuseNew, ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(0, 100)).await.unwrap();
+    append(&store, entry(1, 100)).await.unwrap();
+    assert!(matches!(append(&store, entry(2, 100)).await, Err(StoreError::Full { max: 202 })));
+    assert!(matches!(append(&store, entry(3, 300)).await, Err(StoreError::TooLarge { size: 301, max: 202 })));
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.waiting, stats.refused_full), (2, 2));
+}
+
+#[tokio::test]
+async fn old_and_expired_messages_are_dropped_and_counted_but_never_by_an_unset_clock() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let options = StoreOptions { max_age: Duration::from_secs(3600), ..StoreOptions::default() };
+    let store = open(&directory, &options, &clock);
+    append(&store, entry(1, 1)).await.unwrap();
+    let brief = Entry { expires: Some(noon().plus(Duration::from_secs(5))), ..entry(2, 1) };
+    append(&store, brief).await.unwrap();
+
+    clock.set_trusted(false);
+    clock.set(noon().plus(Duration::from_secs(7200)));
+    append(&store, entry(3, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().waiting, 3);
+
+    clock.set_trusted(true);
+    clock.set(noon().plus(Duration::from_secs(6)));
+    append(&store, entry(4, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().dropped_expired, 1);
+
+    clock.set(noon().plus(Duration::from_secs(3601)));
+    append(&store, entry(5, 1)).await.unwrap();
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.dropped_expired, stats.waiting), (2, 3));
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_in_bytes_but_never_empty() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
+    for number in 0..5 {
+        append(&store, entry(number, 1000)).await.unwrap();
+    }
+    assert_eq!(store.pending(0, 10, 1).await.unwrap().len(), 1);
+    assert_eq!(store.pending(0, 10, 2500).await.unwrap().len(), 2);
+    assert_eq!(store.pending(3, 10, 1 << 20).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_command_begins_once_and_its_first_outcome_stays() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let (command, device) = id("c1");
+    assert_eq!(store.begin(&command, &device, noon()).await.unwrap(), Begun::Fresh);
+    assert_eq!(store.begin(&command, &device, noon()).await.unwrap(), Begun::Running);
+    assert_eq!(store.interrupted().await.unwrap(), vec![id("c1")]);
+
+    let applied = outcome("c1", OutcomeStatus::Applied);
+    store.finish(applied.clone(), vec![entry(1, 1)]).await.unwrap().await.unwrap();
+    store.finish(outcome("c1", OutcomeStatus::Unknown), Vec::new()).await.unwrap().await.unwrap();
+    drop(store);
+
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    assert_eq!(store.begin(&command, &device, noon()).await.unwrap(), Begun::Finished(applied));
+    assert!(store.interrupted().await.unwrap().is_empty());
+    assert_eq!(store.pending(0, 10, 1 << 20).await.unwrap().len(), 1, "the outcome was told with it");
+}
+
+#[tokio::test]
+async fn the_journal_forgets_the_oldest_finished_commands_only() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { journal_entries: 3, ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    let (running, device) = id("running");
+    store.begin(&running, &device, Timestamp::from_millis(0)).await.unwrap();
+    for number in 0..6 {
+        let finished = outcome(&format!("c{number}"), OutcomeStatus::Refused);
+        store.finish(finished, Vec::new()).await.unwrap().await.unwrap();
+    }
+    assert_eq!(store.interrupted().await.unwrap().len(), 1);
+    assert_eq!(store.begin(&running, &device, noon()).await.unwrap(), Begun::Running);
+    let (newest, _) = id("c5");
+    assert!(matches!(store.begin(&newest, &device, noon()).await.unwrap(), Begun::Finished(_)));
+    let (oldest, _) = id("c0");
+    assert_eq!(store.begin(&oldest, &device, noon()).await.unwrap(), Begun::Fresh);
+}
+
+#[tokio::test]
+async fn retained_messages_sessions_and_states_survive() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let topic = Topic::parse("home/toaster").unwrap();
+    let message = Message::new(topic.clone(), "x", QoS::AtMostOnce).retained();
+    store.put_retained(message.clone()).await.unwrap().await.unwrap();
+    store.put_session("a/b+#", vec![1, 2]).await.unwrap().await.unwrap();
+    let fields = serde_json::Map::from_iter([("state".to_owned(), "ON".into())]);
+    let (_, device) = id("x");
+    store.put_state(device.clone(), fields.clone(), noon()).await.unwrap().await.unwrap();
+    drop(store);
+
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    assert_eq!(store.retained().await.unwrap(), vec![message]);
+    assert_eq!(store.sessions().await.unwrap(), vec![("a/b+#".to_owned(), vec![1, 2])]);
+    assert_eq!(store.states().await.unwrap()[&device], fields);
+    store.delete_retained(topic).await.unwrap().await.unwrap();
+    store.delete_session("a/b+#").await.unwrap().await.unwrap();
+    assert!(store.retained().await.unwrap().is_empty());
+    assert!(store.sessions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_in_use_and_a_store_of_a_later_version_are_refused() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("store.db");
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let second = Store::open(&path, &StoreOptions::default(), clock.clone());
+    assert!(matches!(second, Err(StoreError::InUse(_))));
+    drop(store);
+
+    let other = TempDir::new().unwrap();
+    let path = other.path().join("store.db");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let refused = Store::open(&path, &StoreOptions::default(), clock);
+    assert!(matches!(refused, Err(StoreError::FromTheFuture { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_more_refuses_the_message_and_heals() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
+    append(&store, entry(1, 1)).await.unwrap();
+    // SQLite's own bound on the file stands for a full disk: the same SQLITE_FULL.
+    let pages: u64 = store
+        .read(|connection| {
+            let pages: u64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+            Ok(pages)
+        })
+        .await
+        .unwrap();
+    let refused = append(&store, entry(2, 60_000)).await;
+    assert!(matches!(refused, Err(StoreError::Disk(_))), "{refused:?}");
+    assert!(store.stats().borrow().fault.as_deref().is_some_and(|fault| fault.contains("full")));
+    assert_eq!(store.stats().borrow().waiting, 1);
+
+    store
+        .read(move |connection| {
+            let more = format!("PRAGMA max_page_count = {}", pages + 10_000);
+            Ok(connection.query_row(&more, [], |_| Ok(()))?)
+        })
+        .await
+        .unwrap();
+    append(&store, entry(2, 60_000)).await.unwrap();
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.fault, stats.waiting), (None, 2));
+}

@@ -1,0 +1,179 @@
+//! The one thread that touches the file: takes what has gathered, commits it as one transaction,
+//! and only then answers.
+//!
+//! Invariants: an answer `Ok` was fsynced first; reads see committed rows only; what waits for the
+//! thread is bounded in bytes by [`Gate`]. Group commit instead of a commit a message: 3 KB instead
+//! of 20 KB written to flash (DESIGN.md, SD cards).
+
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::{StoreError, StoreStats, ledger::Ledger};
+
+/// How often the age limits are looked at when nothing else happens.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// What one transaction takes at most, so that the first in it does not wait for ever.
+const LARGEST_BATCH: usize = 2_000;
+/// What every job counts for beside its payload, in bytes.
+const JOB_OVERHEAD: usize = 128;
+
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(super) type Write =
+    Box<dyn FnOnce(&Transaction<'_>, &mut Ledger) -> (Result<(), StoreError>, Answer) + Send>;
+pub(super) type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+pub(super) enum Job {
+    Write(Write, OwnedSemaphorePermit),
+    Read(Read, OwnedSemaphorePermit),
+}
+
+/// Bounds what waits for the thread, in bytes. Full: callers wait, in order (back-pressure).
+#[derive(Clone)]
+pub(super) struct Gate {
+    room: Arc<Semaphore>,
+    whole: usize,
+}
+
+impl Gate {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(bytes)), whole: bytes }
+    }
+
+    /// Waits for room. A job larger than the whole gate takes all of it.
+    pub(super) async fn pass(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let wanted = (bytes + JOB_OVERHEAD).min(self.whole);
+        let permits = u32::try_from(wanted).unwrap_or(u32::MAX);
+        self.room.clone().acquire_many_owned(permits).await.map_err(|_| StoreError::Stopped)
+    }
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) ledger: Ledger,
+    pub(super) commit_floor: Duration,
+    pub(super) stats: watch::Sender<StoreStats>,
+    pub(super) appended: watch::Sender<u64>,
+}
+
+impl Writer {
+    /// Runs until every handle is gone, then folds the log into the file.
+    pub(super) fn run(mut self) {
+        let mut last_commit: Option<Instant> = None;
+        loop {
+            let mut writes = Vec::new();
+            let mut reads = Vec::new();
+            let mut is_open = true;
+            match self.jobs.recv_timeout(SWEEP_EVERY) {
+                Ok(job) => sort(job, &mut writes, &mut reads),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => is_open = false,
+            }
+            if !writes.is_empty() {
+                let not_before = last_commit.map_or_else(Instant::now, |last| last + self.commit_floor);
+                self.gather(&mut writes, &mut reads, not_before);
+            }
+            self.commit(writes);
+            last_commit = Some(Instant::now());
+            for (read, _room) in reads {
+                read(&self.connection);
+            }
+            if !is_open {
+                break;
+            }
+        }
+        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(%error, "the store's log could not be folded into its file; the next start does it");
+        }
+    }
+
+    /// Takes what has gathered, and goes on gathering until the floor between commits is reached.
+    fn gather(
+        &self,
+        writes: &mut Vec<(Write, OwnedSemaphorePermit)>,
+        reads: &mut Vec<(Read, OwnedSemaphorePermit)>,
+        not_before: Instant,
+    ) {
+        while writes.len() < LARGEST_BATCH {
+            let left = not_before.saturating_duration_since(Instant::now());
+            let next =
+                if left.is_zero() { self.jobs.try_recv().ok() } else { self.jobs.recv_timeout(left).ok() };
+            match next {
+                Some(job) => sort(job, writes, reads),
+                None if left.is_zero() => return,
+                // Timed out, or every handle is gone: look at the floor again.
+                None => std::thread::sleep(not_before.saturating_duration_since(Instant::now())),
+            }
+        }
+    }
+
+    fn commit(&mut self, writes: Vec<(Write, OwnedSemaphorePermit)>) {
+        let before = self.ledger.clone();
+        let mut answers = Vec::with_capacity(writes.len());
+        let result = self.transact(writes, &mut answers);
+        if let Err(error) = &result {
+            self.ledger = before;
+            tracing::error!(%error, "failed to write to the store; nothing of this batch counts as accepted");
+        }
+        self.ledger.set_fault(result.as_ref().err());
+        self.appended.send_if_modified(|highest| {
+            let changed = *highest != self.ledger.highest();
+            *highest = self.ledger.highest();
+            changed
+        });
+        let stats = self.ledger.stats();
+        self.stats.send_if_modified(|old| {
+            let changed = *old != stats;
+            *old = stats;
+            changed
+        });
+        for (answer, _room) in answers {
+            answer(result.clone());
+        }
+    }
+
+    fn transact(
+        &mut self,
+        writes: Vec<(Write, OwnedSemaphorePermit)>,
+        answers: &mut Vec<(Answer, OwnedSemaphorePermit)>,
+    ) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        for (write, room) in writes {
+            let (result, answer) = write(&transaction, &mut self.ledger);
+            answers.push((answer, room));
+            // One failed statement on a sick disk may have rolled back the whole transaction.
+            if let Err(error) = result
+                && error.is_disk()
+                && outcome.is_ok()
+            {
+                outcome = Err(error);
+            }
+        }
+        outcome?;
+        if self.ledger.has_fault() {
+            // Nobody may be writing any more: find out by ourselves whether the disk has healed.
+            transaction.execute("INSERT OR REPLACE INTO meta VALUES ('disk probe', datetime())", [])?;
+        }
+        self.ledger.sweep(&transaction)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn sort(
+    job: Job,
+    writes: &mut Vec<(Write, OwnedSemaphorePermit)>,
+    reads: &mut Vec<(Read, OwnedSemaphorePermit)>,
+) {
+    match job {
+        Job::Write(write, room) => writes.push((write, room)),
+        Job::Read(read, room) => reads.push((read, room)),
+    }
+}
