@@ -15,6 +15,7 @@ pub mod clock;
 pub mod commands;
 pub mod devices;
 pub mod health;
+pub mod link;
 pub mod model;
 pub mod retry;
 pub mod store;
