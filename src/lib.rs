@@ -12,8 +12,11 @@
 //! ```
 
 pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod devices;
 pub mod health;
+pub mod link;
 pub mod model;
 pub mod retry;
 pub mod store;

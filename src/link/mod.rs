@@ -1,1 +1,13 @@
-//! placeholder
+//! The one outbound connection to the cloud: MQTT over WebSocket over TLS.
+
+mod diagnose;
+mod dial;
+mod driver;
+mod error;
+mod options;
+mod tls;
+mod wire;
+
+pub use dial::{CloudUrl, UrlError};
+pub use error::LinkError;
+pub use options::LinkOptions;

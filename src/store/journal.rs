@@ -51,8 +51,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Stopped`] here, the others from the [`Durable`].
-    pub async fn finish(&self, outcome: Outcome, told: Option<Entry>) -> Result<Durable<()>, StoreError> {
-        let cost = told.as_ref().map_or(0, |entry| entry.message.size());
+    pub async fn finish(&self, outcome: Outcome, told: Vec<Entry>) -> Result<Durable<()>, StoreError> {
+        let cost = told.iter().map(|entry| entry.message.size()).sum();
         self.write(cost, move |transaction, ledger| {
             let text = serde_json::to_string(&outcome)
                 .map_err(|error| StoreError::row(outcome.id.as_str(), error))?;
@@ -72,10 +72,10 @@ impl Store {
                     ])?;
                 ledger.journal_grew();
             }
-            match told {
-                Some(entry) => outbox::insert(transaction, ledger, &entry).map(drop),
-                None => Ok(()),
+            for entry in &told {
+                outbox::insert(transaction, ledger, entry)?;
             }
+            Ok(())
         })
         .await
     }

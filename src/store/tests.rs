@@ -181,8 +181,8 @@ async fn a_command_begins_once_and_its_first_outcome_stays() {
     assert_eq!(store.interrupted().await.unwrap(), vec![id("c1")]);
 
     let applied = outcome("c1", OutcomeStatus::Applied);
-    store.finish(applied.clone(), Some(entry(1, 1))).await.unwrap().await.unwrap();
-    store.finish(outcome("c1", OutcomeStatus::Unknown), None).await.unwrap().await.unwrap();
+    store.finish(applied.clone(), vec![entry(1, 1)]).await.unwrap().await.unwrap();
+    store.finish(outcome("c1", OutcomeStatus::Unknown), Vec::new()).await.unwrap().await.unwrap();
     drop(store);
 
     let store = open(&directory, &StoreOptions::default(), &clock);
@@ -200,7 +200,7 @@ async fn the_journal_forgets_the_oldest_finished_commands_only() {
     store.begin(&running, &device, Timestamp::from_millis(0)).await.unwrap();
     for number in 0..6 {
         let finished = outcome(&format!("c{number}"), OutcomeStatus::Refused);
-        store.finish(finished, None).await.unwrap().await.unwrap();
+        store.finish(finished, Vec::new()).await.unwrap().await.unwrap();
     }
     assert_eq!(store.interrupted().await.unwrap().len(), 1);
     assert_eq!(store.begin(&running, &device, noon()).await.unwrap(), Begun::Running);
