@@ -1,1 +1,213 @@
-//! placeholder
+//! The local broker: what the house sees of the gateway.
+//!
+//! Owns listeners, sessions, subscriptions, retained messages and who may do what. Never talks to the
+//! cloud: what goes there is handed to the store, and the client's acknowledgement waits for the disk.
+//! Invariants: every queue is bounded in bytes with a counted policy; nobody but a client itself waits
+//! for it, for its handshake, for its socket or for its disk; whatever bytes come in, nothing else stops.
+//!
+//! Our own and not an embedded one, because none of those that were tried (DESIGN.md, "Facts") can hold
+//! an acknowledgement back, bound its queues in bytes and survive the traffic of a house.
+//!
+//! [`handle`] is for the gateway, `listener` → `handshake` → `connection` is a client's way in, `hub`
+//! is where they all meet, `recorder` brings what must survive a restart to the disk.
+
+mod auth;
+mod connection;
+mod core;
+mod counters;
+mod delivery;
+mod handle;
+mod handshake;
+mod held;
+mod hub;
+mod inflight;
+mod listener;
+mod options;
+mod packet;
+mod recorder;
+mod retained;
+mod seat;
+mod session;
+mod socket;
+mod subscriptions;
+mod tls;
+mod websocket;
+mod wire;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use handle::{BrokerHandle, InProcess};
+pub use options::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, Uplink, User};
+
+use self::core::Core;
+use crate::{
+    health::{Board, BrokerReport},
+    store::{Store, StoreError},
+};
+use auth::Auth;
+use hub::Hub;
+use listener::{House, Listener};
+
+/// Why the broker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// An address cannot be listened on.
+    #[error("failed to listen on {address}: {reason}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        reason: String,
+    },
+    /// A listener's certificate, key or client CA cannot be used.
+    #[error("failed to use `{path}` for a listener: {reason}")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A user's password hash is none.
+    #[error(
+        "failed to read the password hash of the user `{user}`: {reason}; make one with `hearthlink hash-password`"
+    )]
+    PasswordHash {
+        /// Whose.
+        user: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What is remembered cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How long clients may take to leave when the broker stops.
+const FAREWELL: Duration = Duration::from_secs(4);
+/// How often sessions, wills and retained messages are looked through for what is over, and the board
+/// is told.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// The broker, bound and not yet running.
+pub struct Broker {
+    core: Arc<Core>,
+    listeners: Vec<Listener>,
+    board: Board,
+}
+
+impl Broker {
+    /// Loads what is remembered and binds every listener.
+    ///
+    /// # Errors
+    /// [`BrokerError`], which names the address, the file or the user.
+    pub async fn bind(
+        options: BrokerOptions,
+        uplink: Arc<dyn Uplink>,
+        store: Store,
+        board: Board,
+    ) -> Result<Self, BrokerError> {
+        let auth = Auth::new(&options.users)?;
+        let hub = Arc::new(Hub::new(options.limits));
+        recorder::restore(&hub, &store).await?;
+        let mut listeners = Vec::new();
+        for listener in &options.listeners {
+            listeners.push(Listener::bind(listener).await?);
+        }
+        let broker = Self { core: Arc::new(Core { hub, auth, uplink, store }), listeners, board };
+        broker.board.broker(report(&broker.core, broker.urls()));
+        Ok(broker)
+    }
+
+    /// For the rest of the gateway; works from now on.
+    pub fn handle(&self) -> BrokerHandle {
+        BrokerHandle::new(self.core.hub.clone())
+    }
+
+    /// Where it listens: what is spoken, whether in TLS, the address.
+    pub fn addresses(&self) -> Vec<(ListenerKind, bool, SocketAddr)> {
+        self.listeners
+            .iter()
+            .map(|listener| (listener.kind(), listener.has_tls(), listener.address))
+            .collect()
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::url).collect()
+    }
+
+    /// Serves until `stop`; returns when every client was told and what is remembered is on the disk.
+    ///
+    /// # Errors
+    /// None so far.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), BrokerError> {
+        let urls = self.urls();
+        let Self { core, listeners, board } = self;
+        let tasks = TaskTracker::new();
+        let recorder_stop = CancellationToken::new();
+        let recorder =
+            tokio::spawn(recorder::run(core.hub.clone(), core.store.clone(), recorder_stop.clone()));
+        let limits = &core.hub.limits;
+        let house = House {
+            core: core.clone(),
+            places: Arc::new(Semaphore::new(limits.max_clients.min(Semaphore::MAX_PERMITS))),
+            lobby: Arc::new(Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS))),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        for listener in listeners {
+            tracing::info!(address = listener.url(), "the local broker listens");
+            tasks.spawn(listener.run(house.clone()));
+        }
+        drop(house);
+        let _ = stop.run_until_cancelled(rounds(&core, &board, &urls)).await;
+        core.hub.end_all();
+        tasks.close();
+        if timeout(FAREWELL, tasks.wait()).await.is_err() {
+            tracing::warn!(clients = tasks.len(), "clients did not leave in time");
+        }
+        recorder_stop.cancel();
+        if recorder.await.is_err() {
+            tracing::error!("the recorder of retained messages and sessions has panicked");
+        }
+        board.broker(report(&core, Vec::new()));
+        Ok(())
+    }
+}
+
+/// Looks after what is over and tells the board what has changed, for ever.
+async fn rounds(core: &Core, board: &Board, urls: &[String]) {
+    let mut last = BrokerReport::default();
+    loop {
+        for (client, will) in core.hub.sweep() {
+            core.publish_will(will, &client).await;
+        }
+        let now = report(core, urls.to_vec());
+        if now != last {
+            board.broker(now.clone());
+            last = now;
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+}
+
+fn report(core: &Core, listeners: Vec<String>) -> BrokerReport {
+    let counters = &core.hub.counters;
+    let (sessions, retained) = core.hub.sizes();
+    BrokerReport {
+        listeners,
+        clients: counters.clients.load(Ordering::Relaxed),
+        sessions,
+        retained,
+        queued_bytes: counters.queued_bytes.load(Ordering::Relaxed),
+        dropped: counters.dropped.load(Ordering::Relaxed),
+        refused: counters.refused.load(Ordering::Relaxed),
+    }
+}

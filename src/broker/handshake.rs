@@ -1,0 +1,203 @@
+//! From a byte stream to a connected client: CONNECT, who it is, CONNACK.
+//!
+//! Owns what a client must show before it gets a session. Invariants: every refusal that the version
+//! has a code for is told by that code before the connection is closed; a stranger holds at most
+//! [`CONNECT_LIMIT`] bytes, and only for the handshake's time, which the listener watches.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    auth::{Claim, Identity},
+    connection::{Alarm, Connection},
+    core::Core,
+    hub::Attached,
+    packet::{Accepted, Connect, Encoder, Reason, Version, connect},
+    seat::Seat,
+    session::Appetite,
+    wire::{FILL, Turn, Wire},
+};
+use crate::model::ClientId;
+
+/// The largest CONNECT, in bytes; what is told before we know who tells it.
+pub(super) const CONNECT_LIMIT: usize = 64 << 10;
+
+/// How long a client that replaces itself waits for its own old place.
+const OWN_PLACE: Duration = Duration::from_secs(1);
+
+/// What is known of a client before it says anything.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stranger {
+    /// The names in its certificate, which TLS has verified.
+    pub(super) certificate_names: Vec<String>,
+    /// Whether its listener takes anybody.
+    pub(super) anonymous: bool,
+}
+
+/// Reads CONNECT and answers it. `None`: refused or gone.
+pub(super) async fn greet(
+    core: &Arc<Core>,
+    places: &Arc<Semaphore>,
+    mut wire: Wire,
+    stranger: Stranger,
+) -> Option<Connection> {
+    let connect = match read_connect(&mut wire).await? {
+        Ok(connect) => connect,
+        Err((version, reason)) => {
+            refuse(&mut wire, version, reason).await;
+            return None;
+        }
+    };
+    let version = connect.version;
+    match admit(core, places, &mut wire, connect, stranger).await {
+        Ok(admitted) => {
+            wire.set_largest(core.hub.limits.max_packet);
+            Some(admitted.into_connection(core.clone(), wire))
+        }
+        Err(reason) => {
+            refuse(&mut wire, version, reason).await;
+            None
+        }
+    }
+}
+
+type Refusal = (Version, Reason);
+
+async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, Refusal>> {
+    loop {
+        match wire.packet() {
+            Err(_) => return None,
+            Ok(Some(raw)) => {
+                let (first, body) = wire.body(&raw);
+                let result = connect(first, body.bytes);
+                wire.consume(&raw);
+                return match result {
+                    Ok(connect) => Some(Ok(connect)),
+                    // Before the version is known there is no answer that could be understood.
+                    Err((None, _)) => None,
+                    Err((Some(version), error)) => Some(Err((version, error.reason))),
+                };
+            }
+            Ok(None) => match wire.turn(true).await {
+                Ok(Turn::Read | Turn::Wrote) => {}
+                Ok(Turn::Closed) | Err(_) => return None,
+            },
+        }
+    }
+}
+
+async fn refuse(wire: &mut Wire, version: Version, reason: Reason) {
+    Encoder { version }.refuse(&mut wire.output, reason);
+    // Whoever does not listen to a refusal is not told; the handshake's time bounds this.
+    if wire.drain().await.is_ok() {
+        let _ = wire.shutdown().await;
+    }
+}
+
+/// A client that may come in.
+struct Admitted {
+    attached: Attached,
+    identity: Identity,
+    place: tokio::sync::OwnedSemaphorePermit,
+    connect: Connect,
+    client: ClientId,
+    was_assigned: bool,
+}
+
+async fn admit(
+    core: &Arc<Core>,
+    places: &Arc<Semaphore>,
+    wire: &mut Wire,
+    mut connect: Connect,
+    stranger: Stranger,
+) -> Result<Admitted, Reason> {
+    if connect.wishes.wants_authentication {
+        return Err(Reason::BadAuthenticationMethod);
+    }
+    let was_assigned = connect.client_id.is_empty();
+    let may_be_empty = match connect.version {
+        Version::V31 => false,
+        Version::V311 => connect.is_clean,
+        Version::V5 => true,
+    };
+    if was_assigned && !may_be_empty {
+        return Err(Reason::ClientIdNotValid);
+    }
+    let client = if was_assigned {
+        ClientId::new(&format!("hearthlink-{:016x}", fastrand::u64(..)))
+    } else {
+        ClientId::new(&connect.client_id)
+    };
+    // Before the password: a full broker does not also burn its processor.
+    let place = places.clone().try_acquire_owned().ok();
+    if place.is_none() && !core.hub.is_connected(&client) {
+        return Err(Reason::ServerUnavailable);
+    }
+    let identity = core
+        .auth
+        .identify(Claim {
+            user: connect.user.as_deref(),
+            password: connect.password.take(),
+            certificate_names: &stranger.certificate_names,
+            anonymous: stranger.anonymous,
+        })
+        .await?;
+    let mut attached = core.hub.attach(&client, connect.is_clean, connect.wishes.session_expiry)?;
+    if let Some(will) = attached.will.take() {
+        core.publish_will(will, &client).await;
+    }
+    let place = match place {
+        Some(place) => place,
+        // It has just been asked to leave.
+        None => match timeout(OWN_PLACE, places.clone().acquire_owned()).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) | Err(_) => {
+                core.hub.detach(&attached, None);
+                return Err(Reason::ServerUnavailable);
+            }
+        },
+    };
+    let limits = &core.hub.limits;
+    let granted = connect.wishes.session_expiry.is_none_or(|wanted| wanted > limits.session_expiry);
+    Encoder { version: connect.version }.accept(
+        &mut wire.output,
+        &Accepted {
+            session_present: attached.was_present,
+            assigned_id: was_assigned.then_some(client.as_str()),
+            session_expiry: granted.then_some(limits.session_expiry),
+            receive_maximum: limits.receive_maximum,
+            maximum_packet_size: u32::try_from(limits.max_packet).unwrap_or(u32::MAX),
+        },
+    );
+    Ok(Admitted { attached, identity, place, connect, client, was_assigned })
+}
+
+impl Admitted {
+    fn into_connection(self, core: Arc<Core>, wire: Wire) -> Connection {
+        let Self { attached, identity, place, connect, client, was_assigned } = self;
+        tracing::debug!(
+            client = client.as_str(),
+            user = identity.0.as_deref(),
+            version = ?connect.version,
+            was_assigned,
+            "a client connected"
+        );
+        let appetite = Appetite {
+            window: usize::from(core.hub.limits.inflight.min(connect.wishes.receive_maximum)).max(1),
+            until: FILL,
+            packet: connect.wishes.maximum_packet_size.map_or(usize::MAX, |size| size as usize),
+        };
+        Connection {
+            seat: Seat::new(core.hub.clone(), attached),
+            core,
+            wire,
+            identity,
+            encoder: Encoder { version: connect.version },
+            appetite,
+            alarm: Alarm::new(connect.keep_alive),
+            will: connect.will,
+            place,
+        }
+    }
+}

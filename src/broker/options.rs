@@ -1,0 +1,133 @@
+//! What the broker is told: where it listens, who may connect, how much anybody may hold.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{model::Message, store};
+
+/// Everything that the broker needs to know.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerOptions {
+    /// Where it listens.
+    pub listeners: Vec<ListenerOptions>,
+    /// Who may connect where anonymous clients may not.
+    pub users: Vec<User>,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// What is spoken at a listener, inside of TLS if it has TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// MQTT over TCP.
+    Tcp,
+    /// MQTT over WebSockets, subprotocol `mqtt`.
+    WebSocket,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone)]
+pub struct ListenerOptions {
+    /// What is spoken there.
+    pub kind: ListenerKind,
+    /// Where; port 0 lets the kernel choose.
+    pub address: SocketAddr,
+    /// Encrypted, if given.
+    pub tls: Option<TlsFiles>,
+    /// Whether clients without a user may connect.
+    pub anonymous: bool,
+}
+
+/// The PEM files of a listener.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The CA of client certificates: a client may then prove who it is with one of them.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Somebody who may connect.
+#[derive(Clone)]
+pub struct User {
+    /// The user name in CONNECT.
+    pub name: String,
+    /// Argon2 as a PHC string; `None`: this user has no password, only a certificate.
+    pub password_hash: Option<String>,
+    /// The CN or a SAN of a client certificate that is this user.
+    pub certificate_name: Option<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("has_password", &self.password_hash.is_some())
+            .field("certificate_name", &self.certificate_name)
+            .finish()
+    }
+}
+
+/// Every bound of the broker. What is beyond one is refused or dropped, and counted.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Clients connected at a time. Beyond: CONNACK "server unavailable".
+    pub max_clients: usize,
+    /// Connections that have not yet sent CONNECT. Beyond: closed at once.
+    pub max_handshakes: usize,
+    /// From TCP accept to CONNECT; TLS and WebSocket handshakes included.
+    pub handshake_time: Duration,
+    /// The largest packet, in bytes. Beyond: the connection is closed.
+    pub max_packet: usize,
+    /// What waits for one client, sent and not yet acknowledged included, in bytes. Beyond: the newest
+    /// message is dropped.
+    pub queue_bytes_per_session: usize,
+    /// The same for all clients together, in bytes.
+    pub queue_bytes: usize,
+    /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
+    pub inflight: u16,
+    /// QoS 1 and 2 messages of one client that wait for the disk, 1 to 65,535. Beyond: it is not read.
+    pub receive_maximum: u16,
+    /// Retained messages in all, in bytes. Beyond: delivered, but not retained.
+    pub retained_bytes: usize,
+    /// How many messages may be retained.
+    pub retained_count: usize,
+    /// Subscriptions a client. Beyond: refused.
+    pub subscriptions_per_client: usize,
+    /// Levels of a topic and of a filter, 1 or more. Beyond: refused.
+    pub topic_depth: usize,
+    /// Sessions, those of absent clients included. Beyond: CONNACK "server unavailable".
+    pub max_sessions: usize,
+    /// How long a session outlives its connection at most.
+    pub session_expiry: Duration,
+}
+
+impl Default for Limits {
+    /// For a Raspberry Pi and a house: 1,000 clients, 1 MiB packets, 1 MiB a queue, 64 MiB in all.
+    fn default() -> Self {
+        Self {
+            max_clients: 1_000,
+            max_handshakes: 200,
+            handshake_time: Duration::from_secs(10),
+            max_packet: 1 << 20,
+            queue_bytes_per_session: 1 << 20,
+            queue_bytes: 64 << 20,
+            inflight: 64,
+            receive_maximum: 1_000,
+            retained_bytes: 32 << 20,
+            retained_count: 20_000,
+            subscriptions_per_client: 1_000,
+            topic_depth: 32,
+            max_sessions: 5_000,
+            session_expiry: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// Which messages go to the cloud.
+pub trait Uplink: Send + Sync + 'static {
+    /// What to keep for the cloud of a message that a client published; `None`: nothing. Called once a
+    /// message, on the client's task: pure and quick.
+    fn route(&self, message: &Message) -> Option<store::Entry>;
+}
