@@ -140,19 +140,6 @@ pub(super) enum RetainHandling {
     Never,
 }
 
-impl SubscriptionOptions {
-    /// What a 3.1.1 client means.
-    pub(super) fn plain(qos: QoS) -> Self {
-        Self {
-            qos,
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: RetainHandling::Send,
-            identifier: None,
-        }
-    }
-}
-
 /// Which of the four acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ack {

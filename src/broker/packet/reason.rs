@@ -22,7 +22,6 @@ pub(in crate::broker) enum Reason {
     TopicFilterInvalid = 0x8F,
     TopicNameInvalid = 0x90,
     PacketIdNotFound = 0x92,
-    ReceiveMaximumExceeded = 0x93,
     TopicAliasInvalid = 0x94,
     PacketTooLarge = 0x95,
     QuotaExceeded = 0x97,
