@@ -102,6 +102,12 @@ impl CloudUrl {
         &self.host
     }
 
+    /// The address as it may be shown: a query can carry a token.
+    pub fn without_query(&self) -> String {
+        let text = self.to_string();
+        text.split('?').next().unwrap_or_default().to_owned()
+    }
+
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.port
@@ -119,7 +125,11 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 impl fmt::Display for CloudUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, path } = self;
-        if host.contains(':') { write!(f, "wss://[{host}]:{port}{path}") } else { write!(f, "wss://{host}:{port}{path}") }
+        if host.contains(':') {
+            write!(f, "wss://[{host}]:{port}{path}")
+        } else {
+            write!(f, "wss://{host}:{port}{path}")
+        }
     }
 }
 
