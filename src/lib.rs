@@ -13,6 +13,8 @@
 
 pub mod clock;
 pub mod commands;
+pub mod config;
+pub mod devices;
 pub mod health;
 pub mod link;
 pub mod model;

@@ -29,7 +29,6 @@ mod tls;
 mod window;
 mod wire;
 
-pub use dial::{CloudUrl, UrlError};
 pub use error::LinkError;
 pub use options::LinkOptions;
 pub use run::Link;

@@ -10,8 +10,8 @@ use hearthlink::{
     clock::Clock,
     demo::certificates::{Authority, IdentityFiles, LOOPBACK_NAMES, Validity, Wish},
     health::{Board, LinkReport},
-    link::{CloudUrl, Link, LinkError, LinkOptions},
-    model::{Fault, Inbound, LinkState, Message, QoS, Topic, TopicFilter},
+    link::{Link, LinkError, LinkOptions},
+    model::{CloudUrl, Fault, Inbound, LinkState, Message, QoS, Topic, TopicFilter},
     retry,
     store::{Entry, Store, StoreOptions},
 };
