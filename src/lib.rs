@@ -13,6 +13,8 @@
 
 pub mod clock;
 pub mod commands;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod health;
 pub mod model;
 pub mod retry;
