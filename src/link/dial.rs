@@ -119,7 +119,11 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 impl fmt::Display for CloudUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, path } = self;
-        if host.contains(':') { write!(f, "wss://[{host}]:{port}{path}") } else { write!(f, "wss://{host}:{port}{path}") }
+        if host.contains(':') {
+            write!(f, "wss://[{host}]:{port}{path}")
+        } else {
+            write!(f, "wss://{host}:{port}{path}")
+        }
     }
 }
 

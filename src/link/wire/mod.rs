@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 
-use super::{LinkOptions, dial::CloudUrl, diagnose::Breakage};
+use super::{LinkOptions, diagnose::Breakage, dial::CloudUrl};
 use crate::model::{Message, MessageId, QoS, TopicFilter};
 
 /// What we tell the cloud that we take unacknowledged (MQTT 5 section 3.1.2.11.3).
