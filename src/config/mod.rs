@@ -31,7 +31,7 @@ mod tree;
 mod units;
 
 pub use broker::{Broker, Limits, Listener, Tls, Transport, User};
-pub use cloud::{Backoff, Cloud, CloudUrl};
+pub use cloud::{Backoff, Cloud};
 pub use commands::{Allow, Commands, Values};
 pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};
