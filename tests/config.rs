@@ -80,10 +80,7 @@ fn unknown_keys_and_words_are_refused_with_what_was_probably_meant() {
     );
     refused(
         "gateway: {id: x}\nbroker: {users: [{name: a, password: secret, certificate_name: b}]}\n",
-        &[
-            (2, 27, "unknown key `password`", "`password_hash`"),
-            (2, 64, "no listener asks", "client_ca_file"),
-        ],
+        &[(2, 28, "unknown key `password`", "`password_hash`")],
     );
 }
 
@@ -128,12 +125,13 @@ fn the_address_of_the_cloud_is_checked_and_its_credentials_are_never_shown() {
     let with = |url: &str| format!("gateway: {{id: x}}\ncloud: {{url: \"{url}\"}}\n");
     for (url, what) in [
         ("mqtt://a", "wss://"),
+        ("me:hunter2@a", "user name and password"),
         ("broker.example.org", "wss://"),
         ("wss://", "host"),
         ("wss://a:0", "port"),
         ("wss://a/b c", "path"),
         ("wss://me:hunter2@a", "cloud.password_file"),
-        ("https://me:hunter2@a", "user name or password"),
+        ("https://me:hunter2@a", "user name and password"),
     ] {
         let home = home();
         let error = load(home.path(), &with(url)).expect_err(url);
