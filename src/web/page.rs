@@ -43,6 +43,11 @@ impl Page {
         }
     }
 
+    /// A sentence cut at its backticks; what stood between two of them is code.
+    fn parts<'a>(&self, sentence: &'a str) -> Vec<(bool, &'a str)> {
+        sentence.split('`').enumerate().map(|(index, part)| (index % 2 == 1, part)).collect()
+    }
+
     fn ago(&self, then: &Timestamp) -> String {
         words::ago(self.snapshot.now, *then)
     }
