@@ -22,3 +22,4 @@ pub mod link;
 pub mod model;
 pub mod retry;
 pub mod store;
+pub mod web;
