@@ -178,9 +178,10 @@ impl Session {
         if is_error {
             return self.finish(packet_id, QoS::ExactlyOnce, Stage::Sent);
         }
-        let found = self.in_flight.iter_mut().find(|one| {
-            one.packet_id == packet_id && one.delivery.message.qos == QoS::ExactlyOnce
-        });
+        let found = self
+            .in_flight
+            .iter_mut()
+            .find(|one| one.packet_id == packet_id && one.delivery.message.qos == QoS::ExactlyOnce);
         match found {
             Some(one) => {
                 one.stage = Stage::Released;
