@@ -1,11 +1,14 @@
 //! The section `cloud`: the one line out.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
 use super::units;
-use crate::{model::Topic, retry};
+use crate::{
+    model::{CloudUrl, Topic},
+    retry,
+};
 
 /// The line to the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -104,98 +107,5 @@ impl From<&Backoff> for retry::Policy {
     fn from(backoff: &Backoff) -> Self {
         let Backoff { first, longest, stable_after } = *backoff;
         Self { first, longest, stable_after }
-    }
-}
-
-/// Where the cloud is: MQTT in WebSockets in TLS. Nothing else is offered, so nothing can be turned off.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct CloudUrl {
-    host: String,
-    port: u16,
-    path: String,
-}
-
-impl CloudUrl {
-    /// Parses `wss://host[:port][/path]`.
-    ///
-    /// # Errors
-    /// A sentence and, behind a line break, its remedy.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("this is not a URL\nwrite it like `wss://broker.example.org/mqtt`".to_owned());
-        };
-        if !scheme.eq_ignore_ascii_case("wss") {
-            let remedy = "the line to the cloud is always WebSockets in TLS: write `wss://…`";
-            return Err(format!("the scheme `{scheme}` is not supported\n{remedy}"));
-        }
-        let (authority, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, "/mqtt"),
-        };
-        if authority.contains('@') {
-            let remedy = "use `cloud.username` and `cloud.password_file`";
-            return Err(format!("user name and password do not belong into the URL\n{remedy}"));
-        }
-        let (host, port) = split_port(authority)?;
-        if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-            return Err(format!(
-                "the path `{path}` has a character that a URL cannot have\nwrite it percent-encoded"
-            ));
-        }
-        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
-    }
-
-    /// Host name or IP address, IPv6 without its brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Path and query, beginning with `/`.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-}
-
-fn split_port(authority: &str) -> Result<(&str, u16), String> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    let is_address = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
-    let is_name = (1..=253).contains(&host.len())
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if !is_address && !is_name {
-        let remedy = "write a host name or an IP address behind `wss://`, IPv6 in brackets";
-        return Err(format!("`{host}` is not a host name\n{remedy}"));
-    }
-    let port = match port {
-        None => 443,
-        Some(text) => text.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-            format!("`{text}` is not a port\nwrite a number from 1 to 65535, or leave it out for 443")
-        })?,
-    };
-    Ok((host, port))
-}
-
-impl TryFrom<String> for CloudUrl {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text)
-    }
-}
-
-impl fmt::Display for CloudUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "wss://[{}]:{}{}", self.host, self.port, self.path),
-            false => write!(f, "wss://{}:{}{}", self.host, self.port, self.path),
-        }
     }
 }

@@ -148,7 +148,7 @@ impl Diagnostic for Problem {
         let line = rest.lines().next().unwrap_or_default().trim_end().len();
         let length = spot.length.clamp(1, line.max(1));
         let span = SourceSpan::new(spot.offset.into(), length);
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(Some("here".to_owned()), span))))
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, span))))
     }
 }
 
@@ -179,6 +179,7 @@ impl ConfigError {
             if handler.render_report(&mut text, problem).is_err() {
                 text.push_str(&format!("{}: {problem}\n", problem.place()));
             }
+            text.push('\n');
         }
         text + &self.summary()
     }

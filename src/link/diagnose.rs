@@ -75,7 +75,9 @@ pub(super) fn dial_timeout(limit: Duration, scene: Scene) -> Breakage {
     if scene.is_tcp_open {
         Breakage::new(
             FaultKind::NoAnswer,
-            format!("the connection was opened, but TLS, WebSocket and MQTT were not ready within {seconds} s"),
+            format!(
+                "the connection was opened, but TLS, WebSocket and MQTT were not ready within {seconds} s"
+            ),
         )
     } else {
         Breakage::new(FaultKind::Tcp, format!("no answer within {seconds} s"))
@@ -112,9 +114,9 @@ pub(super) fn v4(error: &Error4, scene: Scene) -> Breakage {
 /// Errors of the MQTT 5 event loop.
 pub(super) fn v5(error: &Error5, scene: Scene) -> Breakage {
     match error {
-        Error5::MqttState(
-            State5::Io(error) | State5::Deserialization(v5::mqttbytes::Error::Io(error)),
-        ) => hang_up(io_fault(error, scene.after_upgrade()), scene),
+        Error5::MqttState(State5::Io(error) | State5::Deserialization(v5::mqttbytes::Error::Io(error))) => {
+            hang_up(io_fault(error, scene.after_upgrade()), scene)
+        }
         Error5::MqttState(State5::ConnectionAborted) => hang_up(closed(), scene),
         Error5::MqttState(State5::AwaitPingResp | State5::CollisionTimeout) => no_answer(error),
         Error5::MqttState(State5::ServerDisconnect { reason_code, reason_string }) => {
@@ -215,7 +217,9 @@ fn disconnected(code: DisconnectReasonCode, reason: Option<&str>) -> Breakage {
     use DisconnectReasonCode as Reason;
     let kind = match code {
         Reason::SessionTakenOver => FaultKind::DuplicateClientId,
-        Reason::NotAuthorized | Reason::TopicFilterInvalid | Reason::TopicNameInvalid => FaultKind::NotAuthorized,
+        Reason::NotAuthorized | Reason::TopicFilterInvalid | Reason::TopicNameInvalid => {
+            FaultKind::NotAuthorized
+        }
         Reason::ServerBusy
         | Reason::ServerShuttingDown
         | Reason::MessageRateTooHigh
@@ -325,8 +329,11 @@ fn certificate_refused(detail: &str, scene: Scene) -> Fault {
         let detail = format!("it asks for a client certificate and none is configured; {detail}");
         return Fault::new(FaultKind::ClientCertificateRefused, detail);
     }
-    let kind =
-        if scene.has_expired { FaultKind::ClientCertificateExpired } else { FaultKind::ClientCertificateRefused };
+    let kind = if scene.has_expired {
+        FaultKind::ClientCertificateExpired
+    } else {
+        FaultKind::ClientCertificateRefused
+    };
     Fault::new(kind, detail)
 }
 

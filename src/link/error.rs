@@ -51,7 +51,9 @@ pub enum LinkError {
         reason: String,
     },
     /// The key belongs to another certificate.
-    #[error("the key in `{key}` does not belong to the certificate in `{certificate}`; put a matching pair there")]
+    #[error(
+        "the key in `{key}` does not belong to the certificate in `{certificate}`; put a matching pair there"
+    )]
     KeyDoesNotFit {
         /// The certificate's file.
         certificate: PathBuf,

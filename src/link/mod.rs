@@ -8,6 +8,5 @@ mod options;
 mod tls;
 mod wire;
 
-pub use dial::{CloudUrl, UrlError};
 pub use error::LinkError;
 pub use options::LinkOptions;

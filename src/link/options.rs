@@ -2,9 +2,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::CloudUrl;
 use crate::{
-    model::{Message, QoS, Topic, TopicFilter},
+    model::{CloudUrl, Message, QoS, Topic, TopicFilter},
     retry,
 };
 

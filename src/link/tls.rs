@@ -48,7 +48,9 @@ impl Credentials {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let own = match own {
             None => None,
-            Some((certificate_file, key_file)) => Some(Own::load(certificate_file, key_file, &provider, clock)?),
+            Some((certificate_file, key_file)) => {
+                Some(Own::load(certificate_file, key_file, &provider, clock)?)
+            }
         };
         let roots = match ca_file {
             Some(path) => private_roots(path)?,
@@ -92,10 +94,12 @@ impl Own {
             pem::Error::NoItemsFound => LinkError::NoKey(key_file.to_owned()),
             other => LinkError::BadPem { path: key_file.to_owned(), reason: other.to_string() },
         })?;
-        let bad_certificate = |reason: String| LinkError::BadCertificate { path: certificate_file.to_owned(), reason };
-        let (_, certificate) =
-            x509_parser::parse_x509_certificate(&chain[0]).map_err(|error| bad_certificate(error.to_string()))?;
-        let expires = Timestamp::from_millis(certificate.validity().not_after.timestamp().saturating_mul(1000));
+        let bad_certificate =
+            |reason: String| LinkError::BadCertificate { path: certificate_file.to_owned(), reason };
+        let (_, certificate) = x509_parser::parse_x509_certificate(&chain[0])
+            .map_err(|error| bad_certificate(error.to_string()))?;
+        let expires =
+            Timestamp::from_millis(certificate.validity().not_after.timestamp().saturating_mul(1000));
         let signing = provider
             .key_provider
             .load_private_key(key)
@@ -112,7 +116,10 @@ impl Own {
             Err(error) => return Err(bad_certificate(error.to_string())),
         }
         if clock.is_trusted() && expires < clock.now() {
-            return Err(LinkError::CertificateExpired { path: certificate_file.to_owned(), expired: expires });
+            return Err(LinkError::CertificateExpired {
+                path: certificate_file.to_owned(),
+                expired: expires,
+            });
         }
         Ok(Self { key: Arc::new(key), expires })
     }
@@ -255,7 +262,8 @@ mod tests {
         assert!(matches!(load(&good_certificate, &other_key), LinkError::KeyDoesNotFit { .. }));
         let old = files.write("old.pem", &expired);
         assert!(matches!(load(&old, &other_key), LinkError::CertificateExpired { path, .. } if path == old));
-        let broken = files.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let broken =
+            files.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
         assert!(matches!(load(&broken, &good_key), LinkError::BadCertificate { path, .. } if path == broken));
     }
 

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Config, Finding};
+use super::{Config, Finding, suggestion::suggestion};
 
 /// Makes relative file paths relative to `directory`, where the configuration lies.
 pub(super) fn resolve(config: &mut Config, directory: &Path) {
@@ -75,7 +75,7 @@ fn allowed_devices(config: &Config) -> Vec<Finding> {
         if !known.contains(&allow.device.as_str()) {
             let remedy = match known.is_empty() {
                 true => "no device is configured yet: add it to `devices`".to_owned(),
-                false => super::load::suggestion(allow.device.as_str(), &known),
+                false => suggestion(allow.device.as_str(), &known),
             };
             let what = format!("there is no device `{}`", allow.device);
             findings.push(Finding::new(format!("commands.allow[{index}].device"), what, remedy));

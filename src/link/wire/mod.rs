@@ -14,8 +14,8 @@ use std::{sync::Arc, time::Duration};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 
-use super::{LinkOptions, dial::CloudUrl, diagnose::Breakage};
-use crate::model::{Message, MessageId, QoS, TopicFilter};
+use super::{LinkOptions, diagnose::Breakage};
+use crate::model::{CloudUrl, Message, MessageId, QoS, TopicFilter};
 
 /// What we tell the cloud that we take unacknowledged (MQTT 5 section 3.1.2.11.3).
 pub(super) const RECEIVE_MAXIMUM: u16 = 64;
