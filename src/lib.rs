@@ -14,9 +14,12 @@
 pub mod clock;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod devices;
 pub mod health;
 pub mod link;
 pub mod model;
 pub mod retry;
 pub mod store;
+pub mod web;
