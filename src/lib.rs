@@ -11,6 +11,7 @@
 //! floor 0  model/  clock  retry
 //! ```
 
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
