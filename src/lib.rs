@@ -11,6 +11,9 @@
 //! floor 0  model/  clock  retry
 //! ```
 
+pub mod app;
+pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
