@@ -11,6 +11,8 @@
 //! floor 0  model/  clock  retry
 //! ```
 
+pub mod app;
+pub mod broker;
 pub mod clock;
 pub mod commands;
 pub mod config;

@@ -67,7 +67,11 @@ impl Users {
     }
 
     /// The user that a claim proves; `None` for a client that may stay nameless.
-    pub(super) async fn identify(self: &Arc<Self>, claim: Claim, anonymous: bool) -> Result<Option<String>, Denied> {
+    pub(super) async fn identify(
+        self: &Arc<Self>,
+        claim: Claim,
+        anonymous: bool,
+    ) -> Result<Option<String>, Denied> {
         if let Some(user) = claim.certificate.as_deref().and_then(|der| self.by_certificate(der)) {
             return Ok(Some(user));
         }

@@ -12,13 +12,8 @@ use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use mqtt5_protocol::{
     packet::{
-        Packet,
-        disconnect::DisconnectPacket,
-        publish::PublishPacket,
-        suback::SubAckReasonCode,
-        subscribe::SubscribePacket,
-        subscribe_options::RetainHandling,
-        unsuback::UnsubAckReasonCode,
+        Packet, disconnect::DisconnectPacket, publish::PublishPacket, suback::SubAckReasonCode,
+        subscribe::SubscribePacket, subscribe_options::RetainHandling, unsuback::UnsubAckReasonCode,
         unsubscribe::UnsubscribePacket,
     },
     types::ReasonCode,
@@ -117,7 +112,11 @@ impl Connection {
         self.shared.hub.detach(&self.seat, self.new_expiry);
     }
 
-    async fn serve(&mut self, mut reader: ReadHalf<Box<dyn Stream>>, writer: &mut WriteHalf<Box<dyn Stream>>) -> End {
+    async fn serve(
+        &mut self,
+        mut reader: ReadHalf<Box<dyn Stream>>,
+        writer: &mut WriteHalf<Box<dyn Stream>>,
+    ) -> End {
         let mut answers: FuturesOrdered<BoxFuture<'static, Answer>> = FuturesOrdered::new();
         let mut needs_flush = !self.output.is_empty();
         let mut heard = Instant::now();
@@ -163,17 +162,12 @@ impl Connection {
                     }
                 }
                 () = seat.wake.notified(), if self.output.len() < OUT_HIGH => self.fill(),
-                written = writer.write_buf(&mut self.output), if !self.output.is_empty() => {
-                    match written {
-                        Ok(0) | Err(_) => return End::Lost,
-                        Ok(_) => self.fill(),
+                pushed = push(writer, &mut self.output), if needs_flush => {
+                    match pushed {
+                        Err(_) => return End::Lost,
+                        Ok(is_flushed) => needs_flush = !is_flushed,
                     }
-                }
-                flushed = writer.flush(), if self.output.is_empty() && needs_flush => {
-                    if flushed.is_err() {
-                        return End::Lost;
-                    }
-                    needs_flush = false;
+                    self.fill();
                 }
             }
         }
@@ -186,7 +180,13 @@ impl Connection {
             match session.next() {
                 None => break,
                 Some(Outgoing::Release { packet_id }) => {
-                    packet::put_ack(&mut self.output, self.version, AckKind::PubRel, packet_id, ReasonCode::Success);
+                    packet::put_ack(
+                        &mut self.output,
+                        self.version,
+                        AckKind::Released,
+                        packet_id,
+                        ReasonCode::Success,
+                    );
                 }
                 Some(Outgoing::Publish { packet_id, is_again, delivery }) => {
                     let before = self.output.len();
@@ -204,7 +204,10 @@ impl Connection {
     }
 
     /// Handles every whole packet that has arrived, while answers have room.
-    async fn handle_input(&mut self, answers: &mut FuturesOrdered<BoxFuture<'static, Answer>>) -> Result<(), End> {
+    async fn handle_input(
+        &mut self,
+        answers: &mut FuturesOrdered<BoxFuture<'static, Answer>>,
+    ) -> Result<(), End> {
         while answers.len() < UNANSWERED && self.output.len() < OUT_HIGH {
             let largest = self.shared.hub.limits.max_packet;
             match packet::decode(&mut self.input, self.version, largest) {
@@ -235,13 +238,14 @@ impl Connection {
                 if !is_error {
                     let reason =
                         if was_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-                    packet::put_ack(&mut self.output, self.version, AckKind::PubRel, ack.packet_id, reason);
+                    packet::put_ack(&mut self.output, self.version, AckKind::Released, ack.packet_id, reason);
                 }
             }
             Packet::PubRel(ack) => {
                 let was_known = self.seat.state().release(ack.packet_id);
-                let reason = if was_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-                packet::put_ack(&mut self.output, self.version, AckKind::PubComp, ack.packet_id, reason);
+                let reason =
+                    if was_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+                packet::put_ack(&mut self.output, self.version, AckKind::Complete, ack.packet_id, reason);
             }
             Packet::PubComp(ack) => drop(self.seat.state().pubcomp(ack.packet_id)),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe)?,
@@ -287,8 +291,8 @@ impl Connection {
             Err(error) => return Err(self.offence(&error)),
         };
         let kind = match message.qos {
-            QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
-            QoS::ExactlyOnce => AckKind::PubRec,
+            QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::Acknowledged,
+            QoS::ExactlyOnce => AckKind::Received,
         };
         if let (QoS::ExactlyOnce, Some(packet_id)) = (message.qos, packet_id) {
             let mut session = self.seat.state();
@@ -359,7 +363,7 @@ impl Connection {
             Ok(()) => ReasonCode::Success,
             Err(error) => {
                 tracing::warn!(client = %self.seat.client, %error, "a message for the cloud was not kept; its sender is not acknowledged");
-                if kind == AckKind::PubRec {
+                if kind == AckKind::Received {
                     self.seat.state().release(packet_id);
                 }
                 match error {
@@ -457,5 +461,16 @@ impl Connection {
                 tracing::error!(client = %self.seat.client, %error, "a last will was not kept for the cloud");
             }
         }
+    }
+}
+
+/// Writes some bytes or, when none are left, flushes; whether it flushed. Cancel safe.
+async fn push(writer: &mut WriteHalf<Box<dyn Stream>>, output: &mut BytesMut) -> std::io::Result<bool> {
+    if output.is_empty() {
+        return writer.flush().await.map(|()| true);
+    }
+    match writer.write_buf(output).await? {
+        0 => Err(std::io::ErrorKind::WriteZero.into()),
+        _ => Ok(false),
     }
 }

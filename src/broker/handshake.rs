@@ -141,7 +141,12 @@ async fn upgrade<S: Stream + 'static>(gate: &Gate, stream: S) -> Result<Box<dyn 
                 .max_message_size(Some(largest))
                 .max_frame_size(Some(largest))
                 .max_write_buffer_size(2 * largest);
-            let socket = async_tungstenite::tokio::accept_hdr_async_with_config(stream, choose_subprotocol, Some(config)).await?;
+            let socket = async_tungstenite::tokio::accept_hdr_async_with_config(
+                stream,
+                choose_subprotocol,
+                Some(config),
+            )
+            .await?;
             Ok(Box::new(WsStream::new(socket)))
         }
     }
@@ -165,7 +170,11 @@ fn choose_subprotocol(request: &Request, mut response: Response) -> Result<Respo
     Err(refusal)
 }
 
-async fn read_connect(stream: &mut Box<dyn Stream>, input: &mut BytesMut, max: usize) -> Result<Box<ConnectPacket>, NotAdmitted> {
+async fn read_connect(
+    stream: &mut Box<dyn Stream>,
+    input: &mut BytesMut,
+    max: usize,
+) -> Result<Box<ConnectPacket>, NotAdmitted> {
     loop {
         // The version does not matter for CONNECT, which names its own.
         match packet::decode(input, Version::V5, max)? {
@@ -197,7 +206,8 @@ async fn admit(
         return Err(ReasonCode::BadAuthenticationMethod);
     }
     let will = will(&connect)?;
-    let ConnectPacket { clean_start, keep_alive, client_id, username, password, properties: wishes, .. } = *connect;
+    let ConnectPacket { clean_start, keep_alive, client_id, username, password, properties: wishes, .. } =
+        *connect;
     let claim = Claim { username, password, certificate };
     gate.users.identify(claim, gate.anonymous).await.map_err(|denied| match denied {
         Denied::BadCredentials => ReasonCode::BadUsernameOrPassword,
@@ -252,8 +262,8 @@ async fn admit(
 fn will(connect: &ConnectPacket) -> Result<Option<Message>, ReasonCode> {
     match &connect.will {
         None => Ok(None),
-        Some(will) => packet::will(will.clone(), &connect.will_properties)
-            .map(Some)
-            .map_err(|error| error.reason()),
+        Some(will) => {
+            packet::will(will.clone(), &connect.will_properties).map(Some).map_err(|error| error.reason())
+        }
     }
 }

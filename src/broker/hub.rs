@@ -204,7 +204,8 @@ impl Hub {
     /// A connection has ended. Does nothing when another one has taken its session over.
     pub(super) fn detach(&self, seat: &Seat, expiry: Option<Duration>) {
         let mut state = self.state();
-        let Some(place) = state.places.get_mut(&seat.client).filter(|place| place.seat.key == seat.key) else {
+        let Some(place) = state.places.get_mut(&seat.client).filter(|place| place.seat.key == seat.key)
+        else {
             return;
         };
         if place.attached.as_ref().is_none_or(CancellationToken::is_cancelled) {
@@ -293,7 +294,11 @@ impl Hub {
     }
 
     /// A subscriber inside the gateway. Full channel: the newest message is dropped and counted.
-    pub(super) fn subscribe_in_process(&self, filters: &[TopicFilter], capacity: usize) -> mpsc::Receiver<Told> {
+    pub(super) fn subscribe_in_process(
+        &self,
+        filters: &[TopicFilter],
+        capacity: usize,
+    ) -> mpsc::Receiver<Told> {
         let (sender, receiver) = mpsc::channel(capacity);
         let mut state = self.state();
         let key = state.key();
@@ -325,16 +330,20 @@ impl Hub {
             let key = same[0].0;
             match receivers.get(&key) {
                 Some(Receiver::Session(seat, is_present)) => {
-                    let Some(delivery) = merge(message, same, publisher.map(|seat| seat.key), now) else { continue };
+                    let Some(delivery) = merge(message, same, publisher.map(|seat| seat.key), now) else {
+                        continue;
+                    };
                     // QoS 0 is not kept for who is away (MQTT 3.1.1 section 4.1.2 leaves it open).
-                    if (*is_present || delivery.message.qos != QoS::AtMostOnce) && self.offer(seat, delivery) {
+                    if (*is_present || delivery.message.qos != QoS::AtMostOnce) && self.offer(seat, delivery)
+                    {
                         seat.wake.notify_one();
                         count += 1;
                     }
                 }
                 Some(Receiver::InProcess(sender)) => {
                     let told = Message { retain: false, ..message.clone() };
-                    count += usize::from(self.tell(sender, (told, publisher.map(|seat| seat.client.clone()))));
+                    count +=
+                        usize::from(self.tell(sender, (told, publisher.map(|seat| seat.client.clone()))));
                 }
                 None => {}
             }
@@ -389,16 +398,17 @@ impl Hub {
             sessions: clients
                 .into_iter()
                 .map(|client| {
-                    let kept = state.places.get(&client).filter(|place| !place.expiry.is_zero()).map(|place| Kept {
-                        expiry_seconds: place.expiry.as_secs(),
-                        subscriptions: place
-                            .seat
-                            .state()
-                            .subscriptions
-                            .iter()
-                            .map(|(filter, subscription)| (filter.clone(), *subscription))
-                            .collect(),
-                    });
+                    let kept =
+                        state.places.get(&client).filter(|place| !place.expiry.is_zero()).map(|place| Kept {
+                            expiry_seconds: place.expiry.as_secs(),
+                            subscriptions: place
+                                .seat
+                                .state()
+                                .subscriptions
+                                .iter()
+                                .map(|(filter, subscription)| (filter.clone(), *subscription))
+                                .collect(),
+                        });
                     (client, kept)
                 })
                 .collect(),
@@ -502,7 +512,8 @@ fn merge(
     publisher: Option<Key>,
     since: Instant,
 ) -> Option<Delivery> {
-    let wanted = same.iter().filter(|(key, subscription)| !(subscription.no_local && publisher == Some(*key)));
+    let wanted =
+        same.iter().filter(|(key, subscription)| !(subscription.no_local && publisher == Some(*key)));
     let mut best: Option<QoS> = None;
     let mut retain = false;
     let mut subscription_ids = Vec::new();

@@ -74,7 +74,9 @@ pub enum BrokerError {
         reason: String,
     },
     /// A user's password hash.
-    #[error("the password hash of user `{user}` is not one: {reason}; make it with `hearthlink hash-password`")]
+    #[error(
+        "the password hash of user `{user}` is not one: {reason}; make it with `hearthlink hash-password`"
+    )]
     PasswordHash {
         /// The user.
         user: String,
@@ -118,7 +120,8 @@ impl Broker {
         let stop = CancellationToken::new();
         let mut bound = Vec::new();
         for one in options.listeners {
-            let failed = |error: std::io::Error| BrokerError::Bind { address: one.address, reason: error.to_string() };
+            let failed =
+                |error: std::io::Error| BrokerError::Bind { address: one.address, reason: error.to_string() };
             let tls = one.tls.as_ref().map(tls::config).transpose()?.map(TlsAcceptor::from);
             let listener = TcpListener::bind(one.address).await.map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;

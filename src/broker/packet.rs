@@ -10,9 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use mqtt5_protocol::{
     packet::{
         FixedHeader, MqttPacket, Packet, PacketType, connack::ConnAckPacket, connect::ConnectPacket,
-        disconnect::DisconnectPacket, puback::PubAckPacket, pubcomp::PubCompPacket,
-        publish::PublishPacket, pubrec::PubRecPacket, pubrel::PubRelPacket, suback::SubAckPacket,
-        unsuback::UnsubAckPacket,
+        disconnect::DisconnectPacket, puback::PubAckPacket, pubcomp::PubCompPacket, publish::PublishPacket,
+        pubrec::PubRecPacket, pubrel::PubRelPacket, suback::SubAckPacket, unsuback::UnsubAckPacket,
     },
     protocol::v5::properties::{Properties as WireProperties, PropertyId, PropertyValue},
     types::{ReasonCode, WillMessage},
@@ -63,7 +62,11 @@ impl Version {
 }
 
 /// Takes the next whole packet from the front of `bytes`; `None` when there is none yet.
-pub(super) fn decode(bytes: &mut BytesMut, version: Version, max: usize) -> Result<Option<Packet>, PacketError> {
+pub(super) fn decode(
+    bytes: &mut BytesMut,
+    version: Version,
+    max: usize,
+) -> Result<Option<Packet>, PacketError> {
     let Some((header_length, body_length)) = lengths(bytes)? else { return Ok(None) };
     let size = header_length + body_length;
     if size > max {
@@ -120,7 +123,13 @@ fn put(packet: &impl MqttPacket, out: &mut BytesMut) {
 }
 
 /// Writes a CONNACK.
-pub(super) fn put_connack(out: &mut BytesMut, version: Version, present: bool, answer: ReasonCode, properties: WireProperties) {
+pub(super) fn put_connack(
+    out: &mut BytesMut,
+    version: Version,
+    present: bool,
+    answer: ReasonCode,
+    properties: WireProperties,
+) {
     let mut packet = match version {
         Version::V3 => ConnAckPacket::new_v311(present, answer),
         Version::V5 => ConnAckPacket::new(present, answer),
@@ -130,7 +139,13 @@ pub(super) fn put_connack(out: &mut BytesMut, version: Version, present: bool, a
 }
 
 /// Writes a PUBLISH, in the words of the client's version.
-pub(super) fn put_publish(out: &mut BytesMut, version: Version, delivery: &Delivery, packet_id: Option<u16>, is_again: bool) {
+pub(super) fn put_publish(
+    out: &mut BytesMut,
+    version: Version,
+    delivery: &Delivery,
+    packet_id: Option<u16>,
+    is_again: bool,
+) {
     let message = &delivery.message;
     let mut properties = WireProperties::default();
     if version == Version::V5 {
@@ -139,8 +154,8 @@ pub(super) fn put_publish(out: &mut BytesMut, version: Version, delivery: &Deliv
         }
         for id in &delivery.subscription_ids {
             // A property that may repeat is never refused.
-            let _ = properties
-                .add(PropertyId::SubscriptionIdentifier, PropertyValue::VariableByteInteger(*id));
+            let _ =
+                properties.add(PropertyId::SubscriptionIdentifier, PropertyValue::VariableByteInteger(*id));
         }
     }
     let packet = PublishPacket {
@@ -165,25 +180,40 @@ pub(super) fn put_publish(out: &mut BytesMut, version: Version, delivery: &Deliv
 /// The four acknowledgements of QoS 1 and 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AckKind {
-    PubAck,
-    PubRec,
-    PubRel,
-    PubComp,
+    /// PUBACK.
+    Acknowledged,
+    /// PUBREC.
+    Received,
+    /// PUBREL.
+    Released,
+    /// PUBCOMP.
+    Complete,
 }
 
 /// Writes an acknowledgement; 3.1.1 knows no reason codes.
-pub(super) fn put_ack(out: &mut BytesMut, version: Version, kind: AckKind, packet_id: u16, reason: ReasonCode) {
+pub(super) fn put_ack(
+    out: &mut BytesMut,
+    version: Version,
+    kind: AckKind,
+    packet_id: u16,
+    reason: ReasonCode,
+) {
     let reason = if version == Version::V3 { ReasonCode::Success } else { reason };
     match kind {
-        AckKind::PubAck => put(&PubAckPacket::new_with_reason(packet_id, reason), out),
-        AckKind::PubRec => put(&PubRecPacket::new_with_reason(packet_id, reason), out),
-        AckKind::PubRel => put(&PubRelPacket::new_with_reason(packet_id, reason), out),
-        AckKind::PubComp => put(&PubCompPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Acknowledged => put(&PubAckPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Received => put(&PubRecPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Released => put(&PubRelPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Complete => put(&PubCompPacket::new_with_reason(packet_id, reason), out),
     }
 }
 
 /// Writes a SUBACK.
-pub(super) fn put_suback(out: &mut BytesMut, version: Version, packet_id: u16, codes: Vec<mqtt5_protocol::packet::suback::SubAckReasonCode>) {
+pub(super) fn put_suback(
+    out: &mut BytesMut,
+    version: Version,
+    packet_id: u16,
+    codes: Vec<mqtt5_protocol::packet::suback::SubAckReasonCode>,
+) {
     let packet = SubAckPacket {
         packet_id,
         reason_codes: codes,
@@ -194,7 +224,12 @@ pub(super) fn put_suback(out: &mut BytesMut, version: Version, packet_id: u16, c
 }
 
 /// Writes an UNSUBACK.
-pub(super) fn put_unsuback(out: &mut BytesMut, version: Version, packet_id: u16, codes: Vec<mqtt5_protocol::packet::unsuback::UnsubAckReasonCode>) {
+pub(super) fn put_unsuback(
+    out: &mut BytesMut,
+    version: Version,
+    packet_id: u16,
+    codes: Vec<mqtt5_protocol::packet::unsuback::UnsubAckReasonCode>,
+) {
     let packet = UnsubAckPacket {
         packet_id,
         reason_codes: codes,
@@ -266,9 +301,15 @@ fn read_properties(wire: &WireProperties) -> Option<Arc<Properties>> {
             (PropertyId::MessageExpiryInterval, PropertyValue::FourByteInteger(seconds)) => {
                 model.expiry = Some(Duration::from_secs(u64::from(*seconds)));
             }
-            (PropertyId::PayloadFormatIndicator, PropertyValue::Byte(byte)) => model.is_text = Some(*byte != 0),
-            (PropertyId::ContentType, PropertyValue::Utf8String(text)) => model.content_type = Some(text.clone()),
-            (PropertyId::ResponseTopic, PropertyValue::Utf8String(text)) => model.response_topic = Some(text.clone()),
+            (PropertyId::PayloadFormatIndicator, PropertyValue::Byte(byte)) => {
+                model.is_text = Some(*byte != 0)
+            }
+            (PropertyId::ContentType, PropertyValue::Utf8String(text)) => {
+                model.content_type = Some(text.clone())
+            }
+            (PropertyId::ResponseTopic, PropertyValue::Utf8String(text)) => {
+                model.response_topic = Some(text.clone())
+            }
             (PropertyId::CorrelationData, PropertyValue::BinaryData(data)) => {
                 model.correlation_data = Some(data.clone());
             }

@@ -82,10 +82,8 @@ impl<K: PartialEq, V> Leaf<K, V> {
         match share {
             None => put(&mut self.alone, key, value),
             Some(name) => {
-                let ring = self
-                    .shared
-                    .entry(name.clone())
-                    .or_insert_with(|| Ring { members: Vec::new(), turn: 0 });
+                let ring =
+                    self.shared.entry(name.clone()).or_insert_with(|| Ring { members: Vec::new(), turn: 0 });
                 put(&mut ring.members, key, value)
             }
         }
@@ -171,7 +169,12 @@ impl<K: PartialEq + Clone, V: Copy> Subscriptions<K, V> {
 
     /// Every subscription that wants this topic; of a share group the next member in turn, one that
     /// `is_present` before one that is not.
-    pub(super) fn matching(&mut self, topic: &Topic, is_present: impl Fn(&K) -> bool, found: &mut Vec<(K, V)>) {
+    pub(super) fn matching(
+        &mut self,
+        topic: &Topic,
+        is_present: impl Fn(&K) -> bool,
+        found: &mut Vec<(K, V)>,
+    ) {
         let levels: Vec<&str> = topic.levels().collect();
         Self::collect(&mut self.root, &levels, topic.is_reserved(), &is_present, found);
     }
