@@ -13,6 +13,7 @@
 
 pub mod app;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;

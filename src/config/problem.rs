@@ -19,14 +19,23 @@ pub struct Finding {
     pub at: String,
     /// What is wrong, without a full stop.
     pub what: String,
-    /// What to do, without a full stop.
+    /// What to do, without a full stop; empty when `what` says it.
     pub remedy: String,
+    /// Whether it is about the key and not about the value.
+    pub on_key: bool,
 }
 
 impl Finding {
     /// A finding about the value at `at`.
     pub fn new(at: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { at: at.into(), what: what.into(), remedy: remedy.into() }
+        Self { at: at.into(), what: what.into(), remedy: remedy.into(), on_key: false }
+    }
+
+    /// The same, shown at the value's key.
+    #[must_use]
+    pub fn on_key(mut self) -> Self {
+        self.on_key = true;
+        self
     }
 }
 

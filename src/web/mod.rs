@@ -11,7 +11,7 @@
 mod guard;
 mod page;
 mod server;
-mod words;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 

@@ -13,7 +13,7 @@ use crate::{
 const LONGEST: usize = 80;
 
 /// `3 minutes`, `2 hours`: one unit is enough at a glance.
-pub(super) fn span(duration: Duration) -> String {
+pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (count, unit) = match seconds {
         0..60 => (seconds, "second"),
@@ -25,7 +25,7 @@ pub(super) fn span(duration: Duration) -> String {
 }
 
 /// `3 minutes ago`, or `just now`.
-pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
+pub(crate) fn ago(now: Timestamp, then: Timestamp) -> String {
     match now.since(then) {
         Some(age) if age >= Duration::from_secs(2) => format!("{} ago", span(age)),
         _ => "just now".to_owned(),
@@ -33,22 +33,22 @@ pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
 }
 
 /// `for 3 minutes`.
-pub(super) fn lasting(now: Timestamp, since: Timestamp) -> String {
+pub(crate) fn lasting(now: Timestamp, since: Timestamp) -> String {
     format!("for {}", span(now.since(since).unwrap_or_default()))
 }
 
 /// `1 message`, `12 messages`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `4.0 MiB`.
-pub(super) fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     bytesize::ByteSize(number).display().iec().to_string()
 }
 
 /// A field's value, shortened.
-pub(super) fn value(value: &Value) -> String {
+pub(crate) fn value(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Bool(true) => "yes".to_owned(),
@@ -63,7 +63,7 @@ pub(super) fn value(value: &Value) -> String {
 }
 
 /// Where the line stands.
-pub(super) fn link(report: &LinkReport) -> String {
+pub(crate) fn link(report: &LinkReport) -> String {
     match report.state {
         LinkState::Off => "No cloud is configured".to_owned(),
         LinkState::Connecting => "Connecting".to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn link(report: &LinkReport) -> String {
 }
 
 /// Why messages of the queue were dropped, by the policy's name.
-pub(super) fn dropped(policy: &str) -> &str {
+pub(crate) fn dropped(policy: &str) -> &str {
     match policy {
         "drop_oldest" => "dropped because the queue was full",
         "refuse_new" => "not accepted because the queue was full (their devices send them again)",
@@ -91,7 +91,7 @@ pub(super) fn dropped(policy: &str) -> &str {
 }
 
 /// What became of a command.
-pub(super) fn outcome(status: OutcomeStatus) -> &'static str {
+pub(crate) fn outcome(status: OutcomeStatus) -> &'static str {
     match status {
         OutcomeStatus::Applied => "Done",
         OutcomeStatus::Refused => "Refused",
@@ -102,7 +102,7 @@ pub(super) fn outcome(status: OutcomeStatus) -> &'static str {
 }
 
 /// Why a command was not applied.
-pub(super) fn reason(reason: Reason) -> &'static str {
+pub(crate) fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::NotAllowed => "The configuration does not allow it.",
         Reason::Retained => "It was a retained message, an order from the past.",
