@@ -11,11 +11,18 @@
 //! floor 0  model/  clock  retry
 //! ```
 
+pub mod app;
+pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod devices;
 pub mod health;
+pub mod link;
 pub mod model;
 pub mod retry;
 pub mod store;
+pub mod web;

@@ -1,1 +1,19 @@
-//! placeholder
+//! The one place where the parts meet: builds them from the configuration, joins them by bounded
+//! channels of `model` types, supervises them and stops them in order.
+//!
+//! Holds no logic of its own: what a message means is decided in the rooms below. Invariants: nothing
+//! listens or dials before every part was built; a part that ends by itself ends the gateway (systemd
+//! starts it again), in the same order as a stop; the order is commands and devices, then the local
+//! broker, then the line, then the store, so that every outcome still finds its way out.
+
+mod build;
+mod flows;
+mod gateway;
+mod stages;
+mod topics;
+mod translate;
+mod uplink;
+
+pub use build::BuildError;
+pub use gateway::{Gateway, RunError};
+pub use topics::{CloudTopics, LocalTopics};

@@ -1,1 +1,40 @@
-//! placeholder
+//! The configuration file: its shape, how it is loaded, and what must hold between its parts.
+//!
+//! Owns the YAML file's types (one file a section), the layers (file, `config.d/*.yaml` beside it, then
+//! `HEARTHLINK__…` environment variables), the cross-checks and the errors that name place and remedy.
+//! Never starts, binds or creates anything: it reads files and says what it thinks of them.
+//!
+//! Invariants: a [`Config`] that [`load`] returned has passed every check; its file paths are absolute or
+//! relative to the working directory, no longer to the file; user data is never a key (devices, users,
+//! routes and listeners are lists), because the crate `config` lower-cases and splits keys.
+//!
+//! Rejected: letting `config` parse the file and deserialise. Its errors lose the line, it turns `007` into
+//! `7`, and it stops at the first error. So serde-saphyr reads each file into a tree that knows its places
+//! (`tree`), `config` lays the trees and the environment over each other (`layers`), and a small
+//! deserialiser (`decode`) reads the result; one reading, so `check` and `run` can never disagree.
+
+mod broker;
+mod checks;
+mod cloud;
+mod commands;
+mod decode;
+mod files;
+mod layers;
+mod load;
+mod problem;
+mod routes;
+mod schema;
+mod secret;
+mod shape;
+mod suggestion;
+mod tree;
+mod units;
+
+pub use broker::{Broker, Limits, Listener, Tls, Transport, User};
+pub use cloud::{Backoff, Cloud};
+pub use commands::{Allow, Commands, Values};
+pub use load::{Loader, load};
+pub use problem::{ConfigError, Finding, Problem};
+pub use routes::{Route, Template, TemplateError};
+pub use schema::{Config, Device, Gateway, Log, LogFormat, LogLevel, Store, Web, WhenFull};
+pub use secret::Secret;

@@ -3,6 +3,7 @@
 //! Owns parse-once newtypes and plain data. Does no I/O, holds no clock, knows no file.
 //! Invariant: a value of a newtype here is valid; nobody above checks it again.
 
+mod cloud_url;
 mod command;
 mod fault;
 mod id;
@@ -14,6 +15,7 @@ mod reading;
 mod timestamp;
 mod topic;
 
+pub use cloud_url::{CloudUrl, UrlError};
 pub use command::{Actuation, ActuationReply, Command, Mailbox, Origin, Request, RequestError};
 pub use fault::{Fault, FaultKind};
 pub use id::{ClientId, CommandId, DeviceId, GatewayId, IdError, MessageId};

@@ -1,0 +1,178 @@
+//! From a checked configuration to parts that are built but do not run yet.
+//!
+//! Everything that can fail for a reason that a person can mend fails here, before anything dials or
+//! takes a message: the store, the certificates, the addresses, the devices.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use super::{
+    CloudTopics, LocalTopics, translate,
+    uplink::{AnyUplink, NoCloud, Routes},
+};
+use crate::{
+    broker::{Broker, BrokerError},
+    clock::Clock,
+    commands::{CommandsOptions, Desk, Tell, Timing, Told},
+    config::Config,
+    devices::{DeviceError, Fleet},
+    health::Board,
+    link::{Link, LinkError},
+    model::{DeviceId, Fields, Inbound, Mailbox, TopicError},
+    store::{Store, StoreError},
+    web::{Web, WebError, WebOptions},
+};
+
+/// The name of the store's file in `gateway.data_dir`.
+const STORE_FILE: &str = "hearthlink.db";
+/// Messages from the cloud that wait for the desk. Full: the line stops reading.
+const INBOX: usize = 64;
+/// Outcomes that wait to be told at home. Full: the desk waits.
+const TOLD: usize = 64;
+
+/// Why the gateway cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The local broker: an address in use, a certificate.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A device's kind or options.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The line: a certificate, a key.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The status page: an address in use.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// The cloud's topics.
+    #[error("`cloud.prefix` is too long: {0}")]
+    Prefix(#[from] TopicError),
+    /// The password of the line.
+    #[error("failed to read the password file `{path}`: {reason}")]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The thread that opens the store ended early.
+    #[error("the store could not be opened: {0}")]
+    Interrupted(String),
+}
+
+/// The parts, joined on paper.
+pub(super) struct Parts {
+    pub(super) store: Store,
+    pub(super) board: Board,
+    pub(super) clock: Clock,
+    pub(super) broker: Broker,
+    pub(super) fleet: Fleet,
+    pub(super) last_states: HashMap<DeviceId, Fields>,
+    pub(super) desk: Desk,
+    pub(super) told: mpsc::Receiver<Told>,
+    pub(super) local: LocalTopics,
+    pub(super) line: Option<Line>,
+    pub(super) web: Option<Web>,
+}
+
+/// What there is only with a cloud.
+pub(super) struct Line {
+    pub(super) link: Link,
+    pub(super) inbox: mpsc::Receiver<Inbound>,
+    pub(super) topics: CloudTopics,
+}
+
+pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildError> {
+    let board = Board::new(config.gateway.id.as_str(), clock.clone());
+    let fleet = Fleet::build(&translate::devices(&config.devices))?;
+    let store = open_store(config, clock.clone()).await?;
+    let last_states = store.states().await?;
+    let line = line(config, &store, &board, &clock)?;
+    let topics = line.as_ref().map(|line| line.topics.clone());
+    let broker =
+        Broker::bind(translate::broker(&config.broker), uplink(config, &clock), store.clone(), board.clone())
+            .await?;
+    let (desk, told) = desk(config, fleet.mailboxes.clone(), topics.as_ref(), &store, &board, &clock);
+    let web = match &config.web {
+        Some(web) => Some(Web::bind(WebOptions { address: web.address }, board.clone()).await?),
+        None => None,
+    };
+    Ok(Parts {
+        store,
+        board,
+        clock,
+        broker,
+        fleet,
+        last_states,
+        desk,
+        told,
+        local: LocalTopics::default(),
+        line,
+        web,
+    })
+}
+
+async fn open_store(config: &Config, clock: Clock) -> Result<Store, BuildError> {
+    let path = config.gateway.data_dir.join(STORE_FILE);
+    let options = translate::store(&config.store);
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path, &options, clock)).await;
+    Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
+}
+
+fn uplink(config: &Config, clock: &Clock) -> AnyUplink {
+    match &config.cloud {
+        None => Arc::new(NoCloud),
+        Some(cloud) => Arc::new(Routes {
+            routes: config.routes.clone(),
+            prefix: cloud.prefix.clone(),
+            gateway: config.gateway.id.clone(),
+            clock: clock.clone(),
+        }),
+    }
+}
+
+fn line(config: &Config, store: &Store, board: &Board, clock: &Clock) -> Result<Option<Line>, BuildError> {
+    let Some(cloud) = &config.cloud else { return Ok(None) };
+    let topics = CloudTopics::new(&cloud.prefix, &config.gateway.id)?;
+    let password = match &cloud.password_file {
+        None => None,
+        Some(path) => Some(first_line(path)?),
+    };
+    let options = translate::link(cloud, &config.gateway.id, &topics, password);
+    let (sender, inbox) = mpsc::channel(INBOX);
+    let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
+    Ok(Some(Line { link, inbox, topics }))
+}
+
+fn first_line(path: &std::path::Path) -> Result<String, BuildError> {
+    let error = |reason: String| BuildError::Password { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|reason| error(reason.to_string()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(error("its first line is empty".to_owned())),
+    }
+}
+
+fn desk(
+    config: &Config,
+    mailboxes: HashMap<DeviceId, Mailbox>,
+    topics: Option<&CloudTopics>,
+    store: &Store,
+    board: &Board,
+    clock: &Clock,
+) -> (Desk, mpsc::Receiver<Told>) {
+    let nobody: Tell = Arc::new(|_, _| Vec::new());
+    let options = CommandsOptions {
+        allow: translate::allow_list(&config.commands),
+        timing: Timing { max_age: config.commands.max_age, ..Timing::default() },
+        mailboxes,
+        tell: topics.map_or(nobody, translate::tell),
+    };
+    let (sender, told) = mpsc::channel(TOLD);
+    (Desk::new(options, store.clone(), board.clone(), clock.clone(), sender), told)
+}

@@ -1,0 +1,239 @@
+//! The joints: each takes what one part sends and hands it to the next, in one small task.
+//!
+//! Every channel is bounded and every joint waits when the next part is busy, so that pressure runs
+//! back to the source; none drops. A joint ends when its source does, and with it the part behind it
+//! hears that there is no more to come.
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{CloudTopics, LocalTopics};
+use crate::{
+    broker::{BrokerHandle, InProcess},
+    commands::{Incoming, Told},
+    devices::LanPublish,
+    health::{Board, StoreReport},
+    model::{Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Staleness, Topic},
+    store::{Durable, Entry, Store, StoreError, StoreStats},
+};
+
+/// How many readings may be on their way to the disk at once. Full: the devices wait.
+const READINGS_IN_HAND: usize = 256;
+
+/// What a device says goes to the house at once, and to the disk for the cloud at the same time.
+pub(super) struct Telemetry {
+    pub(super) broker: BrokerHandle,
+    pub(super) store: Store,
+    pub(super) local: LocalTopics,
+    /// `None` without a cloud.
+    pub(super) cloud: Option<CloudTopics>,
+    /// What the store remembers of each device, to spare the flash what has not changed.
+    pub(super) remembered: HashMap<DeviceId, Fields>,
+}
+
+impl Telemetry {
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<DeviceEvent>) {
+        let mut in_hand: FuturesUnordered<Durable<u64>> = FuturesUnordered::new();
+        loop {
+            // Cancel safety: `recv` and `next` lose nothing when dropped.
+            tokio::select! {
+                Some(kept) = in_hand.next(), if !in_hand.is_empty() => complain(kept),
+                event = events.recv(), if in_hand.len() < READINGS_IN_HAND => match event {
+                    None => break,
+                    Some(event) => {
+                        let Some(entry) = self.hand_out(event).await else { continue };
+                        match self.store.append(entry).await {
+                            Ok(durable) => in_hand.push(durable),
+                            Err(error) => complain(Err(error)),
+                        }
+                    }
+                },
+            }
+        }
+        while let Some(kept) = in_hand.next().await {
+            complain(kept);
+        }
+    }
+
+    /// Publishes at home; gives what is to be kept for the cloud.
+    async fn hand_out(&mut self, event: DeviceEvent) -> Option<Entry> {
+        let (at_home, in_cloud, payload) = match event {
+            DeviceEvent::Reading(reading) => {
+                let payload = state_payload(&reading);
+                self.remember(&reading).await;
+                (
+                    self.local.state(&reading.device),
+                    self.cloud.as_ref().map(|cloud| cloud.state(&reading.device)),
+                    payload,
+                )
+            }
+            DeviceEvent::Availability(device, availability) => (
+                self.local.availability(&device),
+                self.cloud.as_ref().map(|cloud| cloud.availability(&device)),
+                availability.as_str().to_owned(),
+            ),
+        };
+        let message = |topic: Topic| Message::new(topic, payload.clone(), QoS::AtLeastOnce).retained();
+        self.broker.publish(&message(at_home));
+        in_cloud.map(|topic| Entry::new(message(topic)))
+    }
+}
+
+impl Telemetry {
+    async fn remember(&mut self, reading: &Reading) {
+        if self.remembered.get(&reading.device) == Some(&reading.fields) {
+            return;
+        }
+        let Reading { device, fields, taken_at } = reading.clone();
+        match self.store.put_state(device.clone(), fields.clone(), taken_at).await {
+            Ok(_not_waited_for) => drop(self.remembered.insert(device, fields)),
+            Err(error) => tracing::warn!(%device, %error, "failed to remember the last state"),
+        }
+    }
+}
+
+/// The whole state with the time it was taken, since it may reach the cloud hours later.
+fn state_payload(reading: &Reading) -> String {
+    let mut fields = reading.fields.clone();
+    fields.insert("last_seen".to_owned(), Value::from(reading.taken_at.to_string()));
+    Value::Object(fields).to_string()
+}
+
+fn complain(kept: Result<u64, StoreError>) {
+    if let Err(error) = kept {
+        tracing::error!(%error, "a device's reading was not kept for the cloud");
+    }
+}
+
+/// Commands from the cloud, to the desk.
+pub(super) async fn from_cloud(
+    mut inbox: mpsc::Receiver<Inbound>,
+    topics: CloudTopics,
+    desk: mpsc::Sender<Incoming>,
+    stop: CancellationToken,
+) {
+    // Cancel safety: `recv` loses nothing when dropped; what stays in the inbox is not acknowledged.
+    while let Some(Some(inbound)) = stop.run_until_cancelled(inbox.recv()).await {
+        let Some(device) = topics.device_of_set(&inbound.message.topic) else {
+            tracing::warn!(topic = %inbound.message.topic, "the cloud sent a message that nobody asked for");
+            inbound.ack.send();
+            continue;
+        };
+        let command = Incoming {
+            device: addressee(device),
+            message: inbound.message,
+            received: inbound.received,
+            redelivered: inbound.redelivered,
+            staleness: inbound.staleness,
+            origin: Origin::Cloud,
+            ack: inbound.ack,
+        };
+        if desk.send(command).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// Commands from clients of the local broker, to the desk.
+pub(super) async fn from_home(
+    mut sets: InProcess,
+    topics: LocalTopics,
+    desk: mpsc::Sender<Incoming>,
+    stop: CancellationToken,
+) {
+    while let Some(Some((message, publisher))) = stop.run_until_cancelled(sets.recv()).await {
+        let Some(device) = topics.device_of_set(&message.topic).map(addressee) else { continue };
+        let command = Incoming {
+            device,
+            message,
+            received: Instant::now(),
+            redelivered: false,
+            staleness: Staleness::Live,
+            origin: Origin::Local(publisher),
+            ack: Ack::none(),
+        };
+        if desk.send(command).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// A device that cannot exist is told about below the gateway's own name.
+fn addressee(device: &str) -> DeviceId {
+    DeviceId::parse(device).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a command names a device that cannot exist");
+        DeviceId::parse("bridge").expect("a plain word")
+    })
+}
+
+/// Outcomes, to the house.
+pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandle, topics: LocalTopics) {
+    while let Some(Told { outcome, .. }) = told.recv().await {
+        match serde_json::to_vec(&outcome) {
+            Ok(payload) => {
+                let topic = topics.result(&outcome.device);
+                broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce));
+            }
+            Err(error) => tracing::error!(id = %outcome.id, %error, "failed to write an outcome as JSON"),
+        }
+    }
+}
+
+/// What devices on the LAN publish, to their bus.
+pub(super) async fn lan_in(mut messages: InProcess, bus: mpsc::Sender<Message>, stop: CancellationToken) {
+    while let Some(Some((message, _))) = stop.run_until_cancelled(messages.recv()).await {
+        if bus.send(message).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// What the LAN bus sends to its devices, with the number of those who heard it.
+pub(super) async fn lan_out(mut publishes: mpsc::Receiver<LanPublish>, broker: BrokerHandle) {
+    while let Some(LanPublish { message, delivered }) = publishes.recv().await {
+        let heard = broker.publish(&message);
+        // Who does not wait for the number does not want it.
+        let _ = delivered.send(heard);
+    }
+}
+
+/// The store's sums, to the board.
+pub(super) async fn store_report(
+    mut stats: watch::Receiver<StoreStats>,
+    board: Board,
+    stop: CancellationToken,
+) {
+    loop {
+        let report = report(&stats.borrow_and_update());
+        board.store(report);
+        match stop.run_until_cancelled(stats.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => break,
+        }
+    }
+}
+
+fn report(stats: &StoreStats) -> StoreReport {
+    StoreReport {
+        waiting: stats.waiting,
+        waiting_bytes: stats.waiting_bytes,
+        max_bytes: stats.max_bytes,
+        oldest: stats.oldest,
+        accepted: stats.accepted,
+        acknowledged: stats.acknowledged,
+        dropped: vec![
+            ("drop_oldest", stats.dropped_full),
+            ("refuse_new", stats.refused_full),
+            ("max_age", stats.dropped_expired),
+            ("refused_by_cloud", stats.dropped_by_cloud),
+        ],
+        fault: stats.fault.clone(),
+    }
+}

@@ -1,0 +1,189 @@
+//! Runs the parts, notices when one ends by itself, and stops them in order.
+
+use std::net::SocketAddr;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    build::{self, BuildError, Line, Parts},
+    flows::{self, Telemetry},
+    stages::{Stage, Stages},
+};
+use crate::{
+    broker::{BrokerHandle, ListenerKind},
+    clock::Clock,
+    config::Config,
+    devices::{LanPort, SimulationProbe},
+    health::Board,
+    model::{Availability, Message, QoS},
+    store::StoreError,
+};
+
+/// Readings that wait to be handed out. Full: the devices wait.
+const EVENTS: usize = 256;
+/// Commands that wait for the desk. Full: the line and the local joint wait.
+const COMMANDS: usize = 64;
+/// Messages between the broker and the LAN bus. Full: inwards the broker drops the newest and counts,
+/// outwards the bus waits.
+const LAN: usize = 1024;
+
+/// Why a running gateway ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A part ended by itself.
+    #[error("the {0} ended by itself; the log says why")]
+    PartEnded(&'static str),
+    /// The journal of the last run cannot be read or written.
+    #[error("failed to settle the commands that the last stop interrupted: {0}")]
+    Settle(#[from] StoreError),
+}
+
+/// A gateway that is built: its addresses are bound, and nobody is served yet.
+pub struct Gateway {
+    parts: Parts,
+}
+
+impl Gateway {
+    /// Builds every part. Nobody is served and nothing is dialled before all of them are there.
+    ///
+    /// # Errors
+    /// [`BuildError`] of the first part that cannot be built.
+    pub async fn build(config: &Config) -> Result<Self, BuildError> {
+        Ok(Self { parts: build::build(config, Clock::system()).await? })
+    }
+
+    /// Where the local broker listens: what is spoken, whether in TLS, the address.
+    pub fn broker_addresses(&self) -> Vec<(ListenerKind, bool, SocketAddr)> {
+        self.parts.broker.addresses()
+    }
+
+    /// Where the status page is.
+    pub fn web_address(&self) -> Option<SocketAddr> {
+        self.parts.web.as_ref().and_then(|web| web.addresses().first().copied())
+    }
+
+    /// The status board.
+    pub fn board(&self) -> Board {
+        self.parts.board.clone()
+    }
+
+    /// What really reached the simulated devices.
+    pub fn simulation(&self) -> SimulationProbe {
+        self.parts.fleet.simulation()
+    }
+
+    /// Runs until `stop`, then ends every part in order. Calls `ready` once everything runs.
+    ///
+    /// # Errors
+    /// [`RunError`]; after `PartEnded` the other parts were stopped in order, too.
+    pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), RunError> {
+        let mut stages = Stages::new();
+        let running = Running::start(self.parts, &stages).await?;
+        ready();
+        // Cancel safety: neither branch holds anything.
+        let ended = tokio::select! {
+            () = stop.cancelled() => None,
+            part = stages.first_to_end() => Some(part),
+        };
+        running.end().await;
+        ended.map_or(Ok(()), |part| Err(RunError::PartEnded(part)))
+    }
+}
+
+/// The stages of a running gateway, in the order in which they end.
+struct Running {
+    /// The desk, the devices and what brings commands and frames to them.
+    intake: Stage,
+    /// What these still had to say; each ends when its source has.
+    drains: Stage,
+    broker: Stage,
+    line: Stage,
+    /// Those who only look.
+    watchers: Stage,
+    handle: BrokerHandle,
+    goodbye: Message,
+}
+
+impl Running {
+    async fn start(parts: Parts, stages: &Stages) -> Result<Self, StoreError> {
+        let Parts { store, board, clock, broker, fleet, last_states, desk, told, local, line, web } = parts;
+        let handle = broker.handle();
+        let presence = |availability: Availability| {
+            Message::new(local.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
+        };
+        let mut running = Self {
+            intake: stages.stage(),
+            drains: stages.stage(),
+            broker: stages.stage(),
+            line: stages.stage(),
+            watchers: stages.stage(),
+            handle: handle.clone(),
+            goodbye: presence(Availability::Offline),
+        };
+        let Self { intake, drains, watchers, .. } = &mut running;
+        let stop = intake.token();
+
+        watchers.spawn("store's report", flows::store_report(store.stats(), board.clone(), watchers.token()));
+
+        drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone()));
+        let (events_sender, events) = mpsc::channel(EVENTS);
+        let cloud = line.as_ref().map(|line| line.topics.clone());
+        let telemetry = Telemetry {
+            broker: handle.clone(),
+            store: store.clone(),
+            local: local.clone(),
+            cloud,
+            remembered: last_states.clone(),
+        };
+        drains.spawn("telemetry", telemetry.run(events));
+
+        // Before anything can come in: what the last stop or crash interrupted.
+        desk.settle_interrupted().await?;
+        let (commands, incoming) = mpsc::channel(COMMANDS);
+        let sets = handle.subscribe(&[local.sets()], COMMANDS);
+        intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
+        intake.spawn("command desk", desk.run(incoming, stop.clone()));
+
+        let (frames_sender, frames) = mpsc::channel(LAN);
+        let ear = handle.subscribe(&fleet.lan_filters(), LAN);
+        intake.spawn("LAN bus's ear", flows::lan_in(ear, frames_sender, stop.clone()));
+        let (publish_sender, publishes) = mpsc::channel(LAN);
+        drains.spawn("LAN bus's mouth", flows::lan_out(publishes, handle.clone()));
+        let port = LanPort { incoming: frames, publish: publish_sender };
+        intake.spawn("devices", fleet.run(port, events_sender, last_states, clock, board, stop.clone()));
+
+        let token = running.broker.token();
+        running.broker.spawn("local broker", async move {
+            broker.run(token).await;
+        });
+        handle.publish(&presence(Availability::Online));
+        if let Some(Line { link, inbox, topics }) = line {
+            running.intake.spawn("commands from the cloud", flows::from_cloud(inbox, topics, commands, stop));
+            let token = running.line.token();
+            running.line.spawn("line to the cloud", async move {
+                if let Err(error) = link.run(token).await {
+                    tracing::error!(%error, "the line to the cloud failed");
+                }
+            });
+        }
+        if let Some(web) = web {
+            let token = running.watchers.token();
+            running.watchers.spawn("status page", async move {
+                if let Err(error) = web.run(token).await {
+                    tracing::error!(%error, "the status page failed");
+                }
+            });
+        }
+        Ok(running)
+    }
+
+    async fn end(self) {
+        self.intake.end().await;
+        self.drains.end().await;
+        self.handle.publish(&self.goodbye);
+        self.broker.end().await;
+        self.line.end().await;
+        self.watchers.end().await;
+    }
+}

@@ -1,0 +1,146 @@
+//! The two trees of topics: at home below `home/`, in the cloud below `<prefix>/<gateway>/`.
+//!
+//! The shape is zigbee2mqtt's, so that people find their way. Both trees are built from parsed ids,
+//! so every topic here is valid.
+
+use crate::model::{DeviceId, GatewayId, Topic, TopicError, TopicFilter};
+
+const SET: &str = "set";
+const AVAILABILITY: &str = "availability";
+const RESULT: &str = "result";
+const BRIDGE: &str = "bridge";
+
+/// A tree of device topics below one root.
+#[derive(Debug, Clone)]
+struct Tree(Topic);
+
+impl Tree {
+    fn device(&self, device: &DeviceId) -> Topic {
+        self.below(device.as_str())
+    }
+
+    fn of_device(&self, device: &DeviceId, what: &str) -> Topic {
+        self.below(&format!("{device}/{what}"))
+    }
+
+    fn below(&self, path: &str) -> Topic {
+        // The root was checked to leave room for the longest path of the tree.
+        self.0.join(path).expect("ids have no wildcards and the root leaves room")
+    }
+
+    fn sets(&self) -> TopicFilter {
+        TopicFilter::parse(&format!("{}/+/{SET}", self.0)).expect("a topic and two good levels")
+    }
+
+    /// The device that a `…/<device>/set` topic of this tree names, as text.
+    fn device_of_set<'a>(&self, topic: &'a Topic) -> Option<&'a str> {
+        let device = topic
+            .as_str()
+            .strip_prefix(self.0.as_str())?
+            .strip_prefix('/')?
+            .strip_suffix(SET)?
+            .strip_suffix('/')?;
+        (!device.contains('/')).then_some(device)
+    }
+}
+
+macro_rules! device_topics {
+    () => {
+        /// A device's state, retained.
+        pub fn state(&self, device: &DeviceId) -> Topic {
+            self.0.device(device)
+        }
+
+        /// Whether a device can be reached, retained.
+        pub fn availability(&self, device: &DeviceId) -> Topic {
+            self.0.of_device(device, AVAILABILITY)
+        }
+
+        /// What became of a command.
+        pub fn result(&self, device: &DeviceId) -> Topic {
+            self.0.of_device(device, RESULT)
+        }
+
+        /// Whether the gateway is there: `online` or `offline`, retained.
+        pub fn bridge_state(&self) -> Topic {
+            self.0.below("bridge/state")
+        }
+
+        /// Every device's commands.
+        pub fn sets(&self) -> TopicFilter {
+            self.0.sets()
+        }
+
+        /// The device that a command's topic names, as text; `None` when it is no command's topic.
+        pub fn device_of_set<'a>(&self, topic: &'a Topic) -> Option<&'a str> {
+            self.0.device_of_set(topic).filter(|device| *device != BRIDGE)
+        }
+    };
+}
+
+/// The topics at home.
+#[derive(Debug, Clone)]
+pub struct LocalTopics(Tree);
+
+impl Default for LocalTopics {
+    fn default() -> Self {
+        Self(Tree(Topic::parse("home").expect("a plain word")))
+    }
+}
+
+impl LocalTopics {
+    device_topics!();
+}
+
+/// The topics in the cloud.
+#[derive(Debug, Clone)]
+pub struct CloudTopics(Tree);
+
+impl CloudTopics {
+    /// The tree of `gateway` below `prefix`.
+    ///
+    /// # Errors
+    /// [`TopicError::TooLong`] when the prefix leaves no room for the longest topic of the tree.
+    pub fn new(prefix: &Topic, gateway: &GatewayId) -> Result<Self, TopicError> {
+        let root = prefix.join(gateway.as_str())?;
+        root.join(&"x".repeat(96))?;
+        Ok(Self(Tree(root)))
+    }
+
+    device_topics!();
+
+    /// The topic whose echo tells that everything that waited has been delivered.
+    pub fn fence(&self) -> Topic {
+        self.0.below("bridge/fence")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_topic_names_its_device_and_nothing_else_does() {
+        let gateway = GatewayId::parse("g").unwrap();
+        let cloud = CloudTopics::new(&Topic::parse("a/b").unwrap(), &gateway).unwrap();
+        for (topic, expected) in [
+            ("a/b/g/toaster/set", Some("toaster")),
+            ("a/b/g/öl heizung/set", Some("öl heizung")),
+            ("a/b/g/toaster", None),
+            ("a/b/g/toaster/x/set", None),
+            ("a/b/gg/toaster/set", None),
+            ("a/b/g/bridge/set", None),
+            ("a/b/g/set", None),
+        ] {
+            assert_eq!(cloud.device_of_set(&Topic::parse(topic).unwrap()), expected, "{topic}");
+        }
+        assert!(cloud.sets().matches(&Topic::parse("a/b/g/toaster/set").unwrap()));
+    }
+
+    #[test]
+    fn a_prefix_that_leaves_no_room_is_refused() {
+        let gateway = GatewayId::parse("g").unwrap();
+        let long = Topic::parse(&"p".repeat(65_500)).unwrap();
+        assert!(matches!(CloudTopics::new(&long, &gateway), Err(TopicError::TooLong(_))));
+    }
+}

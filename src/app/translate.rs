@@ -1,0 +1,137 @@
+//! The file's shape, put into each room's own words, so that no room below knows the file.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::CloudTopics;
+use crate::{
+    broker::{BrokerOptions, ListenerKind, ListenerOptions, TlsFiles, User},
+    commands::{AllowList, Rule, Tell, Values},
+    config,
+    devices::DeviceSpec,
+    link::LinkOptions,
+    model::{Availability, GatewayId, Message, Properties, QoS, Topic},
+    store::{Entry, StoreOptions, WhenFull},
+};
+
+pub(super) fn store(config: &config::Store) -> StoreOptions {
+    StoreOptions {
+        max_bytes: config.max_size,
+        max_age: config.max_age,
+        when_full: match config.when_full {
+            config::WhenFull::DropOldest => WhenFull::DropOldest,
+            config::WhenFull::RefuseNew => WhenFull::RefuseNew,
+        },
+        ..StoreOptions::default()
+    }
+}
+
+pub(super) fn broker(config: &config::Broker) -> BrokerOptions {
+    BrokerOptions {
+        listeners: config.listeners.iter().map(listener).collect(),
+        users: config
+            .users
+            .iter()
+            .map(|user| User {
+                name: user.name.clone(),
+                password_hash: user.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
+                certificate_name: user.certificate_name.clone(),
+            })
+            .collect(),
+        limits: crate::broker::Limits::default(),
+    }
+}
+
+fn listener(config: &config::Listener) -> ListenerOptions {
+    ListenerOptions {
+        kind: match config.transport {
+            config::Transport::Tcp => ListenerKind::Tcp,
+            config::Transport::WebSocket => ListenerKind::WebSocket,
+        },
+        address: config.address,
+        tls: config.tls.as_ref().map(|tls| TlsFiles {
+            certificate: tls.certificate_file.clone(),
+            key: tls.key_file.clone(),
+            client_ca: tls.client_ca_file.clone(),
+        }),
+        anonymous: config.allows_anonymous(),
+    }
+}
+
+pub(super) fn devices(config: &[config::Device]) -> Vec<DeviceSpec> {
+    config
+        .iter()
+        .map(|device| DeviceSpec {
+            id: device.id.clone(),
+            kind: device.kind.clone(),
+            options: serde_json::Value::Object(device.options.clone()),
+        })
+        .collect()
+}
+
+pub(super) fn allow_list(config: &config::Commands) -> AllowList {
+    AllowList::new(config.allow.iter().map(|allow| Rule {
+        device: allow.device.clone(),
+        set: allow.set.iter().map(|(field, values)| (field.clone(), self::values(values))).collect(),
+    }))
+}
+
+fn values(config: &config::Values) -> Values {
+    match config {
+        config::Values::OneOf(values) => Values::OneOf(values.clone()),
+        config::Values::Range { min, max } => Values::Range(*min, *max),
+        config::Values::Any => Values::Any,
+    }
+}
+
+pub(super) fn link(
+    config: &config::Cloud,
+    gateway: &GatewayId,
+    topics: &CloudTopics,
+    password: Option<String>,
+) -> LinkOptions {
+    let presence = |availability: Availability| {
+        Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
+    };
+    LinkOptions {
+        url: config.url.clone(),
+        ca_file: config.ca_file.clone(),
+        certificate_file: config.certificate_file.clone(),
+        key_file: config.key_file.clone(),
+        client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
+        username: config.username.clone(),
+        password,
+        subscriptions: vec![(topics.sets(), QoS::AtLeastOnce)],
+        birth: presence(Availability::Online),
+        will: presence(Availability::Offline),
+        fence: topics.fence(),
+        keep_alive: config.keep_alive,
+        answer_limit: config.answer_limit,
+        connect_limit: config.connect_limit,
+        backoff: (&config.backoff).into(),
+        window: config.window,
+        session_expiry: config.session_expiry,
+    }
+}
+
+/// How the cloud is told of an outcome: on the device's own topic and, with MQTT 5, where the sender
+/// wants it. A response topic that would come back to us as a command or as the fence is not served.
+pub(super) fn tell(topics: &CloudTopics) -> Tell {
+    let topics = topics.clone();
+    let (sets, fence) = (topics.sets(), topics.fence());
+    Arc::new(move |outcome, reply_to| {
+        // Ids, words, a text and a time: serialising them cannot fail.
+        let payload = Bytes::from(serde_json::to_vec(outcome).unwrap_or_default());
+        let entry = |topic: Topic, correlation: Option<Bytes>| {
+            let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
+            message.properties = correlation
+                .map(|data| Arc::new(Properties { correlation_data: Some(data), ..Properties::default() }));
+            Entry::new(message)
+        };
+        let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
+        let mut entries = vec![entry(topics.result(&outcome.device), reply_to.correlation.clone())];
+        entries.extend(answer.map(|topic| entry(topic, reply_to.correlation.clone())));
+        entries
+    })
+}

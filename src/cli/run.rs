@@ -1,0 +1,84 @@
+//! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end.
+
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, configuration, logging};
+use crate::config::Config;
+
+pub(super) fn run(path: &Path) -> Exit {
+    let config = match configuration::load(path) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    logging::begin(&config.log);
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(serve(config)),
+        Err(error) => {
+            eprintln!("hearthlink: failed to start its threads: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+async fn serve(config: Config) -> Exit {
+    let stop = CancellationToken::new();
+    if let Err(error) = stop_on_signal(stop.clone()) {
+        tracing::error!(%error, "failed to listen for signals");
+        return Exit::Failure;
+    }
+    match gateway(&config, stop).await {
+        Ok(()) => {
+            tracing::info!("stopped in order");
+            Exit::Success
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the gateway ended");
+            Exit::Failure
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT stops in order; a second one, of somebody who cannot wait, at once.
+fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            // Cancel safety: a signal that comes meanwhile is kept by its stream.
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if stop.is_cancelled() {
+                tracing::warn!(signal = name, "stopped at once; what was accepted is on disk");
+                std::process::exit(1);
+            }
+            tracing::info!(signal = name, "stopping");
+            notify(false);
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Tells systemd that everything runs (`true`) or that the end has begun.
+fn notify(is_ready: bool) {
+    #[cfg(target_os = "linux")]
+    {
+        let state = if is_ready { sd_notify::NotifyState::Ready } else { sd_notify::NotifyState::Stopping };
+        if let Err(error) = sd_notify::notify(&[state]) {
+            tracing::warn!(%error, "systemd could not be told");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = is_ready;
+}
+
+async fn gateway(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let gateway = crate::app::Gateway::build(config).await?;
+    gateway.run(stop, || notify(true)).await?;
+    Ok(())
+}

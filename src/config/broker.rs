@@ -1,0 +1,118 @@
+//! The section `broker`: where devices at home connect, who may, and how much they may hold.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use super::{Secret, units};
+
+/// The local broker.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Broker {
+    /// Where it listens. Default: MQTT over TCP on 127.0.0.1:1883.
+    pub listeners: Vec<Listener>,
+    /// Who may connect where anonymous clients may not.
+    pub users: Vec<User>,
+    /// Bounds on what clients may hold; what is left out has the broker's own default.
+    pub limits: Limits,
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1883));
+        let listener = Listener { address, transport: Transport::Tcp, tls: None, anonymous: None };
+        Self { listeners: vec![listener], users: Vec::new(), limits: Limits::default() }
+    }
+}
+
+/// One address that the broker listens at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// IP address and port; host names are not looked up.
+    #[serde(deserialize_with = "units::address")]
+    pub address: SocketAddr,
+    /// What is spoken there. Default `tcp`.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Encryption; none when left out.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Whether clients without a name may connect. Default: on loopback they may, elsewhere they must not.
+    #[serde(default)]
+    pub anonymous: Option<bool>,
+}
+
+impl Listener {
+    /// Whether clients without a name may connect, the default worked out.
+    pub fn allows_anonymous(&self) -> bool {
+        self.anonymous.unwrap_or_else(|| self.address.ip().is_loopback())
+    }
+}
+
+/// What is spoken at a listener.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// MQTT.
+    #[default]
+    Tcp,
+    /// MQTT in WebSockets, subprotocol `mqtt`.
+    WebSocket,
+}
+
+/// A listener's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM: the certificate, then those between it and the CA.
+    pub certificate_file: PathBuf,
+    /// PEM: the private key; readable by its owner only.
+    pub key_file: PathBuf,
+    /// PEM: the CA of client certificates; when given, clients may prove who they are with one.
+    #[serde(default)]
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// Somebody who may connect.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The user name in CONNECT; unique.
+    pub name: String,
+    /// Argon2 in PHC form, as `hearthlink hash-password` prints it.
+    #[serde(default)]
+    pub password_hash: Option<Secret>,
+    /// The CN or a SAN of a client certificate that is this user.
+    #[serde(default)]
+    pub certificate_name: Option<String>,
+}
+
+/// Bounds on what clients may hold. `None`: the broker's own default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Clients connected at a time, 1 or more.
+    pub max_clients: Option<u32>,
+    /// The time from TCP accept to CONNECT, TLS and WebSocket included, 1 s to 5 min.
+    #[serde(deserialize_with = "units::duration")]
+    pub handshake_time: Option<Duration>,
+    /// The largest packet, in bytes, 1 KiB to 256 MiB.
+    #[serde(deserialize_with = "units::bytes")]
+    pub max_packet: Option<u64>,
+    /// What may wait for one session, in bytes.
+    #[serde(deserialize_with = "units::bytes")]
+    pub queue_per_session: Option<u64>,
+    /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
+    pub inflight: Option<u16>,
+    /// What all retained messages may take, in bytes.
+    #[serde(deserialize_with = "units::bytes")]
+    pub retained_size: Option<u64>,
+    /// How many messages may be retained.
+    pub retained_count: Option<u32>,
+    /// Subscriptions a client, 1 or more.
+    pub subscriptions_per_client: Option<u32>,
+    /// Levels of a topic, 1 to 128.
+    pub topic_depth: Option<u16>,
+}

@@ -1,0 +1,111 @@
+//! The local broker: addresses that can be bound, and nobody in who should not be.
+
+use argon2::password_hash::PasswordHash;
+
+use super::{Finding, between, clash, files, repeated};
+use crate::config::{Broker, Listener, User};
+
+pub(super) fn all(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
+    let mut findings = listeners(broker, is_incomplete);
+    findings.extend(users(broker, is_incomplete));
+    findings.extend(limits(broker));
+    findings
+}
+
+fn listeners(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, listener) in broker.listeners.iter().enumerate() {
+        let at = format!("broker.listeners[{index}]");
+        let taken = broker.listeners[..index].iter().any(|other| clash(other.address, listener.address));
+        if taken {
+            let what = format!("another listener has the address {} already", listener.address);
+            findings.push(Finding::new(format!("{at}.address"), what, "choose another port"));
+        }
+        findings.extend(access(&at, listener, broker.users.is_empty() && !is_incomplete));
+        if let Some(tls) = &listener.tls {
+            findings.extend(files::readable(&format!("{at}.tls.certificate_file"), &tls.certificate_file));
+            findings.extend(files::secret(&format!("{at}.tls.key_file"), &tls.key_file));
+            let ca = tls.client_ca_file.as_ref();
+            findings.extend(ca.and_then(|ca| files::readable(&format!("{at}.tls.client_ca_file"), ca)));
+        }
+    }
+    findings
+}
+
+fn access(at: &str, listener: &Listener, has_no_users: bool) -> Option<Finding> {
+    let address = listener.address;
+    if listener.allows_anonymous() {
+        return (!address.ip().is_loopback()).then(|| {
+            let what = format!("anybody who reaches {address} could publish and command without a password");
+            let remedy = "leave `anonymous` out and name `broker.users`, or listen on 127.0.0.1";
+            Finding::new(format!("{at}.anonymous"), what, remedy)
+        });
+    }
+    has_no_users.then(|| {
+        let what =
+            format!("nobody could connect to {address}: anonymous clients may not, and there are no users");
+        let remedy = "add one to `broker.users`; `hearthlink hash-password` makes the hash";
+        Finding::new(format!("{at}.address"), what, remedy)
+    })
+}
+
+fn users(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
+    let mut findings = repeated(broker.users.iter().map(|user| user.name.as_str()), |index, first, name| {
+        let what = format!("the user `{name}` is there twice");
+        let remedy = format!("keep one of the two; entry {} of the list has the name already", first + 1);
+        Finding::new(format!("broker.users[{index}].name"), what, remedy)
+    });
+    let mut listeners = broker.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let asks_for_certificates = listeners.any(|tls| tls.client_ca_file.is_some());
+    for (index, user) in broker.users.iter().enumerate() {
+        let at = format!("broker.users[{index}]");
+        findings.extend(user_alone(&at, user));
+        if user.certificate_name.is_some() && !asks_for_certificates && !is_incomplete {
+            let what = "no listener asks for client certificates";
+            let remedy = "give one of `broker.listeners` a `tls.client_ca_file`";
+            findings.push(Finding::new(format!("{at}.certificate_name"), what, remedy));
+        }
+    }
+    findings
+}
+
+fn user_alone(at: &str, user: &User) -> Option<Finding> {
+    if user.name.is_empty() || user.name.chars().any(char::is_control) {
+        let what = "a user name needs at least one character, and none that cannot be printed";
+        return Some(Finding::new(format!("{at}.name"), what, "write the name that the device sends"));
+    }
+    match (&user.password_hash, &user.certificate_name) {
+        (None, None) => {
+            let remedy = "add `password_hash:` (from `hearthlink hash-password`) or `certificate_name:`";
+            Some(Finding::new(at, format!("the user `{}` has no way to prove who it is", user.name), remedy))
+        }
+        (Some(hash), _) => {
+            let is_argon2 = PasswordHash::new(hash.expose())
+                .is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
+            (!is_argon2).then(|| {
+                let what = "this is not an Argon2 hash; a password itself is never written here";
+                let remedy = "run `hearthlink hash-password` and put what it prints here, in quotes";
+                Finding::new(format!("{at}.password_hash"), what, remedy)
+            })
+        }
+        (None, Some(_)) => None,
+    }
+}
+
+fn limits(broker: &Broker) -> Vec<Finding> {
+    let limits = &broker.limits;
+    let at = |name: &str| format!("broker.limits.{name}");
+    let second = std::time::Duration::from_secs(1);
+    let checks = [
+        limits.max_clients.and_then(|count| between(&at("max_clients"), count, 1, 1_000_000)),
+        limits.handshake_time.and_then(|time| between(&at("handshake_time"), time, second, 300 * second)),
+        limits.max_packet.and_then(|size| between(&at("max_packet"), size, 1 << 10, 256 << 20)),
+        limits.queue_per_session.and_then(|size| between(&at("queue_per_session"), size, 1 << 10, 1 << 40)),
+        limits.inflight.and_then(|count| between(&at("inflight"), count, 1, u16::MAX)),
+        limits
+            .subscriptions_per_client
+            .and_then(|count| between(&at("subscriptions_per_client"), count, 1, 1_000_000)),
+        limits.topic_depth.and_then(|count| between(&at("topic_depth"), count, 1, 128)),
+    ];
+    checks.into_iter().flatten().collect()
+}

@@ -1,0 +1,55 @@
+//! Files that the configuration names: they exist, can be read, and secrets are the owner's alone.
+
+use std::{
+    env, fs,
+    fs::File,
+    io::{ErrorKind, Read},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use super::Finding;
+
+/// A certificate or a CA.
+pub(super) fn readable(at: &str, path: &Path) -> Option<Finding> {
+    let name = path.display();
+    let who = "let the user that runs Hearthlink read it";
+    match File::open(path).and_then(|file| Ok((file.metadata()?, file))) {
+        Ok((metadata, _)) if metadata.is_dir() => {
+            Some(Finding::new(at, format!("`{name}` is a directory"), "name the file in it"))
+        }
+        Ok((_, mut file)) => {
+            let mut first = [0];
+            match file.read(&mut first) {
+                Ok(0) => {
+                    Some(Finding::new(at, format!("the file `{name}` is empty"), "put its content there"))
+                }
+                Ok(_) => None,
+                Err(error) => Some(Finding::new(at, format!("cannot read `{name}`: {error}"), who)),
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let remedy = "check the path; a relative one begins where the configuration lies";
+            Some(Finding::new(at, format!("there is no file `{name}`"), remedy))
+        }
+        Err(error) => Some(Finding::new(at, format!("cannot read `{name}`: {error}"), who)),
+    }
+}
+
+/// A private key or a password: as [`readable`], and nobody else may read it.
+pub(super) fn secret(at: &str, path: &Path) -> Option<Finding> {
+    readable(at, path).or_else(|| {
+        let mode = fs::metadata(path).ok()?.mode() & 0o777;
+        if mode & 0o077 == 0 || is_credential(path) {
+            return None;
+        }
+        let name = path.display();
+        let what = format!("others than its owner can read or change the secret `{name}` (mode {mode:04o})");
+        Some(Finding::new(at, what, format!("run `chmod 600 {name}`")))
+    })
+}
+
+/// systemd shows its credentials to one service only; their ACL looks like a mode that lets the group read.
+fn is_credential(path: &Path) -> bool {
+    env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory))
+}

@@ -1,0 +1,163 @@
+//! What must hold beyond a value's own shape: between sections, and with the files that are named.
+//!
+//! Pure functions from a [`Config`] to findings, except `files`, which looks at the disk. Each finding
+//! names its value by path (`broker.listeners[1].tls`); `load` turns paths into places.
+
+mod broker;
+mod cloud;
+mod files;
+mod routes;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+    hash::Hash,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Config, Finding, suggestion::suggestion};
+
+/// Makes relative file paths relative to `directory`, where the configuration lies.
+pub(super) fn resolve(config: &mut Config, directory: &Path) {
+    let tls = config.broker.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut());
+    let mut paths: Vec<&mut PathBuf> = vec![&mut config.gateway.data_dir];
+    for tls in tls {
+        paths.extend([&mut tls.certificate_file, &mut tls.key_file]);
+        paths.extend(tls.client_ca_file.as_mut());
+    }
+    if let Some(cloud) = &mut config.cloud {
+        let files =
+            [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file, &mut cloud.password_file];
+        paths.extend(files.into_iter().flatten());
+    }
+    for path in paths {
+        *path = directory.join(&path);
+    }
+}
+
+/// Everything that can be said without knowing other rooms. `incomplete` names the sections out of which
+/// a bad value was taken, so that nothing is called unknown or unused only because of that.
+pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding> {
+    let mut findings = devices(config);
+    if !incomplete.contains("devices") {
+        findings.extend(allowed_devices(config));
+    }
+    if !incomplete.contains("commands") {
+        findings.extend(empty_permissions(config));
+    }
+    findings.extend(bounds(config));
+    findings.extend(web(config));
+    findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
+    findings.extend(cloud::all(config));
+    findings.extend(routes::all(config));
+    findings
+}
+
+fn devices(config: &Config) -> Vec<Finding> {
+    let mut findings =
+        repeated(config.devices.iter().map(|device| device.id.as_str()), |index, first, id| {
+            Finding::new(
+                format!("devices[{index}].id"),
+                format!("the device id `{id}` is used twice"),
+                format!("give this device its own id; entry {} of the list has it already", first + 1),
+            )
+        });
+    let reserved = config.devices.iter().enumerate().filter(|(_, device)| device.id.as_str() == "bridge");
+    findings.extend(reserved.map(|(index, _)| {
+        let what = "no device can be called `bridge`: the gateway's own topics are below that name";
+        Finding::new(format!("devices[{index}].id"), what, "choose another id")
+    }));
+    findings
+}
+
+fn allowed_devices(config: &Config) -> Vec<Finding> {
+    let known: Vec<&str> = config.devices.iter().map(|device| device.id.as_str()).collect();
+    let mut findings = Vec::new();
+    for (index, allow) in config.commands.allow.iter().enumerate() {
+        if !known.contains(&allow.device.as_str()) {
+            let remedy = match known.is_empty() {
+                true => "no device is configured yet: add it to `devices`".to_owned(),
+                false => suggestion(allow.device.as_str(), &known),
+            };
+            let what = format!("there is no device `{}`", allow.device);
+            findings.push(Finding::new(format!("commands.allow[{index}].device"), what, remedy));
+        }
+    }
+    findings
+}
+
+fn empty_permissions(config: &Config) -> Vec<Finding> {
+    let empty = config.commands.allow.iter().enumerate().filter(|(_, allow)| allow.set.is_empty());
+    let remedy = "name the fields and their values, for example `set: { state: [\"ON\", \"OFF\"] }`";
+    empty
+        .map(|(index, _)| Finding::new(format!("commands.allow[{index}].set"), "this allows nothing", remedy))
+        .collect()
+}
+
+fn bounds(config: &Config) -> Vec<Finding> {
+    let day = Duration::from_secs(24 * 3600);
+    let second = Duration::from_secs(1);
+    let mut findings = Vec::new();
+    findings.extend(between("commands.max_age", config.commands.max_age, second, day));
+    findings.extend(between("store.max_age", config.store.max_age, second, 3650 * day));
+    findings.extend(between("store.commit_floor", config.store.commit_floor, Duration::ZERO, 10 * second));
+    if config.store.max_size < 64 << 10 {
+        let what = "the queue is too small to hold a message of the usual size";
+        findings.push(Finding::new("store.max_size", what, "write 64 KiB or more"));
+    }
+    findings
+}
+
+fn web(config: &Config) -> Vec<Finding> {
+    let Some(web) = &config.web else { return Vec::new() };
+    let port = web.address.port();
+    let mut findings = Vec::new();
+    if !web.address.ip().is_loopback() {
+        let what = "the status page has no password yet, so it stays on loopback";
+        let remedy = format!(
+            "write `127.0.0.1:{port}`, and look from elsewhere with `ssh -L {port}:127.0.0.1:{port} …`"
+        );
+        findings.push(Finding::new("web.address", what, remedy));
+    }
+    let taken = config.broker.listeners.iter().any(|listener| clash(listener.address, web.address));
+    if taken {
+        let what = format!("a listener of the broker has the address {} already", web.address);
+        findings.push(Finding::new("web.address", what, "choose another port"));
+    }
+    findings
+}
+
+/// Whether two addresses cannot be bound at the same time. Port 0 is a new one each time.
+fn clash(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
+    let same_ip = a.ip() == b.ip()
+        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() == b.port() && a.port() != 0 && same_ip
+}
+
+/// A finding for every value that stood in the list before; `say` gets its index, the first one's, and it.
+fn repeated<T: Eq + Hash + Copy>(
+    values: impl Iterator<Item = T>,
+    say: impl Fn(usize, usize, T) -> Finding,
+) -> Vec<Finding> {
+    let mut seen = HashMap::new();
+    let mut findings = Vec::new();
+    for (index, value) in values.enumerate() {
+        match seen.get(&value) {
+            Some(first) => findings.push(say(index, *first, value)),
+            None => drop(seen.insert(value, index)),
+        }
+    }
+    findings
+}
+
+/// A finding when `value` is not from `least` to `most`.
+fn between<T: PartialOrd + Debug>(at: &str, value: T, least: T, most: T) -> Option<Finding> {
+    (value < least || value > most).then(|| {
+        Finding::new(
+            at,
+            format!("{value:?} is out of range"),
+            format!("write a value from {least:?} to {most:?}"),
+        )
+    })
+}

@@ -1,0 +1,124 @@
+//! From files and environment to a checked [`Config`], or to all that is wrong with them.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Config, ConfigError, Finding, Problem, checks, files::Files, layers, problem::Where, shape::Shape,
+    tree::Node,
+};
+
+type Check<'a> = &'a dyn Fn(&Config) -> Vec<Finding>;
+
+/// Loads a configuration; see [`load`] for the plain case.
+pub struct Loader<'a> {
+    path: &'a Path,
+    variables: Option<HashMap<String, String>>,
+    checks: Vec<Check<'a>>,
+    shape_only: bool,
+}
+
+/// Loads the file at `path`, what lies in `config.d` beside it and the environment, and checks it all.
+///
+/// # Errors
+/// [`ConfigError`] with everything that is wrong.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    Loader::new(path).load()
+}
+
+impl<'a> Loader<'a> {
+    /// Loads from the file at `path`.
+    pub fn new(path: &'a Path) -> Self {
+        Self { path, variables: None, checks: Vec::new(), shape_only: false }
+    }
+
+    /// Takes these variables for the environment, for tests.
+    #[must_use]
+    pub fn environment(mut self, variables: HashMap<String, String>) -> Self {
+        self.variables = Some(variables);
+        self
+    }
+
+    /// Asks one more check, of a room that this one must not know; `devices[2].kind` and the like name places.
+    #[must_use]
+    pub fn check(mut self, check: Check<'a>) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// Reads the shape and checks nothing beyond it: for whoever only asks the running gateway and may not
+    /// be allowed to see its keys.
+    #[must_use]
+    pub fn shape_only(mut self) -> Self {
+        self.shape_only = true;
+        self
+    }
+
+    /// Loads and checks.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn load(self) -> Result<Config, ConfigError> {
+        let mut problems = Vec::new();
+        let mut files = Files::default();
+        for path in paths(self.path, &mut problems) {
+            files.read(&path, &mut problems);
+        }
+        let config = match layers::merge(&files.layers, self.variables.as_ref()) {
+            // What is missing from a file that could not be read is no fault of its own.
+            Ok(tree) if problems.is_empty() => self.check_tree(tree, &files, &mut problems),
+            Ok(_) => None,
+            Err(error) => {
+                let place = Where::Variable("HEARTHLINK__…".to_owned());
+                problems.push(Problem::new(place, error.to_string(), None));
+                None
+            }
+        };
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(ConfigError::new(self.path.to_owned(), problems)),
+        }
+    }
+
+    fn check_tree(&self, mut tree: Node, files: &Files, problems: &mut Vec<Problem>) -> Option<Config> {
+        let mut shape = Shape::default();
+        let mut config = shape.read(&mut tree, files, problems)?;
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        checks::resolve(&mut config, directory);
+        if self.shape_only {
+            return Some(config);
+        }
+        let mut findings = checks::all(&config, &shape.incomplete);
+        findings.extend(self.checks.iter().flat_map(|check| check(&config)));
+        problems.extend(findings.into_iter().map(|finding| {
+            let node = tree.nearest(&finding.at);
+            let place = node.key.as_ref().filter(|_| finding.on_key).unwrap_or(&node.place);
+            let remedy = Some(finding.remedy).filter(|remedy| !remedy.is_empty());
+            Problem::new(files.locate(place), finding.what, remedy)
+        }));
+        Some(config)
+    }
+}
+
+/// The file, then `config.d/*.yaml` beside it in the order of their names.
+fn paths(file: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let directory = file.parent().unwrap_or(Path::new("")).join("config.d");
+    let mut more = Vec::new();
+    if directory.is_dir() {
+        match fs::read_dir(&directory) {
+            Ok(entries) => more.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
+                path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+            })),
+            Err(error) => {
+                let remedy = "let the user that runs Hearthlink read it".to_owned();
+                let what = format!("cannot list this directory: {error}");
+                problems.push(Problem::new(Where::File(directory), what, Some(remedy)));
+            }
+        }
+    }
+    more.sort();
+    std::iter::once(file.to_owned()).chain(more).collect()
+}

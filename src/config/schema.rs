@@ -1,0 +1,175 @@
+//! The file as a whole and its small sections. The larger ones have a file each.
+//!
+//! Owns names, types and defaults; what must hold between sections is `checks`' business.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use super::{Broker, Cloud, Commands, Route, units};
+use crate::model::{DeviceId, Fields, GatewayId};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this gateway is. The only section that must be there.
+    pub gateway: Gateway,
+    /// The broker that the devices at home speak to.
+    #[serde(default)]
+    pub broker: Broker,
+    /// The one line out; without it everything works at home only.
+    #[serde(default)]
+    pub cloud: Option<Cloud>,
+    /// The devices at home.
+    #[serde(default)]
+    pub devices: Vec<Device>,
+    /// What may come in on the line.
+    #[serde(default)]
+    pub commands: Commands,
+    /// Further local topics that go to the cloud; the first route that matches a topic counts.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// The queue on disk.
+    #[serde(default)]
+    pub store: Store,
+    /// The status page; without it there is none.
+    #[serde(default)]
+    pub web: Option<Web>,
+    /// What is written to the log.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Who this gateway is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Its name: a level of every cloud topic, and the MQTT client id unless `cloud.client_id` says otherwise.
+    pub id: GatewayId,
+    /// Where the store lives; made when it is missing. Default `/var/lib/hearthlink`.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/hearthlink")
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its name, a level of every topic of it; unique.
+    pub id: DeviceId,
+    /// What it is: `toaster`, `thermometer`, `lan`, `tasmota`.
+    pub kind: String,
+    /// What its kind needs to know; the devices room checks it.
+    #[serde(default)]
+    pub options: Fields,
+}
+
+/// The queue on disk: readings that the cloud has not acknowledged yet.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// The most that may wait, in bytes of topic and payload. 64 KiB or more, default 256 MiB.
+    #[serde(deserialize_with = "units::bytes")]
+    pub max_size: u64,
+    /// How long a reading may wait. 1 s or more, default 7 d.
+    #[serde(deserialize_with = "units::duration")]
+    pub max_age: Duration,
+    /// What gives way when `max_size` is reached. Default `drop_oldest`.
+    pub when_full: WhenFull,
+    /// The least time between two commits: saves flash, makes every PUBACK wait up to as long. 0 s to 10 s,
+    /// default 0 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub commit_floor: Duration,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            max_size: 256 * 1024 * 1024,
+            max_age: Duration::from_secs(7 * 24 * 3600),
+            when_full: WhenFull::DropOldest,
+            commit_floor: Duration::ZERO,
+        }
+    }
+}
+
+/// What gives way when the queue is full. What is dropped is counted and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The oldest readings make room.
+    DropOldest,
+    /// The new reading is not accepted: its device sees no PUBACK and sends it again.
+    RefuseNew,
+}
+
+/// The status page.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Where it listens, on loopback only. Default `127.0.0.1:8080`.
+    #[serde(default = "default_web_address", deserialize_with = "units::address")]
+    pub address: SocketAddr,
+}
+
+fn default_web_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+/// What is written to the log. The environment variable `HEARTHLINK_LOG` overrides the level.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// How much. Default `info`.
+    pub level: LogLevel,
+    /// In which shape. Default `auto`.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Data lost, or a person is needed.
+    Error,
+    /// Recovered, nothing lost.
+    Warn,
+    /// A state changed.
+    #[default]
+    Info,
+    /// For whoever looks for a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word, as the log filter wants it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+/// In which shape the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// The journal when systemd started us, else text.
+    #[default]
+    Auto,
+    /// systemd's journal, with fields.
+    Journal,
+    /// Lines of text on standard error.
+    Text,
+}

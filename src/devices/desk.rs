@@ -1,0 +1,144 @@
+//! A device's desk: its boxes and what is known of it. It outlives the device's code.
+//!
+//! Owns the mailbox, the inbox and the last state, and is the one way out to events and board.
+//! Never decides anything about a command. Invariant: `told` is what the world was last told.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::bus::{FromBus, Write};
+use crate::{
+    clock::Clock,
+    health::{Board, DeviceReport},
+    model::{
+        Actuation, ActuationReply, Availability, DeviceEvent, DeviceId, Fields, OutcomeStatus, Reading,
+        Timestamp,
+    },
+};
+
+/// How long a stop waits for the command under way, and for a reading on its way out.
+pub(super) const DRAIN: Duration = Duration::from_secs(2);
+/// What is kept of the bus's words while a device is being restarted. Full: the oldest goes.
+const HELD: usize = 64;
+
+pub(super) struct Desk {
+    pub(super) id: DeviceId,
+    pub(super) kind: String,
+    pub(super) mailbox: mpsc::Receiver<Actuation>,
+    pub(super) inbox: mpsc::Receiver<FromBus>,
+    /// What the bus said while the device's code was down.
+    pub(super) held: VecDeque<FromBus>,
+    /// To the bus. Full: a command waits, until its deadline.
+    pub(super) bus: mpsc::Sender<Write>,
+    /// Readings on their way out. Full: the device waits; it slows down rather than lose.
+    pub(super) events: mpsc::Sender<DeviceEvent>,
+    /// The whole last known state.
+    pub(super) state: Fields,
+    /// Whether the device is there, by its own word or silence.
+    pub(super) own_word: Option<Availability>,
+    /// Why its bus cannot reach it.
+    pub(super) bus_fault: Option<String>,
+    /// What the world was last told.
+    pub(super) told: Option<Availability>,
+    pub(super) last_seen: Option<Timestamp>,
+    /// Restarts of the device's code or its bus.
+    pub(super) restarts: u32,
+    pub(super) fault: Option<String>,
+    pub(super) clock: Clock,
+    pub(super) board: Board,
+}
+
+impl Desk {
+    /// Whether the device can be reached; `None` while nothing is known.
+    pub(super) fn availability(&self) -> Option<Availability> {
+        if self.bus_fault.is_some() { Some(Availability::Offline) } else { self.own_word }
+    }
+
+    /// Tells the world when the device came or went.
+    pub(super) async fn tell_availability(&mut self, stop: &CancellationToken) {
+        let availability = self.availability();
+        let Some(word) = availability.filter(|_| availability != self.told) else { return };
+        self.told = availability;
+        info!(device = %self.id, availability = word.as_str(), "a device came or went");
+        self.report();
+        self.emit(DeviceEvent::Availability(self.id.clone(), word), stop).await;
+    }
+
+    /// Tells the world the whole state, into which `fields` were read. What the bus had kept from
+    /// earlier is told only when it is new.
+    pub(super) async fn tell_reading(
+        &mut self,
+        fields: Fields,
+        was_kept: bool,
+        now: Timestamp,
+        stop: &CancellationToken,
+    ) {
+        let is_new = fields.iter().any(|(name, value)| self.state.get(name) != Some(value));
+        if fields.is_empty() || (was_kept && !is_new) {
+            return;
+        }
+        self.state.extend(fields);
+        let reading = Reading { device: self.id.clone(), fields: self.state.clone(), taken_at: now };
+        self.emit(DeviceEvent::Reading(reading), stop).await;
+    }
+
+    async fn emit(&mut self, event: DeviceEvent, stop: &CancellationToken) {
+        let too_late = async {
+            stop.cancelled().await;
+            sleep(DRAIN).await;
+        };
+        // Cancel safe as a whole: the event is lost only at a stop, and then it was never accepted.
+        tokio::select! {
+            biased;
+            // Nobody listens any more: the gateway is stopping.
+            _ = self.events.send(event) => {}
+            () = too_late => warn!(device = %self.id, "a reading was not taken before the stop"),
+        }
+    }
+
+    /// Puts what is known on the board.
+    pub(super) fn report(&self) {
+        self.board.device(DeviceReport {
+            id: self.id.clone(),
+            kind: self.kind.clone(),
+            availability: self.availability().unwrap_or(Availability::Offline),
+            fields: (!self.state.is_empty()).then(|| self.state.clone()),
+            last_seen: self.last_seen,
+            restarts: self.restarts,
+            fault: self.bus_fault.clone().or_else(|| self.fault.clone()),
+        });
+    }
+
+    /// Answers what waits in the mailbox: nothing of it was sent.
+    pub(super) fn refuse_waiting(&mut self, why: &str) {
+        while let Ok(actuation) = self.mailbox.try_recv() {
+            refuse(actuation, why);
+        }
+    }
+
+    /// While the device's code is down: answers commands at once and keeps the bus's last words, so
+    /// that neither the one who asks nor the bus waits for it. Never ends; dropped when it is enough.
+    pub(super) async fn stand_in(&mut self, why: &str) {
+        loop {
+            // Cancel safe: both are receivers.
+            tokio::select! {
+                Some(actuation) = self.mailbox.recv() => refuse(actuation, why),
+                Some(said) = self.inbox.recv() => {
+                    if self.held.len() == HELD {
+                        self.held.pop_front();
+                    }
+                    self.held.push_back(said);
+                }
+                else => return std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn refuse(actuation: Actuation, why: &str) {
+    let detail = Some(format!("{why}; nothing was sent"));
+    let _ = actuation.reply.send(ActuationReply { status: OutcomeStatus::Failed, detail });
+}

@@ -1,0 +1,178 @@
+//! The fleet: every device with its mailbox, and every bus that one of them hangs on.
+//!
+//! Owns the building and the tasks. Built without I/O, so that a configuration can be checked by
+//! building it. Stop order: devices first, while their buses still carry the last frame, then buses.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::{
+    Appliance, Device, DeviceError, DeviceSpec, KINDS, Kind, LanPort, SimulationProbe, Wiring,
+    bus::{Adapter, FromBus, LanAdapter, Ports, SimulatedBus, Wishes, Write},
+    desk::Desk,
+    kinds,
+    supervisor::{self, Blueprint},
+};
+use crate::{
+    clock::Clock,
+    health::Board,
+    model::{Actuation, DeviceEvent, DeviceId, Fields, Mailbox, TopicFilter},
+};
+
+/// Commands that may wait at a device. Full: the command is refused as `busy`.
+pub const MAILBOX_CAPACITY: usize = 8;
+/// Frames that may wait at a device. Full: its bus waits.
+const INBOX_CAPACITY: usize = 64;
+/// Frames that may wait at a bus. Full: the device waits, until the command's deadline.
+const WRITES_CAPACITY: usize = 32;
+
+struct Member {
+    device: Box<dyn Device>,
+    blueprint: Blueprint,
+    mailbox: mpsc::Receiver<Actuation>,
+    is_on_lan: bool,
+}
+
+/// All devices of the house, before they run.
+pub struct Fleet {
+    /// Where each device takes its commands. A full one means `busy`.
+    pub mailboxes: HashMap<DeviceId, Mailbox>,
+    members: Vec<Member>,
+    wishes: Wishes,
+    appliances: Vec<(DeviceId, Box<dyn Appliance>)>,
+    probe: SimulationProbe,
+}
+
+impl Fleet {
+    /// Builds every device, without I/O.
+    ///
+    /// # Errors
+    /// The first [`DeviceError`]: an unknown kind, a bad option, an id that stands twice.
+    pub fn build(specs: &[DeviceSpec]) -> Result<Self, DeviceError> {
+        Self::build_with(specs, KINDS)
+    }
+
+    /// As [`Fleet::build`], with kinds of one's own.
+    ///
+    /// # Errors
+    /// As [`Fleet::build`].
+    pub fn build_with(specs: &[DeviceSpec], kinds: &[Kind]) -> Result<Self, DeviceError> {
+        let mut fleet = Self {
+            mailboxes: HashMap::new(),
+            members: Vec::new(),
+            wishes: Wishes::new(),
+            appliances: Vec::new(),
+            probe: SimulationProbe::default(),
+        };
+        for spec in specs {
+            let kind = kinds::find(kinds, spec)?;
+            let device = (kind.build)(spec)?;
+            let (sender, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
+            if fleet.mailboxes.insert(spec.id.clone(), sender).is_some() {
+                return Err(DeviceError::DuplicateId { device: spec.id.clone() });
+            }
+            let is_on_lan = match device.wiring() {
+                Wiring::Lan(filters) => {
+                    fleet.wishes.push((spec.id.clone(), filters));
+                    true
+                }
+                Wiring::Simulated(appliance) => {
+                    fleet.appliances.push((spec.id.clone(), appliance));
+                    false
+                }
+            };
+            let blueprint = Blueprint { spec: spec.clone(), kind };
+            fleet.members.push(Member { device, blueprint, mailbox, is_on_lan });
+        }
+        Ok(fleet)
+    }
+
+    /// What must be subscribed at the local broker and handed in at [`LanPort::incoming`]; each once.
+    pub fn lan_filters(&self) -> Vec<TopicFilter> {
+        let mut seen = BTreeSet::new();
+        let filters = self.wishes.iter().flat_map(|(_, filters)| filters);
+        filters.filter(|filter| seen.insert(filter.to_string())).cloned().collect()
+    }
+
+    /// What really happens on the simulated bus.
+    pub fn simulation(&self) -> SimulationProbe {
+        self.probe.clone()
+    }
+
+    /// Runs every device and bus until `stop`; then returns within about two seconds, when the
+    /// commands under way have come to an end.
+    ///
+    /// `last` are the states from before the start. `events` full: the devices wait.
+    pub async fn run(
+        self,
+        lan: LanPort,
+        events: mpsc::Sender<DeviceEvent>,
+        mut last: HashMap<DeviceId, Fields>,
+        clock: Clock,
+        board: Board,
+        stop: CancellationToken,
+    ) {
+        let (lan_bus, lan_writes) = mpsc::channel::<Write>(WRITES_CAPACITY);
+        let (simulated_bus, simulated_writes) = mpsc::channel::<Write>(WRITES_CAPACITY);
+        let (mut on_lan, mut on_simulated) = (HashMap::new(), HashMap::new());
+        let mut devices = JoinSet::new();
+        for Member { device, blueprint, mailbox, is_on_lan } in self.members {
+            let id = blueprint.spec.id.clone();
+            let (to_device, inbox) = mpsc::channel::<FromBus>(INBOX_CAPACITY);
+            let (bus, inboxes) =
+                if is_on_lan { (&lan_bus, &mut on_lan) } else { (&simulated_bus, &mut on_simulated) };
+            inboxes.insert(id.clone(), to_device);
+            let desk = Desk {
+                kind: blueprint.spec.kind.clone(),
+                mailbox,
+                inbox,
+                held: VecDeque::new(),
+                bus: bus.clone(),
+                events: events.clone(),
+                state: last.remove(&id).unwrap_or_default(),
+                own_word: None,
+                bus_fault: None,
+                told: None,
+                last_seen: None,
+                restarts: 0,
+                fault: None,
+                clock: clock.clone(),
+                board: board.clone(),
+                id,
+            };
+            desk.report();
+            devices.spawn(supervisor::device(device, blueprint, desk, stop.clone()));
+        }
+        // What is kept here must not keep an end of a channel open that the others wait for.
+        drop((events, lan_bus, simulated_bus));
+        let buses_stop = CancellationToken::new();
+        let buses: [(Box<dyn Adapter>, Ports); 2] = [
+            (Box::new(LanAdapter::new(lan, self.wishes)), Ports::new(lan_writes, on_lan)),
+            (
+                Box::new(SimulatedBus::new(self.appliances, self.probe)),
+                Ports::new(simulated_writes, on_simulated),
+            ),
+        ];
+        let mut adapters = JoinSet::new();
+        for (adapter, ports) in buses {
+            adapters.spawn(supervisor::adapter(adapter, ports, buses_stop.clone()));
+        }
+        finish(&mut devices).await;
+        // Without devices there is still a LAN to be read until the stop.
+        stop.cancelled().await;
+        buses_stop.cancel();
+        finish(&mut adapters).await;
+    }
+}
+
+async fn finish(tasks: &mut JoinSet<()>) {
+    while let Some(result) = tasks.join_next().await {
+        if let Err(problem) = result {
+            // The supervisors catch their part's panics; this is a fault of ours.
+            error!(%problem, "a supervisor ended");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The kinds of devices: one folder a kind, one line of registration.
+//!
+//! A kind knows its device and nothing of tasks, channels, deadlines or restarts.
+//! `docs/devices.md` shows a complete one.
+
+mod lan;
+mod tasmota;
+mod thermometer;
+mod toaster;
+
+use super::{Device, DeviceError, DeviceSpec, options};
+
+/// How a kind is called and built.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// What it is, in a few words for people.
+    pub about: &'static str,
+    /// Builds a device from its description, without I/O.
+    pub build: fn(&DeviceSpec) -> Result<Box<dyn Device>, DeviceError>,
+}
+
+/// Every kind that Hearthlink knows. A new kind is one line here.
+pub const KINDS: &[Kind] = &[
+    Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
+    Kind { name: "tasmota", about: "a Tasmota plug or relay", build: tasmota::build },
+    Kind { name: "thermometer", about: "a simulated thermometer", build: thermometer::build },
+    Kind { name: "toaster", about: "a simulated toaster", build: toaster::build },
+];
+
+/// The kind that a device says it is.
+///
+/// # Errors
+/// [`DeviceError::UnknownKind`] with the nearest name and the list.
+pub(super) fn find(kinds: &[Kind], spec: &DeviceSpec) -> Result<Kind, DeviceError> {
+    kinds.iter().find(|kind| kind.name == spec.kind).copied().ok_or_else(|| {
+        let known: Vec<&'static str> = kinds.iter().map(|kind| kind.name).collect();
+        DeviceError::UnknownKind {
+            device: spec.id.clone(),
+            kind: spec.kind.clone(),
+            nearest: options::nearest(&spec.kind, &known),
+            known,
+        }
+    })
+}
+
+/// What the tables of the kinds' tests are written with.
+#[cfg(test)]
+mod testing;

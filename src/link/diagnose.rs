@@ -1,0 +1,408 @@
+//! From what rumqttc, tungstenite, rustls and the system report to one [`Fault`].
+//!
+//! Never looks into texts: every branch is a match on a type. Invariant: each error ends in exactly
+//! one kind. The one inference, marked below, is that a server which hangs up right after it asked
+//! for our certificate did not like it: TLS 1.3 lets a server refuse after the handshake, and the
+//! alert is often lost in the reset that follows.
+
+use std::{error::Error, io, time::Duration};
+
+use async_tungstenite::tungstenite::{self, error::ProtocolError, error::TlsError};
+use rumqttc::{ConnectReturnCode as Code4, ConnectionError as Error4, StateError as State4, v5};
+use rustls::{AlertDescription, CertificateError};
+use v5::{
+    ConnectionError as Error5, StateError as State5,
+    mqttbytes::v5::{ConnectReturnCode as Code5, DisconnectReasonCode},
+};
+
+use crate::model::{Fault, FaultKind};
+
+/// What was known about the attempt when it failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene {
+    /// CONNACK had been received.
+    pub(super) is_connected: bool,
+    /// TCP had been opened.
+    pub(super) is_tcp_open: bool,
+    /// The server had asked for a client certificate.
+    pub(super) was_asked: bool,
+    /// There was one to present.
+    pub(super) has_certificate: bool,
+    /// Our own certificate has expired.
+    pub(super) has_expired: bool,
+}
+
+impl Scene {
+    /// Once the WebSocket is open the server has taken our certificate: a hang-up has another cause.
+    fn after_upgrade(self) -> Self {
+        Self { was_asked: false, ..self }
+    }
+}
+
+/// What the failure says about the MQTT version that was spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VersionHint {
+    /// Nothing.
+    None,
+    /// The server refused it in so many words, or answered in the other version's form.
+    Refused,
+    /// The server hung up on our CONNECT: so do servers that do not know the version.
+    PerhapsRefused,
+}
+
+/// A failed attempt or a lost connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Breakage {
+    pub(super) fault: Fault,
+    pub(super) version: VersionHint,
+}
+
+impl Breakage {
+    pub(super) fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
+        Fault::new(kind, detail).into()
+    }
+}
+
+impl From<Fault> for Breakage {
+    fn from(fault: Fault) -> Self {
+        Self { fault, version: VersionHint::None }
+    }
+}
+
+/// The dial took longer than it may.
+pub(super) fn dial_timeout(limit: Duration, scene: Scene) -> Breakage {
+    let seconds = limit.as_secs_f32();
+    if scene.is_tcp_open {
+        Breakage::new(
+            FaultKind::NoAnswer,
+            format!(
+                "the connection was opened, but TLS, WebSocket and MQTT were not ready within {seconds} s"
+            ),
+        )
+    } else {
+        Breakage::new(FaultKind::Tcp, format!("no answer within {seconds} s"))
+    }
+}
+
+/// Errors of the 3.1.1 event loop.
+pub(super) fn v4(error: &Error4, scene: Scene) -> Breakage {
+    match error {
+        Error4::MqttState(
+            State4::Io(error) | State4::Deserialization(rumqttc::mqttbytes::Error::Io(error)),
+        ) => hang_up(io_fault(error, scene.after_upgrade()), scene),
+        Error4::MqttState(State4::ConnectionAborted) => hang_up(closed(), scene),
+        Error4::MqttState(State4::AwaitPingResp | State4::CollisionTimeout) => no_answer(error),
+        Error4::MqttState(State4::Deserialization(_) | State4::WrongPacket) | Error4::NotConnAck(_) => {
+            garbled(error, scene)
+        }
+        Error4::MqttState(State4::InvalidState | State4::Unsolicited(_) | State4::EmptySubscription) => {
+            Breakage::new(FaultKind::Protocol, error.to_string())
+        }
+        Error4::NetworkTimeout | Error4::FlushTimeout => no_answer(error),
+        Error4::Websocket(error) => websocket_fault(error, scene).into(),
+        Error4::WsConnect(_) | Error4::InvalidUrl(_) | Error4::ResponseValidation(_) => {
+            Breakage::new(FaultKind::WebSocket, full_text(error))
+        }
+        Error4::Tls(error) => chain_fault(error, scene).into(),
+        // Only the opening of the TCP connection reports a bare I/O error.
+        Error4::Io(error) => Breakage::new(FaultKind::Tcp, error.to_string()),
+        Error4::ConnectionRefused(code) => refused_v4(*code),
+        Error4::RequestsDone => Breakage::new(FaultKind::Closed, "the gateway ended the connection"),
+    }
+}
+
+/// Errors of the MQTT 5 event loop.
+pub(super) fn v5(error: &Error5, scene: Scene) -> Breakage {
+    match error {
+        Error5::MqttState(State5::Io(error) | State5::Deserialization(v5::mqttbytes::Error::Io(error))) => {
+            hang_up(io_fault(error, scene.after_upgrade()), scene)
+        }
+        Error5::MqttState(State5::ConnectionAborted) => hang_up(closed(), scene),
+        Error5::MqttState(State5::AwaitPingResp | State5::CollisionTimeout) => no_answer(error),
+        Error5::MqttState(State5::ServerDisconnect { reason_code, reason_string }) => {
+            disconnected(*reason_code, reason_string.as_deref())
+        }
+        Error5::MqttState(State5::ConnFail { reason }) => refused_v5(*reason),
+        Error5::MqttState(State5::Deserialization(_) | State5::WrongPacket) | Error5::NotConnAck(_) => {
+            garbled(error, scene)
+        }
+        Error5::MqttState(
+            State5::InvalidState
+            | State5::Unsolicited(_)
+            | State5::EmptySubscription
+            | State5::Coversion(_)
+            | State5::InvalidAlias { .. }
+            | State5::OutgoingPacketTooLarge { .. }
+            | State5::IncomingPacketTooLarge { .. },
+        ) => Breakage::new(FaultKind::Protocol, error.to_string()),
+        Error5::Timeout(_) => no_answer(error),
+        Error5::Websocket(error) => websocket_fault(error, scene).into(),
+        Error5::WsConnect(_) | Error5::InvalidUrl(_) | Error5::ResponseValidation(_) => {
+            Breakage::new(FaultKind::WebSocket, full_text(error))
+        }
+        Error5::Tls(error) => chain_fault(error, scene).into(),
+        Error5::Io(error) => Breakage::new(FaultKind::Tcp, error.to_string()),
+        Error5::ConnectionRefused(code) => refused_v5(*code),
+        Error5::RequestsDone => Breakage::new(FaultKind::Closed, "the gateway ended the connection"),
+    }
+}
+
+fn closed() -> Fault {
+    Fault::new(FaultKind::Closed, "without a word")
+}
+
+fn no_answer(error: &impl Error) -> Breakage {
+    Breakage::new(FaultKind::NoAnswer, error.to_string())
+}
+
+/// Bytes that are no MQTT; before CONNACK perhaps an answer in the other version's form.
+fn garbled(error: &impl Error, scene: Scene) -> Breakage {
+    let version = if scene.is_connected { VersionHint::None } else { VersionHint::Refused };
+    Breakage { fault: Fault::new(FaultKind::Protocol, error.to_string()), version }
+}
+
+/// The WebSocket had been open. Before CONNACK this is how servers refuse a version they do not know.
+fn hang_up(fault: Fault, scene: Scene) -> Breakage {
+    let is_closed = fault.kind == FaultKind::Closed;
+    let version =
+        if is_closed && !scene.is_connected { VersionHint::PerhapsRefused } else { VersionHint::None };
+    Breakage { fault, version }
+}
+
+fn refused_v4(code: Code4) -> Breakage {
+    let kind = match code {
+        Code4::Success => FaultKind::Protocol,
+        Code4::RefusedProtocolVersion => {
+            let fault = Fault::new(FaultKind::Protocol, "MQTT 3.1.1 refused");
+            return Breakage { fault, version: VersionHint::Refused };
+        }
+        Code4::BadClientId => FaultKind::ClientId,
+        Code4::ServiceUnavailable => FaultKind::ServerUnavailable,
+        Code4::BadUserNamePassword => FaultKind::Credentials,
+        Code4::NotAuthorized => FaultKind::NotAuthorized,
+    };
+    Breakage::new(kind, format!("CONNACK: {code:?}"))
+}
+
+fn refused_v5(code: Code5) -> Breakage {
+    let kind = match code {
+        Code5::RefusedProtocolVersion | Code5::UnsupportedProtocolVersion => {
+            let fault = Fault::new(FaultKind::Protocol, "MQTT 5 refused");
+            return Breakage { fault, version: VersionHint::Refused };
+        }
+        Code5::Success
+        | Code5::UnspecifiedError
+        | Code5::MalformedPacket
+        | Code5::ProtocolError
+        | Code5::ImplementationSpecificError
+        | Code5::PacketTooLarge
+        | Code5::PayloadFormatInvalid
+        | Code5::RetainNotSupported
+        | Code5::QoSNotSupported => FaultKind::Protocol,
+        Code5::BadClientId | Code5::ClientIdentifierNotValid => FaultKind::ClientId,
+        Code5::BadUserNamePassword | Code5::BadAuthenticationMethod => FaultKind::Credentials,
+        Code5::NotAuthorized | Code5::Banned | Code5::TopicNameInvalid => FaultKind::NotAuthorized,
+        Code5::ServiceUnavailable
+        | Code5::ServerUnavailable
+        | Code5::ServerBusy
+        | Code5::QuotaExceeded
+        | Code5::UseAnotherServer
+        | Code5::ServerMoved
+        | Code5::ConnectionRateExceeded => FaultKind::ServerUnavailable,
+    };
+    Breakage::new(kind, format!("CONNACK: {code:?}"))
+}
+
+fn disconnected(code: DisconnectReasonCode, reason: Option<&str>) -> Breakage {
+    use DisconnectReasonCode as Reason;
+    let kind = match code {
+        Reason::SessionTakenOver => FaultKind::DuplicateClientId,
+        Reason::NotAuthorized | Reason::TopicFilterInvalid | Reason::TopicNameInvalid => {
+            FaultKind::NotAuthorized
+        }
+        Reason::ServerBusy
+        | Reason::ServerShuttingDown
+        | Reason::MessageRateTooHigh
+        | Reason::QuotaExceeded
+        | Reason::AdministrativeAction
+        | Reason::UseAnotherServer
+        | Reason::ServerMoved
+        | Reason::ConnectionRateExceeded
+        | Reason::MaximumConnectTime => FaultKind::ServerUnavailable,
+        // The server heard nothing from us: from here the line is as dead as when we hear nothing.
+        Reason::KeepAliveTimeout => FaultKind::NoAnswer,
+        Reason::NormalDisconnection | Reason::DisconnectWithWillMessage | Reason::UnspecifiedError => {
+            FaultKind::Closed
+        }
+        Reason::MalformedPacket
+        | Reason::ProtocolError
+        | Reason::ImplementationSpecificError
+        | Reason::ReceiveMaximumExceeded
+        | Reason::TopicAliasInvalid
+        | Reason::PacketTooLarge
+        | Reason::PayloadFormatInvalid
+        | Reason::RetainNotSupported
+        | Reason::QoSNotSupported
+        | Reason::SharedSubscriptionNotSupported
+        | Reason::SubscriptionIdentifiersNotSupported
+        | Reason::WildcardSubscriptionsNotSupported => FaultKind::Protocol,
+    };
+    match reason {
+        Some(reason) => Breakage::new(kind, format!("DISCONNECT: {code:?}, {reason}")),
+        None => Breakage::new(kind, format!("DISCONNECT: {code:?}")),
+    }
+}
+
+/// What the TLS handshake or the WebSocket upgrade reported.
+fn websocket_fault(error: &tungstenite::Error, scene: Scene) -> Fault {
+    use tungstenite::Error as Ws;
+    match error {
+        Ws::Io(error) => io_fault(error, scene),
+        Ws::Tls(TlsError::InvalidDnsName) => {
+            Fault::new(FaultKind::ServerNameMismatch, "the host in the address is no DNS name")
+        }
+        Ws::Tls(error) => chain_fault(error, scene),
+        Ws::ConnectionClosed | Ws::AlreadyClosed => ended(error, scene),
+        Ws::Protocol(
+            ProtocolError::HandshakeIncomplete
+            | ProtocolError::ResetWithoutClosingHandshake
+            | ProtocolError::SendAfterClosing
+            | ProtocolError::ReceivedAfterClosing,
+        ) => ended(error, scene),
+        Ws::Http(response) => {
+            let status = response.status();
+            let kind = match status.as_u16() {
+                401 | 407 => FaultKind::Credentials,
+                403 => FaultKind::NotAuthorized,
+                429 | 500..=599 => FaultKind::ServerUnavailable,
+                _ => FaultKind::WebSocket,
+            };
+            Fault::new(kind, format!("the WebSocket upgrade was answered with HTTP status {status}"))
+        }
+        Ws::Protocol(_)
+        | Ws::Capacity(_)
+        | Ws::WriteBufferFull(_)
+        | Ws::Utf8
+        | Ws::AttackAttempt
+        | Ws::Url(_)
+        | Ws::HttpFormat(_) => Fault::new(FaultKind::WebSocket, error.to_string()),
+    }
+}
+
+fn io_fault(error: &io::Error, scene: Scene) -> Fault {
+    if let Some(inner) = error.get_ref() {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return tls_fault(tls, scene);
+        }
+        if let Some(websocket) = inner.downcast_ref::<tungstenite::Error>() {
+            return websocket_fault(websocket, scene);
+        }
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return io_fault(io, scene);
+        }
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::NotConnected => ended(error, scene),
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Fault::new(FaultKind::NoAnswer, error.to_string())
+        }
+        io::ErrorKind::InvalidData => Fault::new(FaultKind::WebSocket, error.to_string()),
+        _ => Fault::new(FaultKind::Closed, error.to_string()),
+    }
+}
+
+/// The server hung up. Before the WebSocket is open, and right after it asked for our certificate,
+/// this is taken as its refusal (the inference of this file).
+fn ended(error: &impl Error, scene: Scene) -> Fault {
+    if scene.is_connected || !scene.was_asked {
+        return Fault::new(FaultKind::Closed, error.to_string());
+    }
+    certificate_refused(&error.to_string(), scene)
+}
+
+fn certificate_refused(detail: &str, scene: Scene) -> Fault {
+    if !scene.has_certificate {
+        let detail = format!("it asks for a client certificate and none is configured; {detail}");
+        return Fault::new(FaultKind::ClientCertificateRefused, detail);
+    }
+    let kind = if scene.has_expired {
+        FaultKind::ClientCertificateExpired
+    } else {
+        FaultKind::ClientCertificateRefused
+    };
+    Fault::new(kind, detail)
+}
+
+fn chain_fault(error: &(dyn Error + 'static), scene: Scene) -> Fault {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return tls_fault(tls, scene);
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io_fault(io, scene);
+        }
+        next = error.source();
+    }
+    Fault::new(FaultKind::Tls, error.to_string())
+}
+
+fn tls_fault(error: &rustls::Error, scene: Scene) -> Fault {
+    use CertificateError as Certificate;
+    let kind = match error {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            Certificate::Expired | Certificate::ExpiredContext { .. } => FaultKind::ServerCertificateExpired,
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                FaultKind::ServerCertificateNotYetValid
+            }
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                FaultKind::ServerNameMismatch
+            }
+            _ => FaultKind::ServerCertificateUntrusted,
+        },
+        rustls::Error::AlertReceived(alert) => return alert_fault(*alert, error, scene),
+        _ => FaultKind::Tls,
+    };
+    Fault::new(kind, error.to_string())
+}
+
+/// What the server said about us in a TLS alert (RFC 8446 section 6.2).
+fn alert_fault(alert: AlertDescription, error: &rustls::Error, scene: Scene) -> Fault {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateExpired => Fault::new(FaultKind::ClientCertificateExpired, error.to_string()),
+        Alert::UnknownCA
+        | Alert::CertificateUnknown
+        | Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateRequired
+        | Alert::NoCertificate
+        | Alert::AccessDenied => certificate_refused(&error.to_string(), scene),
+        // TLS 1.2 servers say these about a certificate that is missing or does not verify.
+        Alert::HandshakeFailure | Alert::DecryptError if scene.was_asked => {
+            certificate_refused(&error.to_string(), scene)
+        }
+        Alert::UnrecognisedName => Fault::new(FaultKind::ServerNameMismatch, error.to_string()),
+        _ => Fault::new(FaultKind::Tls, error.to_string()),
+    }
+}
+
+/// The error with all its causes.
+fn full_text(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

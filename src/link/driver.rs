@@ -1,0 +1,109 @@
+//! The task that owns rumqttc's event loop for one attempt and one connection.
+//!
+//! Every attempt gets a new event loop, so nothing of an earlier connection (`pending`, a packet-id
+//! collision, a lost session) can leak into it: the store is the only truth. Dropping the
+//! [`Driver`] aborts the task, which closes the socket: that is how a connection is dropped.
+//! `EventLoop::poll` is never dropped half-way while its connection is to live.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{
+    LinkOptions, diagnose,
+    diagnose::{Breakage, Scene},
+    dial,
+    tls::{Credentials, Witness},
+    wire::{self, Attempt, Client, Diagnose, Line, LineError, Version, Wire},
+};
+use crate::{clock::Clock, model::FaultKind};
+
+/// Events on their way to the link. Full: the task waits, and with it the socket.
+const EVENTS: usize = 64;
+
+/// One attempt and, if it succeeds, its connection.
+pub(super) struct Driver {
+    client: Client,
+    events: mpsc::Receiver<Wire>,
+    task: JoinHandle<()>,
+}
+
+impl Driver {
+    /// Begins to dial.
+    pub(super) fn start(
+        version: Version,
+        options: &Arc<LinkOptions>,
+        credentials: &Credentials,
+        clock: &Clock,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (tls, witness) = credentials.for_attempt();
+        let is_tcp_open = Arc::new(AtomicBool::new(false));
+        let on_tcp_open = {
+            let is_tcp_open = is_tcp_open.clone();
+            Arc::new(move || is_tcp_open.store(true, Ordering::Relaxed))
+        };
+        let attempt = Attempt { options: options.clone(), tls, on_tcp_open };
+        let (client, line) = wire::open(version, &attempt);
+        let evidence = Evidence { witness, is_tcp_open, has_expired: credentials.has_expired(clock) };
+        let task = tokio::spawn(drive(line, sender, options.clone(), evidence));
+        Self { client, events, task }
+    }
+
+    /// The next event; after [`Wire::Broken`] there is none worth waiting for. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Wire {
+        let ended = || Wire::Broken(Breakage::new(FaultKind::Closed, "the connection's task ended"));
+        self.events.recv().await.unwrap_or_else(ended)
+    }
+
+    /// Where commands go.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Evidence {
+    witness: Arc<Witness>,
+    is_tcp_open: Arc<AtomicBool>,
+    has_expired: bool,
+}
+
+impl Evidence {
+    fn scene(&self, is_connected: bool) -> Scene {
+        Scene {
+            is_connected,
+            is_tcp_open: self.is_tcp_open.load(Ordering::Relaxed),
+            was_asked: self.witness.was_asked(),
+            has_certificate: self.witness.has_certificate(),
+            has_expired: self.has_expired,
+        }
+    }
+}
+
+async fn drive(line: Line, events: mpsc::Sender<Wire>, options: Arc<LinkOptions>, evidence: Evidence) {
+    if let Err(fault) = dial::resolve(&options.url, options.connect_limit).await {
+        // Nobody listens any more: the link has stopped.
+        let _ = events.send(Wire::Broken(fault.into())).await;
+        return;
+    }
+    let explain = |error: LineError<'_>, is_connected: bool| {
+        let scene = evidence.scene(is_connected);
+        match error {
+            LineError::V4(error) => diagnose::v4(error, scene),
+            LineError::V5(error) => diagnose::v5(error, scene),
+            LineError::DialTimeout => diagnose::dial_timeout(options.connect_limit, scene),
+        }
+    };
+    let diagnose =
+        Diagnose { connect_limit: options.connect_limit, keep_alive: options.keep_alive, explain: &explain };
+    wire::run(line, events, diagnose).await;
+}

@@ -1,0 +1,57 @@
+//! What the link needs to know; `app/` translates the configuration into it.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::{
+    model::{CloudUrl, Message, QoS, Topic, TopicFilter},
+    retry,
+};
+
+/// How to reach the cloud and what to say there.
+#[derive(Clone)]
+pub struct LinkOptions {
+    /// Where the cloud is.
+    pub url: CloudUrl,
+    /// The CAs to trust, PEM; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate with its chain, PEM; with `key_file` or not at all.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// The MQTT client id.
+    pub client_id: String,
+    /// The MQTT user name.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// What to subscribe to; QoS 2 is asked for as 1.
+    pub subscriptions: Vec<(TopicFilter, QoS)>,
+    /// Published on every connection, once subscribed: retained `online`.
+    pub birth: Message,
+    /// The last will, and published when the link stops: retained `offline`.
+    pub will: Message,
+    /// Our own topic, by which we see that nothing older is still to come.
+    pub fence: Topic,
+    /// How often the line is tested, 45 s unless the cloud wants it sooner; MQTT 5: at least 5 s.
+    pub keep_alive: Duration,
+    /// How long the cloud may take to answer anything, 15 s.
+    pub answer_limit: Duration,
+    /// How long TCP, TLS, WebSocket and CONNACK may take together.
+    pub connect_limit: Duration,
+    /// How waits between attempts grow.
+    pub backoff: retry::Policy,
+    /// How many publishes may be unacknowledged, at least 1; a cloud may allow less.
+    pub window: u16,
+    /// How long the cloud is to keep our session while we are away, whole seconds (MQTT 5).
+    pub session_expiry: Duration,
+}
+
+impl fmt::Debug for LinkOptions {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkOptions")
+            .field("url", &self.url)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}

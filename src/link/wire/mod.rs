@@ -1,0 +1,270 @@
+//! One set of events and commands for both MQTT versions of rumqttc.
+//!
+//! Owns the translation between rumqttc's two unrelated families of types and ours; [`v4`] and
+//! [`v5`] hold one family each. Decides nothing. Invariants: QoS 2 is never asked for or sent (a
+//! fresh event loop cannot answer a PUBREL left over from an earlier one and would break the
+//! connection for ever), and no topic alias is announced (rumqttc 0.25.1 hands an aliased publish
+//! out without its topic).
+
+mod v4;
+mod v5;
+
+use std::{sync::Arc, time::Duration};
+
+use rustls::ClientConfig;
+use tokio::sync::mpsc;
+
+use super::{LinkOptions, diagnose::Breakage};
+use crate::model::{CloudUrl, Message, MessageId, QoS, TopicFilter};
+
+/// What we tell the cloud that we take unacknowledged (MQTT 5 section 3.1.2.11.3).
+pub(super) const RECEIVE_MAXIMUM: u16 = 64;
+/// The largest packet that we take, in bytes. Commands are small; this bounds memory.
+const LARGEST_INCOMING: u32 = 1 << 20;
+/// The largest packet that MQTT can express, in bytes.
+const LARGEST_OUTGOING: usize = 268_435_460;
+
+/// The MQTT version of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// MQTT 5.
+    V5,
+    /// MQTT 3.1.1, protocol level 4.
+    V4,
+}
+
+impl Version {
+    /// As people write it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Version::V5 => "MQTT 5",
+            Version::V4 => "MQTT 3.1.1",
+        }
+    }
+
+    /// The other one.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Version::V5 => Version::V4,
+            Version::V4 => Version::V5,
+        }
+    }
+}
+
+/// What the cloud said in its CONNACK.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// Whether it remembers our session.
+    pub(super) session_present: bool,
+    /// How many publishes it takes unacknowledged, at least 1.
+    pub(super) receive_maximum: u16,
+    /// The largest packet that it takes, in bytes.
+    pub(super) max_packet: Option<u32>,
+    /// The keep-alive that it wants instead of ours; zero switches its own check off.
+    pub(super) keep_alive: Option<Duration>,
+    /// Whether it keeps retained messages.
+    pub(super) retain_available: bool,
+    /// Whether it takes QoS 1.
+    pub(super) takes_qos_1: bool,
+}
+
+impl Default for Greeting {
+    /// What MQTT 3.1.1, which says nothing, allows.
+    fn default() -> Self {
+        Self {
+            session_present: false,
+            receive_maximum: u16::MAX,
+            max_packet: None,
+            keep_alive: None,
+            retain_available: true,
+            takes_qos_1: true,
+        }
+    }
+}
+
+/// What the cloud says about a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It has it.
+    Accepted,
+    /// It will never take it; with the reason.
+    Refused(&'static str),
+    /// It does not take it now; with the reason.
+    Later(&'static str),
+}
+
+/// A publish from the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// The message, or what is wrong with its topic.
+    pub(super) message: Result<Message, String>,
+    /// What to acknowledge; zero for QoS 0.
+    pub(super) packet: u16,
+    /// Whether the cloud sent it before.
+    pub(super) redelivered: bool,
+}
+
+/// What happened on the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// CONNACK with success.
+    Connected(Greeting),
+    /// SUBACK: for each filter in order `None` when granted, else the reason.
+    Subscribed(Vec<Option<&'static str>>),
+    /// A publish went out under this packet id.
+    PublishSent(u16),
+    /// PUBACK.
+    PublishAnswered(u16, Verdict),
+    /// A publish came in.
+    Arrived(Arrival),
+    /// PINGREQ went out.
+    PingSent,
+    /// DISCONNECT went out.
+    DisconnectSent,
+    /// Anything else came in.
+    Heard,
+    /// The attempt failed or the connection is lost; nothing follows.
+    Broken(Breakage),
+}
+
+/// What both versions need for one attempt.
+pub(super) struct Attempt {
+    pub(super) options: Arc<LinkOptions>,
+    pub(super) tls: Arc<ClientConfig>,
+    /// Called when TCP is open.
+    pub(super) on_tcp_open: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Attempt {
+    fn url(&self) -> &CloudUrl {
+        &self.options.url
+    }
+
+    /// rumqttc stops reading *all* requests, acknowledgements too, while as many publishes are in
+    /// flight as it allows; so it must allow more than our window.
+    fn inflight(&self) -> u16 {
+        self.options.window.saturating_add(8)
+    }
+
+    /// Room for everything that can be asked for at once; see [`Full`].
+    fn requests(&self) -> usize {
+        usize::from(self.options.window) + usize::from(u16::MAX.min(1024))
+    }
+
+    /// rumqttc's own limit in whole seconds, behind ours: the driver's limit must strike first.
+    fn timeout_seconds(&self) -> u64 {
+        self.options.connect_limit.as_secs() + 5
+    }
+}
+
+/// rumqttc's request queue is full. It has room for a whole window and for all acknowledgements
+/// that can be due, so this means that the connection hangs.
+#[derive(Debug)]
+pub(super) struct Full;
+
+/// The commands' end of one connection.
+pub(super) enum Client {
+    V4(rumqttc::AsyncClient),
+    V5(rumqttc::v5::AsyncClient),
+}
+
+/// The events' end of one connection: an event loop that must be polled in its own task, because a
+/// poll dropped half-way loses what it had taken.
+pub(super) enum Line {
+    V4(Box<rumqttc::EventLoop>),
+    V5(Box<rumqttc::v5::EventLoop>),
+}
+
+/// Both ends of a connection that is yet to be opened.
+pub(super) fn open(version: Version, attempt: &Attempt) -> (Client, Line) {
+    match version {
+        Version::V4 => {
+            let (client, line) = rumqttc::AsyncClient::new(v4::options(attempt), attempt.requests());
+            (Client::V4(client), Line::V4(Box::new(v4::prepared(line, attempt))))
+        }
+        Version::V5 => {
+            let (client, line) = rumqttc::v5::AsyncClient::new(v5::options(attempt), attempt.requests());
+            (Client::V5(client), Line::V5(Box::new(line)))
+        }
+    }
+}
+
+impl Client {
+    /// Asks for subscriptions in one SUBSCRIBE.
+    pub(super) fn subscribe(&self, filters: &[(TopicFilter, QoS)]) -> Result<(), Full> {
+        match self {
+            Client::V4(client) => client.try_subscribe_many(v4::filters(filters)).map_err(|_| Full),
+            Client::V5(client) => client.try_subscribe_many(v5::filters(filters)).map_err(|_| Full),
+        }
+    }
+
+    /// Publishes with QoS 1.
+    pub(super) fn publish(&self, message: &Message, id: Option<&MessageId>) -> Result<(), Full> {
+        match self {
+            Client::V4(client) => {
+                let qos = rumqttc::QoS::AtLeastOnce;
+                let (topic, payload) = (message.topic.as_str(), message.payload.to_vec());
+                client.try_publish(topic, qos, message.retain, payload).map_err(|_| Full)
+            }
+            Client::V5(client) => {
+                let qos = rumqttc::v5::mqttbytes::QoS::AtLeastOnce;
+                let (topic, payload) = (message.topic.as_str(), message.payload.clone());
+                match v5::properties(message, id) {
+                    Some(properties) => client
+                        .try_publish_with_properties(topic, qos, message.retain, payload, properties)
+                        .map_err(|_| Full),
+                    None => client.try_publish(topic, qos, message.retain, payload).map_err(|_| Full),
+                }
+            }
+        }
+    }
+
+    /// Acknowledges a publish of QoS 1.
+    pub(super) fn acknowledge(&self, packet: u16) -> Result<(), Full> {
+        match self {
+            Client::V4(client) => client.try_ack(&v4::to_acknowledge(packet)).map_err(|_| Full),
+            Client::V5(client) => client.try_ack(&v5::to_acknowledge(packet)).map_err(|_| Full),
+        }
+    }
+
+    /// Ends the connection in order: the cloud does not publish the will.
+    pub(super) fn disconnect(&self) -> Result<(), Full> {
+        match self {
+            Client::V4(client) => client.try_disconnect().map_err(|_| Full),
+            Client::V5(client) => client.try_disconnect().map_err(|_| Full),
+        }
+    }
+}
+
+/// The size of the PUBLISH packet that `message` becomes, in bytes.
+pub(super) fn packet_size(version: Version, message: &Message, id: Option<&MessageId>) -> usize {
+    match version {
+        Version::V4 => v4::packet_size(message),
+        Version::V5 => v5::packet_size(message, id),
+    }
+}
+
+/// Opens the connection and forwards its events until it breaks or nobody listens.
+///
+/// `diagnose` says what an error means, given whether CONNACK had come.
+pub(super) async fn run(line: Line, events: mpsc::Sender<Wire>, diagnose: Diagnose<'_>) {
+    match line {
+        Line::V4(line) => v4::run(line, events, diagnose).await,
+        Line::V5(line) => v5::run(line, events, diagnose).await,
+    }
+}
+
+/// An error of either event loop.
+pub(super) enum LineError<'a> {
+    V4(&'a rumqttc::ConnectionError),
+    V5(&'a rumqttc::v5::ConnectionError),
+    /// The first event did not come in time.
+    DialTimeout,
+}
+
+/// What the driver brings for [`run`].
+pub(super) struct Diagnose<'a> {
+    pub(super) connect_limit: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) explain: &'a (dyn Fn(LineError<'_>, bool) -> Breakage + Send + Sync),
+}

@@ -1,0 +1,151 @@
+//! MQTT 3.1.1 of rumqttc: options, events and packets to and from ours.
+
+use bytes::Bytes;
+use rumqttc::{
+    ConnectionError, Event, EventLoop, Incoming, LastWill, MqttOptions, Outgoing, Publish, QoS as WireQoS,
+    SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Arrival, Attempt, Diagnose, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, LineError, Verdict, Wire,
+};
+use crate::model::{Message, QoS, Topic, TopicFilter};
+
+pub(super) fn options(attempt: &Attempt) -> MqttOptions {
+    let link = &attempt.options;
+    let mut options =
+        MqttOptions::new(link.client_id.clone(), attempt.url().to_string(), attempt.url().port());
+    options
+        .set_transport(Transport::wss_with_config(TlsConfiguration::Rustls(attempt.tls.clone())))
+        .set_keep_alive(link.keep_alive)
+        .set_clean_session(false)
+        .set_max_packet_size(LARGEST_INCOMING as usize, LARGEST_OUTGOING)
+        .set_inflight(attempt.inflight())
+        .set_manual_acks(true)
+        .set_last_will(LastWill {
+            topic: link.will.topic.as_str().to_owned(),
+            message: link.will.payload.clone(),
+            qos: WireQoS::AtLeastOnce,
+            retain: link.will.retain,
+        });
+    if let Some(username) = &link.username {
+        options.set_credentials(username, link.password.clone().unwrap_or_default());
+    }
+    let on_tcp_open = attempt.on_tcp_open.clone();
+    options.set_request_modifier(move |request| {
+        on_tcp_open();
+        async move { request }
+    });
+    options
+}
+
+pub(super) fn prepared(mut line: EventLoop, attempt: &Attempt) -> EventLoop {
+    line.network_options.set_connection_timeout(attempt.timeout_seconds());
+    line.network_options.set_tcp_nodelay(true);
+    line
+}
+
+pub(super) fn filters(filters: &[(TopicFilter, QoS)]) -> Vec<SubscribeFilter> {
+    filters.iter().map(|(filter, qos)| SubscribeFilter::new(filter.to_string(), wire_qos(*qos))).collect()
+}
+
+fn wire_qos(qos: QoS) -> WireQoS {
+    match qos {
+        QoS::AtMostOnce => WireQoS::AtMostOnce,
+        QoS::AtLeastOnce | QoS::ExactlyOnce => WireQoS::AtLeastOnce,
+    }
+}
+
+pub(super) fn to_acknowledge(packet: u16) -> Publish {
+    let mut publish = Publish::new("", WireQoS::AtLeastOnce, Bytes::new());
+    publish.pkid = packet;
+    publish
+}
+
+pub(super) fn packet_size(message: &Message) -> usize {
+    // Fixed header at its longest, topic with length, packet id, payload.
+    5 + 2 + message.topic.as_str().len() + 2 + message.payload.len()
+}
+
+pub(super) async fn run(mut line: Box<EventLoop>, events: mpsc::Sender<Wire>, diagnose: Diagnose<'_>) {
+    let mut next = match tokio::time::timeout(diagnose.connect_limit, line.poll()).await {
+        Ok(result) => result,
+        Err(_) => {
+            let _ = events.send(Wire::Broken((diagnose.explain)(LineError::DialTimeout, false))).await;
+            return;
+        }
+    };
+    let mut is_connected = false;
+    loop {
+        match next {
+            Ok(event) => {
+                is_connected = true;
+                if let Some(event) = map(event)
+                    && events.send(event).await.is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => {
+                // What was read together with the end still counts: acknowledgements above all.
+                for event in line.state.events.drain(..).filter_map(map) {
+                    if events.send(event).await.is_err() {
+                        return;
+                    }
+                }
+                let _ = events.send(Wire::Broken(explain(&diagnose, &error, is_connected))).await;
+                return;
+            }
+        }
+        next = line.poll().await;
+    }
+}
+
+fn explain(diagnose: &Diagnose<'_>, error: &ConnectionError, is_connected: bool) -> super::Breakage {
+    (diagnose.explain)(LineError::V4(error), is_connected)
+}
+
+fn map(event: Event) -> Option<Wire> {
+    match event {
+        Event::Incoming(incoming) => Some(match incoming {
+            Incoming::ConnAck(connack) => {
+                Wire::Connected(Greeting { session_present: connack.session_present, ..Greeting::default() })
+            }
+            Incoming::Publish(publish) => Wire::Arrived(arrival(publish)),
+            Incoming::PubAck(puback) => Wire::PublishAnswered(puback.pkid, Verdict::Accepted),
+            Incoming::SubAck(suback) => Wire::Subscribed(
+                suback
+                    .return_codes
+                    .iter()
+                    .map(|code| match code {
+                        SubscribeReasonCode::Success(_) => None,
+                        SubscribeReasonCode::Failure => Some("refused"),
+                    })
+                    .collect(),
+            ),
+            _ => Wire::Heard,
+        }),
+        Event::Outgoing(outgoing) => match outgoing {
+            Outgoing::Publish(packet) => Some(Wire::PublishSent(packet)),
+            Outgoing::PingReq => Some(Wire::PingSent),
+            Outgoing::Disconnect => Some(Wire::DisconnectSent),
+            _ => None,
+        },
+    }
+}
+
+fn arrival(publish: Publish) -> Arrival {
+    let message = Topic::parse(&publish.topic).map_err(|error| error.to_string()).map(|topic| Message {
+        topic,
+        payload: publish.payload,
+        qos: match publish.qos {
+            WireQoS::AtMostOnce => QoS::AtMostOnce,
+            WireQoS::AtLeastOnce => QoS::AtLeastOnce,
+            WireQoS::ExactlyOnce => QoS::ExactlyOnce,
+        },
+        retain: publish.retain,
+        properties: None,
+    });
+    Arrival { message, packet: publish.pkid, redelivered: publish.dup }
+}

@@ -1,0 +1,259 @@
+//! MQTT 5 of rumqttc: options, events and packets to and from ours.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use rumqttc::{
+    NetworkOptions, Outgoing, TlsConfiguration, Transport,
+    v5::{
+        ConnectionError, Event, EventLoop, Incoming, MqttOptions,
+        mqttbytes::{
+            QoS as WireQoS,
+            v5::{
+                ConnAck, ConnectProperties, Filter, LastWill, PubAckReason, Publish, PublishProperties,
+                SubscribeReasonCode,
+            },
+        },
+    },
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Arrival, Attempt, Diagnose, Greeting, LARGEST_INCOMING, LineError, RECEIVE_MAXIMUM, Verdict, Wire,
+};
+use crate::model::{Message, MessageId, Properties, QoS, Topic, TopicFilter};
+
+/// The user property with the record's id, the same on every re-send.
+const MESSAGE_ID: &str = "message-id";
+/// rumqttc refuses to be told less; a server may still ask for less.
+const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+pub(super) fn options(attempt: &Attempt) -> MqttOptions {
+    let link = &attempt.options;
+    let mut options =
+        MqttOptions::new(link.client_id.clone(), attempt.url().to_string(), attempt.url().port());
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options
+        .set_transport(Transport::wss_with_config(TlsConfiguration::Rustls(attempt.tls.clone())))
+        .set_network_options(network)
+        .set_keep_alive(link.keep_alive.max(SHORTEST_KEEP_ALIVE))
+        .set_clean_start(false)
+        .set_connect_properties(ConnectProperties {
+            session_expiry_interval: Some(seconds(link.session_expiry)),
+            receive_maximum: Some(RECEIVE_MAXIMUM),
+            max_packet_size: Some(LARGEST_INCOMING),
+            topic_alias_max: None,
+            request_response_info: None,
+            request_problem_info: None,
+            user_properties: Vec::new(),
+            authentication_method: None,
+            authentication_data: None,
+        })
+        .set_outgoing_inflight_upper_limit(attempt.inflight())
+        .set_connection_timeout(attempt.timeout_seconds())
+        .set_manual_acks(true)
+        .set_last_will(LastWill {
+            topic: Bytes::copy_from_slice(link.will.topic.as_str().as_bytes()),
+            message: link.will.payload.clone(),
+            qos: WireQoS::AtLeastOnce,
+            retain: link.will.retain,
+            properties: None,
+        });
+    if let Some(username) = &link.username {
+        options.set_credentials(username, link.password.clone().unwrap_or_default());
+    }
+    let on_tcp_open = attempt.on_tcp_open.clone();
+    options.set_request_modifier(move |request| {
+        on_tcp_open();
+        async move { request }
+    });
+    options
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+pub(super) fn filters(filters: &[(TopicFilter, QoS)]) -> Vec<Filter> {
+    filters.iter().map(|(filter, qos)| Filter::new(filter.to_string(), wire_qos(*qos))).collect()
+}
+
+fn wire_qos(qos: QoS) -> WireQoS {
+    match qos {
+        QoS::AtMostOnce => WireQoS::AtMostOnce,
+        QoS::AtLeastOnce | QoS::ExactlyOnce => WireQoS::AtLeastOnce,
+    }
+}
+
+pub(super) fn to_acknowledge(packet: u16) -> Publish {
+    let mut publish = Publish::new("", WireQoS::AtLeastOnce, Bytes::new(), None);
+    publish.pkid = packet;
+    publish
+}
+
+pub(super) fn properties(message: &Message, id: Option<&MessageId>) -> Option<PublishProperties> {
+    let ours = message.properties.as_deref();
+    if ours.is_none() && id.is_none() {
+        return None;
+    }
+    let mut wire = PublishProperties::default();
+    if let Some(ours) = ours {
+        wire.payload_format_indicator = ours.is_text.map(u8::from);
+        wire.message_expiry_interval = ours.expiry.map(seconds);
+        wire.content_type = ours.content_type.clone();
+        wire.response_topic = ours.response_topic.clone();
+        wire.correlation_data = ours.correlation_data.clone();
+        wire.user_properties = ours.user.clone();
+    }
+    if let Some(id) = id {
+        wire.user_properties.push((MESSAGE_ID.to_owned(), id.as_str().to_owned()));
+    }
+    Some(wire)
+}
+
+pub(super) fn packet_size(message: &Message, id: Option<&MessageId>) -> usize {
+    Publish {
+        dup: false,
+        qos: WireQoS::AtLeastOnce,
+        retain: message.retain,
+        topic: Bytes::copy_from_slice(message.topic.as_str().as_bytes()),
+        // Any id but zero, which would not be counted.
+        pkid: 1,
+        payload: message.payload.clone(),
+        properties: properties(message, id),
+    }
+    .size()
+}
+
+pub(super) async fn run(mut line: Box<EventLoop>, events: mpsc::Sender<Wire>, diagnose: Diagnose<'_>) {
+    let mut next = match tokio::time::timeout(diagnose.connect_limit, line.poll()).await {
+        Ok(result) => result,
+        Err(_) => {
+            let _ = events.send(Wire::Broken((diagnose.explain)(LineError::DialTimeout, false))).await;
+            return;
+        }
+    };
+    if line.options.keep_alive().is_zero() {
+        // "No keep-alive" from the server makes rumqttc ping without a pause; ours is the truth of the line.
+        line.options.set_keep_alive(diagnose.keep_alive.max(SHORTEST_KEEP_ALIVE));
+    }
+    let mut is_connected = false;
+    loop {
+        match next {
+            Ok(event) => {
+                is_connected = true;
+                if let Some(event) = map(event)
+                    && events.send(event).await.is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => {
+                // What was read together with the end still counts: acknowledgements above all.
+                for event in line.state.events.drain(..).filter_map(map) {
+                    if events.send(event).await.is_err() {
+                        return;
+                    }
+                }
+                let _ = events.send(Wire::Broken(explain(&diagnose, &error, is_connected))).await;
+                return;
+            }
+        }
+        next = line.poll().await;
+    }
+}
+
+fn explain(diagnose: &Diagnose<'_>, error: &ConnectionError, is_connected: bool) -> super::Breakage {
+    (diagnose.explain)(LineError::V5(error), is_connected)
+}
+
+fn map(event: Event) -> Option<Wire> {
+    match event {
+        Event::Incoming(incoming) => Some(match incoming {
+            Incoming::ConnAck(connack) => Wire::Connected(greeting(&connack)),
+            Incoming::Publish(publish) => Wire::Arrived(arrival(publish)),
+            Incoming::PubAck(puback) => Wire::PublishAnswered(puback.pkid, verdict(puback.reason)),
+            Incoming::SubAck(suback) => {
+                Wire::Subscribed(suback.return_codes.iter().map(|code| refusal(*code)).collect())
+            }
+            _ => Wire::Heard,
+        }),
+        Event::Outgoing(outgoing) => match outgoing {
+            Outgoing::Publish(packet) => Some(Wire::PublishSent(packet)),
+            Outgoing::PingReq => Some(Wire::PingSent),
+            Outgoing::Disconnect => Some(Wire::DisconnectSent),
+            _ => None,
+        },
+    }
+}
+
+fn greeting(connack: &ConnAck) -> Greeting {
+    let basic = Greeting { session_present: connack.session_present, ..Greeting::default() };
+    let Some(said) = &connack.properties else { return basic };
+    Greeting {
+        receive_maximum: said.receive_max.unwrap_or(u16::MAX).max(1),
+        max_packet: said.max_packet_size,
+        keep_alive: said.server_keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
+        retain_available: said.retain_available != Some(0),
+        takes_qos_1: said.max_qos != Some(0),
+        ..basic
+    }
+}
+
+fn verdict(reason: PubAckReason) -> Verdict {
+    match reason {
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Verdict::Accepted,
+        PubAckReason::NotAuthorized => Verdict::Refused("not authorized"),
+        PubAckReason::TopicNameInvalid => Verdict::Refused("topic name invalid"),
+        PubAckReason::PayloadFormatInvalid => Verdict::Refused("payload format invalid"),
+        PubAckReason::UnspecifiedError => Verdict::Later("unspecified error"),
+        PubAckReason::ImplementationSpecificError => Verdict::Later("implementation specific error"),
+        PubAckReason::PacketIdentifierInUse => Verdict::Later("packet identifier in use"),
+        PubAckReason::QuotaExceeded => Verdict::Later("quota exceeded"),
+    }
+}
+
+fn refusal(code: SubscribeReasonCode) -> Option<&'static str> {
+    Some(match code {
+        SubscribeReasonCode::Success(_) => return None,
+        SubscribeReasonCode::Failure => "refused",
+        SubscribeReasonCode::Unspecified => "unspecified error",
+        SubscribeReasonCode::ImplementationSpecific => "implementation specific error",
+        SubscribeReasonCode::NotAuthorized => "not authorized",
+        SubscribeReasonCode::TopicFilterInvalid => "topic filter invalid",
+        SubscribeReasonCode::PkidInUse => "packet identifier in use",
+        SubscribeReasonCode::QuotaExceeded => "quota exceeded",
+        SubscribeReasonCode::SharedSubscriptionsNotSupported => "shared subscriptions not supported",
+        SubscribeReasonCode::SubscriptionIdNotSupported => "subscription identifiers not supported",
+        SubscribeReasonCode::WildcardSubscriptionsNotSupported => "wildcard subscriptions not supported",
+    })
+}
+
+fn arrival(publish: Publish) -> Arrival {
+    let topic = match str::from_utf8(&publish.topic) {
+        Ok(text) => Topic::parse(text).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let message = topic.map(|topic| Message {
+        topic,
+        payload: publish.payload,
+        qos: match publish.qos {
+            WireQoS::AtMostOnce => QoS::AtMostOnce,
+            WireQoS::AtLeastOnce => QoS::AtLeastOnce,
+            WireQoS::ExactlyOnce => QoS::ExactlyOnce,
+        },
+        retain: publish.retain,
+        properties: publish.properties.map(|wire| {
+            Arc::new(Properties {
+                expiry: wire.message_expiry_interval.map(|seconds| Duration::from_secs(seconds.into())),
+                is_text: wire.payload_format_indicator.map(|indicator| indicator == 1),
+                content_type: wire.content_type,
+                response_topic: wire.response_topic,
+                correlation_data: wire.correlation_data,
+                user: wire.user_properties,
+            })
+        }),
+    });
+    Arrival { message, packet: publish.pkid, redelivered: publish.dup }
+}
