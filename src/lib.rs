@@ -11,10 +11,14 @@
 //! floor 0  model/  clock  retry
 //! ```
 
+pub mod app;
+pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod devices;
 pub mod health;
 pub mod link;

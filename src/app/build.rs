@@ -94,13 +94,9 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
     let last_states = store.states().await?;
     let line = line(config, &store, &board, &clock)?;
     let topics = line.as_ref().map(|line| line.topics.clone());
-    let broker = Broker::bind(
-        translate::broker(&config.broker),
-        uplink(config, &clock),
-        store.clone(),
-        board.clone(),
-    )
-    .await?;
+    let broker =
+        Broker::bind(translate::broker(&config.broker), uplink(config, &clock), store.clone(), board.clone())
+            .await?;
     let (desk, told) = desk(config, fleet.mailboxes.clone(), topics.as_ref(), &store, &board, &clock);
     let web = match &config.web {
         Some(web) => Some(Web::bind(WebOptions { address: web.address }, board.clone()).await?),

@@ -21,7 +21,7 @@ pub(super) fn store(config: &config::Store) -> StoreOptions {
         max_age: config.max_age,
         when_full: match config.when_full {
             config::WhenFull::DropOldest => WhenFull::DropOldest,
-            config::WhenFull::DropNewest => WhenFull::RefuseNew,
+            config::WhenFull::RefuseNew => WhenFull::RefuseNew,
         },
         ..StoreOptions::default()
     }
@@ -125,9 +125,8 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
         let payload = Bytes::from(serde_json::to_vec(outcome).unwrap_or_default());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
             let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
-            message.properties = correlation.map(|data| {
-                Arc::new(Properties { correlation_data: Some(data), ..Properties::default() })
-            });
+            message.properties = correlation
+                .map(|data| Arc::new(Properties { correlation_data: Some(data), ..Properties::default() }));
             Entry::new(message)
         };
         let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
