@@ -183,7 +183,7 @@ impl Connection {
                     packet::put_ack(
                         &mut self.output,
                         self.version,
-                        AckKind::PubRel,
+                        AckKind::Released,
                         packet_id,
                         ReasonCode::Success,
                     );
@@ -238,14 +238,14 @@ impl Connection {
                 if !is_error {
                     let reason =
                         if was_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-                    packet::put_ack(&mut self.output, self.version, AckKind::PubRel, ack.packet_id, reason);
+                    packet::put_ack(&mut self.output, self.version, AckKind::Released, ack.packet_id, reason);
                 }
             }
             Packet::PubRel(ack) => {
                 let was_known = self.seat.state().release(ack.packet_id);
                 let reason =
                     if was_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-                packet::put_ack(&mut self.output, self.version, AckKind::PubComp, ack.packet_id, reason);
+                packet::put_ack(&mut self.output, self.version, AckKind::Complete, ack.packet_id, reason);
             }
             Packet::PubComp(ack) => drop(self.seat.state().pubcomp(ack.packet_id)),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe)?,
@@ -291,8 +291,8 @@ impl Connection {
             Err(error) => return Err(self.offence(&error)),
         };
         let kind = match message.qos {
-            QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
-            QoS::ExactlyOnce => AckKind::PubRec,
+            QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::Acknowledged,
+            QoS::ExactlyOnce => AckKind::Received,
         };
         if let (QoS::ExactlyOnce, Some(packet_id)) = (message.qos, packet_id) {
             let mut session = self.seat.state();
@@ -363,7 +363,7 @@ impl Connection {
             Ok(()) => ReasonCode::Success,
             Err(error) => {
                 tracing::warn!(client = %self.seat.client, %error, "a message for the cloud was not kept; its sender is not acknowledged");
-                if kind == AckKind::PubRec {
+                if kind == AckKind::Received {
                     self.seat.state().release(packet_id);
                 }
                 match error {

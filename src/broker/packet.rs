@@ -180,10 +180,14 @@ pub(super) fn put_publish(
 /// The four acknowledgements of QoS 1 and 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AckKind {
-    PubAck,
-    PubRec,
-    PubRel,
-    PubComp,
+    /// PUBACK.
+    Acknowledged,
+    /// PUBREC.
+    Received,
+    /// PUBREL.
+    Released,
+    /// PUBCOMP.
+    Complete,
 }
 
 /// Writes an acknowledgement; 3.1.1 knows no reason codes.
@@ -196,10 +200,10 @@ pub(super) fn put_ack(
 ) {
     let reason = if version == Version::V3 { ReasonCode::Success } else { reason };
     match kind {
-        AckKind::PubAck => put(&PubAckPacket::new_with_reason(packet_id, reason), out),
-        AckKind::PubRec => put(&PubRecPacket::new_with_reason(packet_id, reason), out),
-        AckKind::PubRel => put(&PubRelPacket::new_with_reason(packet_id, reason), out),
-        AckKind::PubComp => put(&PubCompPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Acknowledged => put(&PubAckPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Received => put(&PubRecPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Released => put(&PubRelPacket::new_with_reason(packet_id, reason), out),
+        AckKind::Complete => put(&PubCompPacket::new_with_reason(packet_id, reason), out),
     }
 }
 

@@ -74,7 +74,6 @@ pub(super) struct Session {
     bytes: usize,
     last_packet_id: u16,
     window: u16,
-    dropped: u64,
 }
 
 impl Session {
@@ -88,7 +87,6 @@ impl Session {
             bytes: 0,
             last_packet_id: 0,
             window: 1,
-            dropped: 0,
         }
     }
 
@@ -112,7 +110,6 @@ impl Session {
     /// Takes a message, or drops it (policy: the newest gives way) when `limit` bytes are reached.
     pub(super) fn offer(&mut self, delivery: Delivery, limit: usize) -> bool {
         if self.bytes + delivery.size() > limit {
-            self.dropped += 1;
             return false;
         }
         self.bytes += delivery.size();
@@ -222,11 +219,6 @@ impl Session {
     /// What waits and is on its way, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Messages dropped since the session began.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
     }
 }
 

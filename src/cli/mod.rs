@@ -4,7 +4,6 @@
 
 mod check;
 mod configuration;
-mod demo;
 mod exit;
 mod hash_password;
 mod http;
@@ -55,13 +54,14 @@ enum Command {
     HashPassword,
 }
 
-/// Runs the command line of this process.
-pub fn main() -> ExitCode {
+/// Runs the command line of this process. `demo` plays the demonstration, once or until Ctrl-C; it is
+/// handed in because rooms on one floor do not know each other.
+pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config),
         Command::Status(arguments) => status::run(&arguments),
-        Command::Demo { once } => demo::run(once),
+        Command::Demo { once } => demo(once),
         Command::HashPassword => hash_password::run(),
     };
     exit.into()

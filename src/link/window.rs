@@ -3,14 +3,18 @@
 //! Pure. Invariants: a record leaves only by [`Window::answered`]; records go out in the order of
 //! their sequences; never more than the limit is sent past the oldest unanswered publish, so that a
 //! packet id is free again before rumqttc comes round to it (else it wedges: `state.collision`).
-//! Memory is bounded by the limit plus one read of the store.
+//! Memory is bounded by the limit plus two reads of the store.
 
 use std::collections::VecDeque;
 
 use crate::store::Record;
 
-/// How much one read of the store may bring, in bytes.
+/// How much one read of the store may bring: a read waits for the commit before it, so it must be
+/// worth it.
+const READ_RECORDS: usize = 512;
 const READ_BYTES: usize = 1 << 20;
+/// With so few records ready it is time to read on.
+const LOW: usize = READ_RECORDS / 2;
 
 /// What a publish carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,13 +128,16 @@ impl Window {
 
     /// What to read from the store, if anything; the read counts as under way from now.
     pub(super) fn fetch(&mut self, highest: u64) -> Option<Fetch> {
-        let is_low = (self.ready.len() as u64) < self.limit;
-        if self.reading.is_some() || !is_low || self.read_up_to >= highest {
+        if self.reading.is_some() || self.ready.len() >= LOW || self.read_up_to >= highest {
             return None;
         }
-        let count = usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_mul(2);
-        let (connection, after) = (self.connection, self.read_up_to);
-        let fetch = Fetch { connection, after, count, bytes: READ_BYTES, up_to: highest };
+        let fetch = Fetch {
+            connection: self.connection,
+            after: self.read_up_to,
+            count: READ_RECORDS,
+            bytes: READ_BYTES,
+            up_to: highest,
+        };
         self.reading = Some(fetch);
         self.reading
     }

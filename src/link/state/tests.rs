@@ -395,6 +395,31 @@ fn what_the_cloud_does_not_take_now_is_sent_again_later() {
 }
 
 #[test]
+fn what_the_cloud_did_not_take_goes_before_what_was_never_sent() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=8);
+    for packet in 3..=6 {
+        story.wire(Wire::PublishSent(packet));
+    }
+    story.wire(Wire::PublishAnswered(3, Verdict::Later("quota exceeded")));
+    for packet in 4..=6 {
+        story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    }
+    assert_eq!(published(&story.after(SECOND)), ["1", "5", "6", "7"]);
+}
+
+#[test]
+fn a_line_that_breaks_while_the_link_stops_is_not_dialled_again() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=1);
+    story.step(Event::Stop);
+    assert_eq!(story.broken(FaultKind::Closed, VersionHint::None), [Effect::Finish]);
+    assert_eq!(story.after(600 * SECOND), []);
+}
+
+#[test]
 fn nothing_passes_the_window_beyond_the_oldest_unanswered() {
     let mut story = Story::new();
     story.online();
