@@ -1,3 +1,5 @@
+//! The link's state machine by tables and against a simple model.
+
 use super::*;
 use crate::model::Timestamp;
 
