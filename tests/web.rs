@@ -1,5 +1,7 @@
 //! The status page over real HTTP: what it says, whom it answers, and what a browser may do with it.
 
+#![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
+
 use std::{net::SocketAddr, time::Duration};
 
 use hearthlink::{
