@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, configuration, logging};
-use crate::config::Config;
+use crate::{app::Gateway, config::Config};
 
 pub(super) fn run(path: &Path) -> Exit {
     let config = match configuration::load(path) {
@@ -78,7 +79,15 @@ fn notify(is_ready: bool) {
 }
 
 async fn gateway(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let gateway = crate::app::Gateway::build(config).await?;
-    gateway.run(stop, || notify(true)).await?;
+    let gateway = Gateway::build(config).await.context("failed to start")?;
+    let listeners: Vec<String> =
+        gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
+    let page = gateway.web_address().map(|address| format!("http://{address}/"));
+    let ready = || {
+        let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
+        tracing::info!(gateway = %config.gateway.id, ?listeners, page, cloud, "running");
+        notify(true);
+    };
+    gateway.run(stop, ready).await?;
     Ok(())
 }

@@ -29,9 +29,9 @@ function advance(stage, sentence) {
   draw();
 }
 
-function seconds(since) {
-  const passed = (performance.now() - since) / 1000;
-  return passed < 10 ? passed.toFixed(1) : Math.round(passed).toString();
+function since(moment) {
+  const passed = performance.now() - moment;
+  return passed < 1000 ? `${Math.round(passed)} ms` : `${(passed / 1000).toFixed(1)} s`;
 }
 
 async function pressToast() {
@@ -68,9 +68,9 @@ function follow() {
   const outcome = view.outcomes.find((one) => one.id === press.id);
   if (press.stage === "travelling" || (press.stage === "failed" && press.brokenAt === "travelling")) {
     if (!outcome) return;
-    press.took ??= seconds(press.since);
+    press.took ??= since(press.since);
     if (outcome.status === "applied") {
-      advance("toasting", `The toaster said yes after ${press.took} s.`);
+      advance("toasting", `The toaster said yes after ${press.took}.`);
     } else if (press.status !== outcome.status) {
       press.status = outcome.status;
       press.stage = "travelling";
