@@ -1,5 +1,7 @@
 //! The real binary: what it says, with which exit code, and that a bad configuration starts nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
+
 use std::{
     fs,
     io::Write,

@@ -1,3 +1,5 @@
+//! The machine by stories told step by step; `model` has it in random order.
+
 use super::{
     incoming::{UNACKNOWLEDGED, UNHANDLED},
     up::BYTES_A_SECOND,
