@@ -1,9 +1,4 @@
 //! Bad configurations: each is refused with its exact place and its remedy.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's panic is its verdict; clippy spares only `#[test]` functions"
-)]
 #![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
 
 use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
