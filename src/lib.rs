@@ -11,6 +11,9 @@
 //! floor 0  model/  clock  retry
 //! ```
 
+// Here and not in Cargo.toml: the helpers of `tests/` may, their panic is a verdict.
+#![deny(clippy::unwrap_used, clippy::panic)]
+
 pub mod app;
 pub mod broker;
 pub mod cli;
