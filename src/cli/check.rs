@@ -17,13 +17,17 @@ pub(super) fn run(path: &Path) -> Exit {
 
 fn summary(config: &Config) -> String {
     let cloud = config.cloud.as_ref().map_or("no cloud".to_owned(), |cloud| format!("cloud {}", cloud.url));
-    let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    let count =
+        |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     format!(
         "gateway {}, {cloud}, {}, {} at home, {} for commands from the cloud, {}",
         config.gateway.id,
         count(config.devices.len(), "device", "devices"),
         count(config.broker.listeners.len(), "listener", "listeners"),
         count(config.commands.allow.len(), "permission", "permissions"),
-        config.web.as_ref().map_or("no status page".to_owned(), |web| format!("status page at {}", web.address)),
+        config
+            .web
+            .as_ref()
+            .map_or("no status page".to_owned(), |web| format!("status page at {}", web.address)),
     )
 }

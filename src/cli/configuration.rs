@@ -22,7 +22,8 @@ pub(super) fn load(path: &Path) -> Result<Config, Exit> {
 
 /// Shows what is wrong, in colours where there is somebody to see them.
 pub(super) fn show(error: &ConfigError) -> Exit {
-    let in_colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let in_colour =
+        io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     eprintln!("{}", error.render(in_colour));
     Exit::Config
 }

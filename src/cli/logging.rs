@@ -44,7 +44,9 @@ fn layer<S>(is_journal: bool) -> (Boxed<S>, Option<io::Error>)
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
-    let text = || tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed();
+    let text = || {
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed()
+    };
     #[cfg(target_os = "linux")]
     if is_journal {
         return match tracing_journald::layer() {

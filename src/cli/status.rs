@@ -33,7 +33,10 @@ pub(super) struct Arguments {
 fn authority(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").ok_or("write it like http://127.0.0.1:8080")?;
     let authority = rest.trim_end_matches('/');
-    if authority.is_empty() || authority.contains(['/', '@', '?', '#']) || authority.contains(char::is_whitespace) {
+    if authority.is_empty()
+        || authority.contains(['/', '@', '?', '#'])
+        || authority.contains(char::is_whitespace)
+    {
         return Err("write only host and port, like http://127.0.0.1:8080".to_owned());
     }
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
@@ -49,7 +52,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(body) => body,
         Err(error) => {
             eprintln!("hearthlink: no gateway answers at http://{authority}/ ({error}).");
-            eprintln!("Is it running? `systemctl status hearthlink` says so; its configuration needs a `web` section.");
+            eprintln!(
+                "Is it running? `systemctl status hearthlink` says so; its configuration needs a `web` section."
+            );
             return Exit::Unavailable;
         }
     };
@@ -60,7 +65,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Unavailable;
         }
     };
-    if arguments.json { println!("{body}") } else { print!("{}", text(&status)) }
+    if arguments.json {
+        println!("{body}")
+    } else {
+        print!("{}", text(&status))
+    }
     if status.verdict.level == "error" { Exit::Failure } else { Exit::Success }
 }
 
