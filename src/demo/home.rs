@@ -69,9 +69,8 @@ pub(super) struct Home {
 
 impl Home {
     /// Writes `hearthlink.yaml` into `directory`, where the certificates are, and runs a gateway from it.
-    pub(super) async fn start(directory: &Path, cloud_url: &str, web_port: u16) -> Result<Self, HomeError> {
+    pub(super) async fn start(directory: &Path, configuration: String) -> Result<Self, HomeError> {
         let file = directory.join("hearthlink.yaml");
-        let configuration = configuration(cloud_url, free_or_any(web_port));
         fs::write(&file, &configuration).map_err(|source| HomeError::Write { path: file.clone(), source })?;
         let gateway = Gateway::build(&config::load(&file)?).await?;
         let broker = gateway.broker_addresses().first().map(|(_, _, address)| *address);
@@ -110,7 +109,9 @@ fn free_or_any(port: u16) -> u16 {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() { port } else { 0 }
 }
 
-fn configuration(cloud_url: &str, web_port: u16) -> String {
+/// The demonstration's configuration, with the status page on `web_port` or, if that is taken, on any.
+pub(super) fn configuration(cloud_url: &str, web_port: u16) -> String {
+    let web_port = free_or_any(web_port);
     format!(
         "\
 # Written by `hearthlink demo`; it goes when the demonstration ends.

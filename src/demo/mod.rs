@@ -160,7 +160,7 @@ impl Stage {
         let phone =
             Phone::start(cloud.broker_address(), PHONE_PORT, cloud.line(), clock, stop.clone()).await?;
         let started = Instant::now();
-        let home = Home::start(path, &cloud.url(), STATUS_PORT).await?;
+        let home = Home::start(path, home::configuration(&cloud.url(), STATUS_PORT)).await?;
         narrator.say(format_args!("The gateway runs from {}:", home.file.display()));
         narrator.show(&home.configuration);
         narrator.say(format_args!(

@@ -293,3 +293,6 @@ fn presence(view: &View) -> &'static str {
 fn count_of(number: u64, one: &str) -> String {
     count(usize::try_from(number).unwrap_or(usize::MAX), one)
 }
+
+#[cfg(test)]
+mod tests;
