@@ -1,7 +1,17 @@
 //! Bad configurations: each is refused with its exact place and its remedy.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's panic is its verdict; clippy spares only `#[test]` functions"
+)]
+#![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
 
 use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHash, PasswordVerifier},
+};
 use hearthlink::config::{Config, ConfigError, Finding, Loader, Transport, Values};
 use tempfile::TempDir;
 
@@ -335,7 +345,23 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(config.commands.allow[0].set["state"], words);
     assert_eq!(config.commands.allow[0].set["browning"], Values::Range { min: 1.0, max: 4.0 });
 
+    let hash = config.broker.users[0].password_hash.as_ref().unwrap();
+    let hash = PasswordHash::new(hash.expose()).unwrap();
+    assert!(Argon2::default().verify_password(b"example", &hash).is_ok());
+
     // What the comments call a default is the default.
+    let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
+    assert_eq!(limits.max_clients.unwrap() as usize, defaults.max_clients);
+    assert_eq!(limits.max_sessions.unwrap() as usize, defaults.max_sessions);
+    assert_eq!(limits.longest_session.unwrap(), defaults.longest_session);
+    assert_eq!(limits.handshake_time.unwrap(), defaults.handshake_time);
+    assert_eq!(limits.max_packet.unwrap() as usize, defaults.max_packet);
+    assert_eq!(limits.queue_per_session.unwrap() as usize, defaults.queue_bytes_per_session);
+    assert_eq!(limits.inflight.unwrap(), defaults.inflight);
+    assert_eq!(limits.retained_size.unwrap() as usize, defaults.retained_bytes);
+    assert_eq!(limits.retained_count.unwrap() as usize, defaults.retained_count);
+    assert_eq!(limits.subscriptions_per_client.unwrap() as usize, defaults.subscriptions_per_client);
+    assert_eq!(usize::from(limits.topic_depth.unwrap()), defaults.topic_depth);
     let plain = load(home.path(), "gateway: {id: home}\ncloud: {url: \"wss://a\"}\nweb:\n  {}\n").unwrap();
     assert_eq!(config.store, plain.store);
     assert_eq!(config.log, plain.log);

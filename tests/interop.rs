@@ -4,6 +4,7 @@
 //! The gateway is the real binary, run as systemd would run it and judged from outside only: by what arrives,
 //! by its status page, its log and its exit code.
 #![cfg(feature = "interop")]
+#![allow(clippy::panic, reason = "a test's panic is its verdict; clippy spares only `#[test]` functions")]
 
 #[path = "interop/bad_file.rs"]
 mod bad_file;

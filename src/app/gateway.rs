@@ -150,8 +150,13 @@ impl Running {
         intake.spawn("LAN bus's ear", flows::lan_in(ear, frames_sender, stop.clone()));
         let (publish_sender, publishes) = mpsc::channel(LAN);
         drains.spawn("LAN bus's mouth", flows::lan_out(publishes, handle.clone()));
+        let stop_devices = stop.clone();
         let port = LanPort { incoming: frames, publish: publish_sender };
-        intake.spawn("devices", fleet.run(port, events_sender, last_states, clock, board, stop.clone()));
+        intake.spawn("devices", async move {
+            // A house without devices still has the joint behind them, until the stop.
+            let _held = events_sender.clone();
+            fleet.run(port, events_sender, last_states, clock, board, stop_devices).await;
+        });
 
         let token = running.broker.token();
         running.broker.spawn("local broker", async move {

@@ -128,6 +128,11 @@ impl Connection {
         self.fill();
         loop {
             needs_flush |= !self.output.is_empty();
+            let can_read = answers.len() < UNANSWERED && self.output.len() < OUT_HIGH;
+            if !can_read {
+                // It is us who do not listen.
+                heard = Instant::now();
+            }
             let deadline = self.silence.map(|silence| heard + silence);
             // Cancel safety: read_buf, write_buf, flush, notified, next and the timers lose nothing when
             // dropped; everything that must not be dropped half-way is awaited inside the arms.
@@ -137,7 +142,7 @@ impl Connection {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return End::Sent(ReasonCode::KeepAliveTimeout);
                 }
-                read = reader.read_buf(&mut self.input), if answers.len() < UNANSWERED && self.output.len() < OUT_HIGH => {
+                read = reader.read_buf(&mut self.input), if can_read => {
                     match read {
                         Ok(0) | Err(_) => return End::Lost,
                         Ok(_) => heard = Instant::now(),
@@ -166,6 +171,10 @@ impl Connection {
                     match pushed {
                         Err(_) => return End::Lost,
                         Ok(is_flushed) => needs_flush = !is_flushed,
+                    }
+                    // There is room again for what was read but not handled.
+                    if let Err(end) = self.handle_input(&mut answers).await {
+                        return end;
                     }
                     self.fill();
                 }

@@ -2,6 +2,8 @@
 //!
 //! Owns the command line, its exit codes and the set-up of the log. Holds no logic of the gateway.
 
+#![expect(clippy::print_stdout, reason = "what a command answers goes to standard output, unlike the log")]
+
 mod check;
 mod configuration;
 mod exit;

@@ -1,12 +1,16 @@
 //! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, configuration, logging};
-use crate::config::Config;
+use crate::{app::Gateway, config::Config};
+
+/// What a blocking task may still take after everything else has ended.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(path: &Path) -> Exit {
     let config = match configuration::load(path) {
@@ -15,7 +19,11 @@ pub(super) fn run(path: &Path) -> Exit {
     };
     logging::begin(&config.log);
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(serve(config)),
+        Ok(runtime) => {
+            let exit = runtime.block_on(serve(config));
+            runtime.shutdown_timeout(GRACE);
+            exit
+        }
         Err(error) => {
             eprintln!("hearthlink: failed to start its threads: {error}");
             Exit::Failure
@@ -24,12 +32,17 @@ pub(super) fn run(path: &Path) -> Exit {
 }
 
 async fn serve(config: Config) -> Exit {
-    let stop = CancellationToken::new();
-    if let Err(error) = stop_on_signal(stop.clone()) {
+    let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
+    if let Err(error) = stop_on_signal(stop.clone(), at_once.clone()) {
         tracing::error!(%error, "failed to listen for signals");
         return Exit::Failure;
     }
-    match gateway(&config, stop).await {
+    // Cancel safety: cut off anywhere, the gateway is where a crash would leave it, which the disk survives.
+    let ended = tokio::select! {
+        ended = gateway(&config, stop) => ended,
+        () = at_once.cancelled() => Err(anyhow::anyhow!("stopped at once; what was accepted is on disk")),
+    };
+    match ended {
         Ok(()) => {
             tracing::info!("stopped in order");
             Exit::Success
@@ -42,7 +55,7 @@ async fn serve(config: Config) -> Exit {
 }
 
 /// The first SIGTERM or SIGINT stops in order; a second one, of somebody who cannot wait, at once.
-fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -53,8 +66,7 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if stop.is_cancelled() {
-                tracing::warn!(signal = name, "stopped at once; what was accepted is on disk");
-                std::process::exit(1);
+                return at_once.cancel();
             }
             tracing::info!(signal = name, "stopping");
             notify(false);
@@ -78,7 +90,15 @@ fn notify(is_ready: bool) {
 }
 
 async fn gateway(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let gateway = crate::app::Gateway::build(config).await?;
-    gateway.run(stop, || notify(true)).await?;
+    let gateway = Gateway::build(config).await.context("failed to start")?;
+    let listeners: Vec<String> =
+        gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
+    let page = gateway.web_address().map(|address| format!("http://{address}/"));
+    let ready = || {
+        let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
+        tracing::info!(gateway = %config.gateway.id, ?listeners, page, cloud, "running");
+        notify(true);
+    };
+    gateway.run(stop, ready).await?;
     Ok(())
 }

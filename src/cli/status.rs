@@ -1,6 +1,6 @@
 //! `status`: what the status page says, in a terminal.
 
-use std::{fmt::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Deserialize;
@@ -141,8 +141,7 @@ struct Device {
 
 fn text(status: &Status) -> String {
     let mut text = String::new();
-    // Writing to a String cannot fail.
-    let mut line = |words: String| drop(writeln!(text, "{words}"));
+    let mut line = |words: String| text.extend([words.as_str(), "\n"]);
     let ago = |then: Timestamp| words::ago(status.now, then);
     line(status.verdict.sentence.clone());
     if let Some(since) = status.verdict.since {

@@ -222,7 +222,8 @@ impl Link {
             (LinkState::Waiting, Some(fault))
                 if last.is_none_or(|last| last.fault.as_ref() != Some(fault)) =>
             {
-                tracing::warn!(kind = ?fault.kind, detail = fault.detail, wait = ?view.wait, "the line to the cloud is down");
+                let (kind, remedy) = (fault.kind, fault.kind.remedy());
+                tracing::warn!(?kind, detail = fault.detail, wait = ?view.wait, remedy, "the line to the cloud is down");
             }
             (LinkState::Online, _) => {
                 tracing::info!(protocol = view.protocol, "the line to the cloud is up");

@@ -130,7 +130,7 @@ impl Reader {
 
     fn character_or_lifetime(&mut self) {
         self.step();
-        let is_lifetime = self.peek(0).is_some_and(|c| is_word(c)) && self.peek(1) != Some('\'');
+        let is_lifetime = self.peek(0).is_some_and(is_word) && self.peek(1) != Some('\'');
         if is_lifetime {
             while self.peek(0).is_some_and(is_word) {
                 self.step();

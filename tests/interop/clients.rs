@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use super::process::{PATIENCE, Process};
+use super::process::{PATIENCE, Process, program};
 
 /// A broker that they connect to, with the options that it takes to get in.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ impl Broker {
     /// A `mosquitto_pub` that runs on, for example with `-l`.
     #[track_caller]
     pub fn publisher(&self, options: &[&str]) -> Process {
-        let mut command = Command::new("mosquitto_pub");
+        let mut command = Command::new(program("mosquitto_pub"));
         Process::start(
             format!("mosquitto_pub {}", options.join(" ")),
             command.args(&self.options).args(options),
@@ -59,7 +59,9 @@ impl Broker {
     /// A `mosquitto_sub` that perhaps gets in and perhaps not.
     #[track_caller]
     pub fn try_subscribe(&self, options: &[&str]) -> Subscriber {
-        let mut command = Command::new("mosquitto_sub");
+        // Without `stdbuf` what `-d` says stays in a buffer until the first message.
+        let mut command = Command::new("stdbuf");
+        command.arg("-oL").arg(program("mosquitto_sub"));
         // `-d` tells when it is subscribed; `%P` are the user properties of MQTT 5, nothing before.
         command.args(&self.options).args(["-d", "-F", "MSG\t%t\t%q\t%r\t%P\t%p"]).args(options);
         Subscriber { process: Process::start(format!("mosquitto_sub {}", options.join(" ")), &mut command) }

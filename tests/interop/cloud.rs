@@ -13,7 +13,7 @@ use std::{
 use super::{
     clients::Broker,
     pki::Identity,
-    process::{PATIENCE, Process, eventually, free_port},
+    process::{PATIENCE, Process, eventually, free_port, program},
 };
 
 /// The cloud; it can be killed and started again on the same ports and files.
@@ -63,11 +63,10 @@ impl Cloud {
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.process.is_none(), "the cloud still runs");
-        // Debian puts it into a folder that only root has in its PATH.
-        let program =
-            if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
-        let mut process =
-            Process::start("the cloud (mosquitto)", Command::new(program).arg("-c").arg(&self.config));
+        let mut process = Process::start(
+            "the cloud (mosquitto)",
+            Command::new(program("mosquitto")).arg("-c").arg(&self.config),
+        );
         for port in [self.gateway_port, self.phone_port] {
             eventually("the cloud listens", PATIENCE, || {
                 assert!(process.is_running(), "the cloud ended: {}", process.lines().join("\n"));
@@ -101,6 +100,11 @@ impl Cloud {
     /// The cloud's own listener, for phones and for whoever watches.
     pub fn phone(&self) -> Broker {
         Broker::at(self.phone_port)
+    }
+
+    /// Whether it wrote `part` into its log since it started last.
+    pub fn has_logged(&self, part: &str) -> bool {
+        self.log().iter().any(|line| line.contains(part))
     }
 
     /// What it wrote into its log since it started last.

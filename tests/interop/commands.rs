@@ -135,6 +135,9 @@ fn commands_from_while_the_gateway_was_away_never_actuate() {
 
     assert_ne!(outcome_of(&results, "kept-1")["status"], "applied");
     assert_ne!(outcome_of(&results, "old-1")["status"], "applied");
+    plug.process.wait_for("the plug is back", super::process::PATIENCE, |lines| {
+        (lines.iter().filter(|line| line.starts_with("Subscribed")).count() > 1).then_some(())
+    });
     phone.publish(&["-q", "1", "-t", "hearthlink/home/plug/set", "-m", r#"{"id":"now-1","state":"OFF"}"#]);
     let outcome = outcome_of(&results, "now-1");
     assert_eq!(outcome["status"], "applied", "{outcome}");

@@ -140,9 +140,14 @@ impl Gateway {
         eventually(what, PATIENCE, || self.get("/api/status").filter(&wanted))
     }
 
-    /// What it wrote into its log.
-    pub fn log(&self) -> String {
-        self.process.lines().join("\n")
+    /// Waits until its log names `word`, spelt `like_this` or `LikeThis`.
+    #[track_caller]
+    pub fn wait_for_log(&self, word: &str) {
+        let plain = |text: &str| text.replace('_', "").to_lowercase();
+        let wanted = plain(word);
+        self.process.wait_for(word, PATIENCE, |lines| {
+            lines.iter().any(|line| plain(line).contains(&wanted)).then_some(())
+        });
     }
 
     /// Its broker, for devices.

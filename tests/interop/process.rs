@@ -4,7 +4,9 @@
 //! test is failing. A missing program is a failure with a sentence, never a skip.
 
 use std::{
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
@@ -35,15 +37,7 @@ impl Process {
     pub fn start(name: impl Into<String>, command: &mut Command) -> Self {
         let name = name.into();
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = match started {
-            Ok(child) => child,
-            Err(error) if error.kind() == ErrorKind::NotFound => panic!(
-                "the program {:?} is missing: install Debian's `mosquitto` and `mosquitto-clients` \
-                 (`.ci/run` does); interop tests are never skipped",
-                command.get_program()
-            ),
-            Err(error) => panic!("failed to start {:?}: {error}", command.get_program()),
-        };
+        let mut child = started.unwrap_or_else(|error| panic!("failed to start {name}: {error}"));
         let heard = Arc::new(Heard::default());
         let mut listeners = Vec::new();
         for source in [
@@ -164,6 +158,19 @@ pub fn eventually<T>(what: &str, patience: Duration, mut wanted: impl FnMut() ->
         assert!(Instant::now() < deadline, "did not happen within {patience:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Where an installed program is. `/usr/sbin` counts: Debian puts Mosquitto there, beside most people's PATH.
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file()).unwrap_or_else(|| {
+        panic!(
+            "the program `{name}` is missing: install Debian's `mosquitto` and `mosquitto-clients` \
+             (`.ci/run` does); interop tests are never skipped"
+        )
+    })
 }
 
 /// A port of loopback that nobody had a moment ago.

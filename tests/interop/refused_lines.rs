@@ -17,8 +17,7 @@ fn fault(name: &str, folder: &std::path::Path, line: &Line) -> (String, String) 
     let verdict = &status["verdict"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let sentence = format!("{} {}", text(&verdict["sentence"]), text(&verdict["remedy"]));
-    let log = gateway.log();
-    assert!(log.contains(&kind) || log.contains(&text(&verdict["remedy"])), "the log says it too: {log}");
+    gateway.wait_for_log(&kind);
     (kind, sentence)
 }
 

@@ -1,3 +1,5 @@
+//! The demonstration's cloud, from outside: TLS, WebSocket, rumqttd's sessions, cut and restore.
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use rumqttc::{

@@ -1,3 +1,5 @@
+//! The phone's page and its way through the cloud.
+
 use std::time::Duration;
 
 use serde_json::Value;

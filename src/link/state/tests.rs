@@ -1,5 +1,17 @@
-use super::*;
-use crate::model::Timestamp;
+//! The machine by stories told step by step; `model` has it in random order.
+
+use super::{
+    incoming::{UNACKNOWLEDGED, UNHANDLED},
+    up::BYTES_A_SECOND,
+    *,
+};
+use crate::{
+    link::{
+        diagnose::VersionHint,
+        wire::{Arrival, Verdict},
+    },
+    model::Timestamp,
+};
 
 mod model;
 
@@ -330,7 +342,10 @@ fn a_cloud_that_forbids_the_fence_is_named_and_does_not_stop_the_line() {
     story.subscribed(Greeting::default());
     story.wire(Wire::PublishSent(1));
     story.wire(Wire::PublishSent(2));
+    story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
     story.wire(Wire::PublishAnswered(2, Verdict::Refused("not authorized")));
+    assert_eq!(story.state(), LinkState::CatchingUp);
+    story.after(10 * SECOND);
     assert_eq!(story.state(), LinkState::Online);
     assert_eq!(
         story.machine.view().fault.unwrap().detail,

@@ -1,3 +1,5 @@
+//! Generic LAN devices: topics and payloads both ways.
+
 use serde_json::json;
 
 use super::super::testing::{confirms, device, object, plan, read, refuses, sent};

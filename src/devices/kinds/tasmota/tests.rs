@@ -1,3 +1,5 @@
+//! Tasmota frames to states, requests to frames.
+
 use serde_json::json;
 
 use super::super::testing::{confirms, device, object, plan, read, refuses, sent};

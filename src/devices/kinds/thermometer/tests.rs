@@ -1,3 +1,5 @@
+//! The thermometer's curve and frames.
+
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -1,3 +1,5 @@
+//! The toaster's physics and frames.
+
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
