@@ -11,13 +11,21 @@
 //! floor 0  model/  clock  retry
 //! ```
 
+// Here and not in Cargo.toml: the helpers of `tests/` may, their panic is a verdict.
+#![deny(clippy::unwrap_used, clippy::panic)]
+
+pub mod app;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod devices;
 pub mod health;
 pub mod link;
 pub mod model;
 pub mod retry;
 pub mod store;
+pub mod web;

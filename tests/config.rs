@@ -1,48 +1,390 @@
 //! Bad configurations: each is refused with its exact place and its remedy.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's panic is its verdict; clippy spares only `#[test]` functions"
+)]
 
 use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use hearthlink::config::{Config, ConfigError, Loader};
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHash, PasswordVerifier},
+};
+use hearthlink::config::{Config, ConfigError, Finding, Loader, Transport, Values};
 use tempfile::TempDir;
 
-/// A directory with everything that the files below name.
+/// A directory with the files that the configurations below name.
 fn home() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    for (name, mode) in
-        [("ca.pem", 0o644), ("cert.pem", 0o644), ("key.pem", 0o600), ("password", 0o600), ("open.pem", 0o644)]
-    {
+    let files = [
+        ("ca.pem", 0o644),
+        ("cert.pem", 0o644),
+        ("key.pem", 0o600),
+        ("password", 0o600),
+        ("open.pem", 0o644),
+        ("group.pem", 0o640),
+    ];
+    for (name, mode) in files {
         let path = directory.path().join(name);
         fs::write(&path, "something").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
+    fs::write(directory.path().join("empty"), "").unwrap();
     directory
 }
 
-fn load_in(directory: &Path, text: &str) -> Result<Config, ConfigError> {
+fn load_with(directory: &Path, text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let path = directory.join("hearthlink.yaml");
     fs::write(&path, text).unwrap();
-    Loader::new(&path).environment(HashMap::new()).load()
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Loader::new(&path).environment(variables).load()
+}
+
+fn load(directory: &Path, text: &str) -> Result<Config, ConfigError> {
+    load_with(directory, text, &[])
+}
+
+/// Asserts that `text` has exactly these problems: line, column, a part of what is wrong, a part of the remedy.
+#[track_caller]
+fn refused(text: &str, expected: &[(u64, u64, &str, &str)]) {
+    let home = home();
+    let error = load(home.path(), text).expect_err(text);
+    let found = error.problems();
+    assert_eq!(found.len(), expected.len(), "{text}\n{error}");
+    for (problem, (line, column, what, remedy)) in found.iter().zip(expected) {
+        assert_eq!(problem.line_and_column(), Some((*line, *column)), "{text}\n{error}");
+        assert!(problem.what().contains(what), "`{what}` is not in: {}", problem.what());
+        let said = problem.remedy().unwrap_or_default();
+        assert!(said.contains(remedy), "`{remedy}` is not in: {said} ({})", problem.what());
+    }
 }
 
 #[test]
-fn scratch() {
-    let home = home();
-    let text = "gateway: { id: home }\nbroker:\n  listeners:\n    - { adress: 127.0.0.1:1883 }\n    - { address: localhost:1883, transport: websockets }\n    - address: 0.0.0.0:1883\n  users:\n   - { name: x, password: hunter2 }\n  limits: {inflight: 70000, max_packet: 4 MB, handshake_time: 10}\ncloud:\n  url: mqtt://foo\n  key_file: open.pem\ndevices:\n - {id: a, kind: toaster}\n - {id: a, kind: toaster}\n - {id: a b, kind: toaster}\ncommands: {allow: [{device: a, set: {state: ON}},{device: b, set: {state: [ON]}}]}\nroutes: [{local: '+/set'}]\n";
-    let error = load_in(home.path(), text).unwrap_err();
-    println!("{error}\n{}", error.render(false));
-    for text in [
-        "",
-        "gateway: {id: home\n",
-        "gateway: {id: home}\ngateway: {id: b}\n",
-        "a\n",
-        "gateway:\n  id: x\n id: y\n",
-        "gateway:\n  id x\n",
-        "gateway:\n  id: 'x\n",
-        "broker: 5\n",
-        "gateway: {id: x}\n---\ngateway: 5\n",
-        "gateway: {id: *foo}\n",
+fn a_file_that_is_no_yaml_is_refused_where_it_goes_wrong() {
+    refused("", &[(1, 1, "the file is empty", "gateway: { id: home }")]);
+    refused("# nothing but this\n", &[(1, 1, "the file is empty", "config.example.yaml")]);
+    refused("just a text\n", &[(1, 1, "a map of sections", "gateway: { id: home }")]);
+    refused("gateway: {id: home\n", &[(1, 10, "unclosed bracket", "indentation")]);
+    refused("gateway:\n  id: x\n id: y\n", &[(3, 2, "did not find expected key", "indentation")]);
+    refused("gateway: {id: x}\ngateway: {id: y}\n", &[(2, 1, "`gateway` is there twice", "under one key")]);
+    refused("gateway: {id: x}\n---\nweb: {}\n", &[(3, 1, "second document", "config.d")]);
+}
+
+#[test]
+fn unknown_keys_and_words_are_refused_with_what_was_probably_meant() {
+    refused("gateway: {id: x}\nbrokers: {}\n", &[(2, 1, "unknown key `brokers`", "did you mean `broker`?")]);
+    refused("gateway:\n  id: x\n  datadir: /tmp\n", &[(3, 3, "unknown key `datadir`", "`data_dir`")]);
+    refused(
+        "gateway: {id: x}\nweb.address: 127.0.0.1:1\n",
+        &[(2, 1, "unknown key `web.address`", "write `web:` and, below it")],
+    );
+    refused(
+        "gateway: {id: x}\nstore: {colour: red}\n",
+        &[(2, 9, "unknown key `colour`", "known here: max_size, max_age, when_full")],
+    );
+    refused(
+        "gateway: {id: x}\nbroker:\n  listeners:\n    - adress: 127.0.0.1:1883\n      transport: websockets\n",
+        &[(4, 7, "unknown key `adress`", "`address`"), (5, 18, "unknown word `websockets`", "`websocket`")],
+    );
+    refused(
+        "gateway: {id: x}\nbroker: {users: [{name: a, password: secret, certificate_name: b}]}\n",
+        &[(2, 28, "unknown key `password`", "`password_hash`")],
+    );
+}
+
+#[test]
+fn missing_keys_are_named_at_the_place_where_they_belong() {
+    refused("web: {}\n", &[(1, 1, "`gateway` is missing", "add `gateway:`")]);
+    refused("gateway: {}\n", &[(1, 10, "`id` is missing", "add `id:`")]);
+    refused(
+        "gateway:\ncloud: {prefix: a}\n",
+        &[(1, 8, "`id` is missing", ""), (2, 8, "`url` is missing", "")],
+    );
+    refused("gateway: {id: x}\ndevices:\n  - id: a\n", &[(3, 5, "`kind` is missing", "add `kind:`")]);
+}
+
+#[test]
+fn values_of_another_type_are_refused_with_the_type_that_is_wanted() {
+    refused("gateway: {id: 7}\n", &[(1, 15, "expected a text, found a number", "quotes")]);
+    refused("gateway:\n  id x\n", &[(2, 3, "a section with keys, found a text", "`key: value`")]);
+    refused(
+        "gateway: {id: x}\ndevices: {a: b}\n",
+        &[(2, 10, "expected a list", "begin each entry with `- `")],
+    );
+    refused("gateway: {id: x}\nbroker: []\n", &[(2, 9, "a section with keys, found a list", "")]);
+    refused(
+        "gateway: {id: x}\nbroker: {limits: {inflight: many}}\n",
+        &[(2, 29, "0 to 65535, found a text", "")],
+    );
+    refused("gateway: {id: x}\nbroker: {limits: {inflight: 70000}}\n", &[(2, 29, "0 to 65535", "")]);
+    refused("gateway: {id: x}\nstore: {max_age: 10}\n", &[(2, 18, "`10` has no unit", "`30s`")]);
+    refused("gateway: {id: x}\nstore: {max_age: 7 moons}\n", &[(2, 18, "not a duration", "`7d`")]);
+    refused("gateway: {id: x}\nstore: {max_size: much}\n", &[(2, 19, "not a size", "`4 MiB`")]);
+    refused(
+        "gateway: {id: x}\nweb: {address: localhost:80}\n",
+        &[(2, 16, "not an IP address", "127.0.0.1:80")],
+    );
+    refused("gateway: {id: x}\nweb: {address: 127.0.0.1}\n", &[(2, 16, "not an IP address", "add the port")]);
+    refused("gateway: {id: a/b}\n", &[(1, 15, "`a/b` is not an id", "")]);
+}
+
+#[test]
+fn the_address_of_the_cloud_is_checked_and_its_credentials_are_never_shown() {
+    let with = |url: &str| format!("gateway: {{id: x}}\ncloud: {{url: \"{url}\"}}\n");
+    for (url, what) in [
+        ("mqtt://a", "wss://"),
+        ("me:hunter2@a", "user name and password"),
+        ("broker.example.org", "wss://"),
+        ("wss://", "host"),
+        ("wss://a:0", "port"),
+        ("wss://a/b c", "path"),
+        ("wss://me:hunter2@a", "cloud.password_file"),
+        ("https://me:hunter2@a", "user name and password"),
     ] {
-        let error = load_in(home.path(), text).unwrap_err();
-        println!("------\n{text}\n{error}\n{}", error.render(false));
+        let home = home();
+        let error = load(home.path(), &with(url)).expect_err(url);
+        assert_eq!(error.problems().len(), 1, "{error}");
+        assert_eq!(error.problems()[0].line_and_column(), Some((2, 14)), "{error}");
+        assert!(error.to_string().contains(what), "`{what}` is not in {error}");
+        assert!(!format!("{error}{error:?}{}", error.render(true)).contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn files_are_there_and_secrets_are_their_owners_alone() {
+    let with = |rest: &str| format!("gateway: {{id: x}}\ncloud:\n  url: wss://a\n{rest}");
+    refused(&with("  ca_file: no.pem\n"), &[(4, 12, "there is no file", "check the path")]);
+    refused(&with("  ca_file: empty\n"), &[(4, 12, "is empty", "")]);
+    refused(&with("  ca_file: .\n"), &[(4, 12, "is a directory", "")]);
+    for key in ["open.pem", "group.pem"] {
+        let text = with(&format!("  certificate_file: cert.pem\n  key_file: {key}\n"));
+        refused(&text, &[(5, 13, "others than its owner", "run `chmod 600 ")]);
+    }
+    refused(&with("  username: a\n  password_file: open.pem\n"), &[(5, 18, "(mode 0644)", "chmod 600")]);
+    refused(&with("  certificate_file: cert.pem\n"), &[(4, 21, "without key_file", "add `key_file:`")]);
+    refused(&with("  key_file: key.pem\n"), &[(4, 13, "without certificate_file", "`certificate_file:`")]);
+    refused(&with("  password_file: password\n"), &[(4, 18, "without username", "add `username:`")]);
+    refused(
+        "gateway: {id: x}\nbroker: {listeners: [{address: 127.0.0.1:1, tls: {certificate_file: no, key_file: open.pem}}]}\n",
+        &[(2, 69, "there is no file", ""), (2, 83, "others than its owner", "chmod 600")],
+    );
+}
+
+#[test]
+fn nobody_comes_in_from_the_house_without_a_password() {
+    let with = |listener: &str| format!("gateway: {{id: x}}\nbroker:\n  listeners:\n    - {listener}\n");
+    refused(
+        &with("{address: 0.0.0.0:1883, anonymous: true}"),
+        &[(4, 42, "without a password", "broker.users")],
+    );
+    refused(&with("{address: \"[::]:1883\"}"), &[(4, 17, "nobody could connect", "hash-password")]);
+    refused(&with("{address: 127.0.0.1:1883, anonymous: false}"), &[(4, 17, "nobody could connect", "")]);
+    let two = "{address: 127.0.0.1:1883}\n    - {address: 127.0.0.1:1883, transport: websocket}";
+    refused(&with(two), &[(5, 17, "127.0.0.1:1883 already", "another port")]);
+    let users = "  users:\n    - {name: a}\n    - {name: a, password_hash: \"hunter2\"}\n    - {name: \"\", certificate_name: b}\n";
+    refused(
+        &format!("gateway: {{id: x}}\nbroker:\n{users}"),
+        &[
+            (4, 7, "no way to prove", "hash-password"),
+            (5, 14, "`a` is there twice", ""),
+            (5, 32, "not an Argon2 hash", "hearthlink hash-password"),
+            (6, 14, "at least one character", ""),
+            (6, 36, "no listener asks", ""),
+        ],
+    );
+    refused("gateway: {id: x}\nweb: {address: 0.0.0.0:8080}\n", &[(2, 16, "stays on loopback", "ssh -L")]);
+    refused("gateway: {id: x}\nweb: {address: 127.0.0.1:1883}\n", &[(2, 16, "a listener of the broker", "")]);
+}
+
+#[test]
+fn devices_are_unique_and_the_allow_list_knows_them() {
+    let devices =
+        "devices:\n  - {id: a, kind: toaster}\n  - {id: a, kind: lan}\n  - {id: bridge, kind: lan}\n";
+    refused(
+        &format!("gateway: {{id: x}}\n{devices}"),
+        &[(4, 10, "`a` is used twice", "entry 1"), (5, 10, "`bridge`", "another id")],
+    );
+    let with = |allow: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: toaster, kind: toaster}}]\ncommands:\n  allow:\n    - {allow}\n"
+        )
+    };
+    refused(&with("{device: toster, set: {state: any}}"), &[(5, 16, "no device `toster`", "`toaster`")]);
+    refused(&with("{device: toaster, set: {}}"), &[(5, 30, "allows nothing", "")]);
+    refused(&with("{device: toaster, set: {state: ON}}"), &[(5, 38, "`ON` is neither", "[\"ON\"]")]);
+    refused(&with("{device: toaster, set: {state: []}}"), &[(5, 38, "allows nothing", "")]);
+    refused(&with("{device: toaster, set: {b: {min: 3, max: 1}}}"), &[(5, 34, "no number lies", "swap")]);
+    refused(&with("{device: toaster, set: {b: {min: 3}}}"), &[(5, 34, "`max` is missing", "add `max:`")]);
+    refused("gateway: {id: x}\ncommands: {max_age: 0s}\n", &[(2, 21, "out of range", "1s")]);
+}
+
+#[test]
+fn routes_that_would_loop_or_speak_for_the_gateway_are_refused() {
+    let with = |routes: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: lamp, kind: lan}}]\ncloud: {{url: \"wss://a\"}}\nroutes:\n{routes}"
+        )
+    };
+    let all = "  - local: \"#\"\n";
+    refused(&with(all), &[(5, 5, "would loop: `hearthlink/x/#`", "{prefix}/{gateway}/local/{topic}")]);
+    refused(&with("  - local: +/set\n"), &[(5, 5, "would loop", "")]);
+    refused(&with("  - local: lamp/#\n"), &[(5, 5, "would loop", "")]);
+    refused(&with("  - local: lamp/result\n"), &[(5, 5, "in the gateway's own name", "")]);
+    refused(&with("  - local: a\n    cloud: hearthlink/x/bridge/fence\n"), &[(6, 12, "own name", "")]);
+    refused(
+        &with(
+            "  - local: a/#\n    cloud: \"{prefix}/x/{topic}/set\"\n  - local: b\n    cloud: \"{prefix}/x/{topic}/set\"\n",
+        ),
+        &[(8, 12, "would loop", "")],
+    );
+    refused(&with("  - local: a/#\n  - local: a/b\n"), &[(6, 12, "never used", "put this route before")]);
+    refused(&with("  - local: a/#b\n"), &[(5, 12, "`#` must be the last", "")]);
+    refused(
+        &with("  - local: a\n    cloud: \"{device}/a\"\n"),
+        &[(6, 12, "`{device}` means nothing", "`{topic}`")],
+    );
+    refused(&with("  - local: a\n    cloud: \"x{topic}\"\n"), &[(6, 12, "between slashes", "")]);
+    refused(&with("  - local: a\n    cloud: \"a/{topic\"\n"), &[(6, 12, "brace", "")]);
+    let home = home();
+    for good in [
+        "  - local: sensors/#\n",
+        "  - local: \"#\"\n    cloud: \"{prefix}/{gateway}/local/{topic}\"\n",
+        "  - local: \"#\"\n    cloud: elsewhere/{topic}\n",
+    ] {
+        assert!(load(home.path(), &with(good)).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn every_problem_is_told_in_one_run_and_none_of_our_own_making() {
+    let text = "gateway: {id: \"a b\"}\ncloud: {url: nowhere, ca_file: no.pem}\ndevices:\n  - {id: x y, kind: lan}\n\
+                commands: {allow: [{device: lamp, set: {state: any}}]}\nweb: {adress: 1}\nlog: {level: loud}\n";
+    refused(
+        text,
+        &[
+            (1, 15, "`a b` is not an id", ""),
+            (2, 14, "", "wss://"),
+            (2, 32, "there is no file", ""),
+            (4, 10, "`x y` is not an id", ""),
+            (6, 7, "unknown key `adress`", "`address`"),
+            (7, 14, "unknown word `loud`", "known here: error, warn"),
+        ],
+    );
+}
+
+#[test]
+fn a_check_from_outside_is_shown_at_its_place() {
+    let home = home();
+    let path = home.path().join("hearthlink.yaml");
+    fs::write(&path, "gateway: {id: x}\ndevices:\n  - {id: a, kind: toster}\n").unwrap();
+    let check = |config: &Config| {
+        vec![Finding::new("devices[0].kind", format!("no {}", config.devices[0].kind), "r")]
+    };
+    let error = Loader::new(&path).environment(HashMap::new()).check(&check).load().unwrap_err();
+    assert_eq!(error.problems()[0].line_and_column(), Some((3, 19)));
+    assert!(error.to_string().ends_with("hearthlink.yaml:3:19: no toster; r"), "{error}");
+}
+
+#[test]
+fn later_layers_win_and_keep_their_places() {
+    let home = home();
+    fs::create_dir(home.path().join("config.d")).unwrap();
+    fs::write(home.path().join("config.d/20.yaml"), "store: {max_age: 2d}\nweb: {}\n").unwrap();
+    fs::write(home.path().join("config.d/10.yaml"), "store: {max_age: 1d, max_size: 1 GiB}\n").unwrap();
+    fs::write(home.path().join("config.d/notes.txt"), "not: [yaml").unwrap();
+    let text = "gateway: {id: x}\nstore: {when_full: refuse_new}\nbroker: {limits: {inflight: 1}}\n";
+    let variables = [
+        ("HEARTHLINK__GATEWAY__ID", "007"),
+        ("HEARTHLINK__BROKER__LIMITS__INFLIGHT", "9"),
+        ("HEARTHLINK_LOG", "debug"),
+    ];
+    let config = load_with(home.path(), text, &variables).unwrap();
+    assert_eq!(config.gateway.id.as_str(), "007");
+    assert_eq!(config.broker.limits.inflight, Some(9));
+    assert_eq!((config.store.max_age.as_secs(), config.store.max_size), (2 * 86_400, 1 << 30));
+    assert!(config.web.is_some());
+
+    fs::write(home.path().join("config.d/30.yaml"), "store:\n  max_age: soon\n").unwrap();
+    let variables = [("HEARTHLINK__CLOUD__URLL", "wss://a"), ("HEARTHLINK__DEVICES__0__ID", "a")];
+    let error = load_with(home.path(), text, &variables).unwrap_err().to_string();
+    for expected in [
+        "config.d/30.yaml:2:12: `soon` is not a duration",
+        "environment variable HEARTHLINK__CLOUD__URLL: unknown key `urll`; did you mean `url`?",
+        "environment variable HEARTHLINK__DEVICES: expected a list",
+    ] {
+        assert!(error.contains(expected), "`{expected}` is not in {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_its_path() {
+    let home = home();
+    let error = hearthlink::config::load(&home.path().join("no.yaml")).unwrap_err();
+    assert!(error.to_string().contains("no.yaml: cannot read the configuration"), "{error}");
+}
+
+#[test]
+fn the_example_is_complete_and_passes() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yaml")).unwrap();
+    let home = home();
+    for name in ["broker.pem", "devices-ca.pem", "cloud-ca.pem", "home.pem"] {
+        fs::copy(home.path().join("cert.pem"), home.path().join(name)).unwrap();
+    }
+    for name in ["broker.key", "home.key", "cloud-password"] {
+        fs::copy(home.path().join("key.pem"), home.path().join(name)).unwrap();
+    }
+    let config = load(home.path(), &text).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    let cloud = config.cloud.unwrap();
+    assert_eq!(cloud.url.to_string(), "wss://broker.example.org:443/mqtt");
+    assert_eq!(cloud.ca_file.unwrap(), home.path().join("cloud-ca.pem"));
+    assert_eq!(config.broker.listeners[1].transport, Transport::Tcp);
+    assert!(config.broker.listeners[0].allows_anonymous() && !config.broker.listeners[1].allows_anonymous());
+    let words = Values::OneOf(vec!["ON".into(), "OFF".into()]);
+    assert_eq!(config.commands.allow[0].set["state"], words);
+    assert_eq!(config.commands.allow[0].set["browning"], Values::Range { min: 1.0, max: 4.0 });
+
+    let hash = config.broker.users[0].password_hash.as_ref().unwrap();
+    let hash = PasswordHash::new(hash.expose()).unwrap();
+    assert!(Argon2::default().verify_password(b"example", &hash).is_ok());
+
+    // What the comments call a default is the default.
+    let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
+    assert_eq!(limits.max_clients.unwrap() as usize, defaults.max_clients);
+    assert_eq!(limits.max_sessions.unwrap() as usize, defaults.max_sessions);
+    assert_eq!(limits.longest_session.unwrap(), defaults.longest_session);
+    assert_eq!(limits.handshake_time.unwrap(), defaults.handshake_time);
+    assert_eq!(limits.max_packet.unwrap() as usize, defaults.max_packet);
+    assert_eq!(limits.queue_per_session.unwrap() as usize, defaults.queue_bytes_per_session);
+    assert_eq!(limits.inflight.unwrap(), defaults.inflight);
+    assert_eq!(limits.retained_size.unwrap() as usize, defaults.retained_bytes);
+    assert_eq!(limits.retained_count.unwrap() as usize, defaults.retained_count);
+    assert_eq!(limits.subscriptions_per_client.unwrap() as usize, defaults.subscriptions_per_client);
+    assert_eq!(usize::from(limits.topic_depth.unwrap()), defaults.topic_depth);
+    let plain = load(home.path(), "gateway: {id: home}\ncloud: {url: \"wss://a\"}\nweb:\n  {}\n").unwrap();
+    assert_eq!(config.store, plain.store);
+    assert_eq!(config.log, plain.log);
+    assert_eq!(config.web, plain.web);
+    assert_eq!(config.gateway, plain.gateway);
+    let defaults = plain.cloud.unwrap();
+    assert_eq!(
+        (cloud.prefix, cloud.keep_alive, cloud.answer_limit),
+        (defaults.prefix, defaults.keep_alive, defaults.answer_limit)
+    );
+    assert_eq!(
+        (cloud.connect_limit, cloud.window, cloud.session_expiry),
+        (defaults.connect_limit, defaults.window, defaults.session_expiry)
+    );
+    assert_eq!((cloud.backoff, config.commands.max_age), (defaults.backoff, plain.commands.max_age));
+}
+
+#[test]
+fn secrets_do_not_show_in_debug() {
+    let home = home();
+    let hash =
+        "$argon2id$v=19$m=19456,t=2,p=1$NBGKGsBrcuRBpO6gWOFC+Q$uOzKScaT/MP/lF5v4z0cpXLhX9oaOpDeUOScHRWrYZU";
+    let text = format!("gateway: {{id: x}}\nbroker: {{users: [{{name: a, password_hash: \"{hash}\"}}]}}\n");
+    let config = load(home.path(), &text).unwrap();
+    assert_eq!(config.broker.users[0].password_hash.as_ref().unwrap().expose(), hash);
+    assert!(!format!("{config:?}").contains("argon2"));
 }

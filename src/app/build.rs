@@ -96,7 +96,7 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
     let topics = line.as_ref().map(|line| line.topics.clone());
     let broker = Broker::bind(
         translate::broker(&config.broker),
-        uplink(config, &clock),
+        uplink(config, &clock)?,
         store.clone(),
         board.clone(),
     )
@@ -128,16 +128,15 @@ async fn open_store(config: &Config, clock: Clock) -> Result<Store, BuildError> 
     Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
 }
 
-fn uplink(config: &Config, clock: &Clock) -> AnyUplink {
-    match &config.cloud {
-        None => Arc::new(NoCloud),
-        Some(cloud) => Arc::new(Routes {
-            routes: config.routes.clone(),
-            prefix: cloud.prefix.clone(),
-            gateway: config.gateway.id.clone(),
-            clock: clock.clone(),
-        }),
-    }
+fn uplink(config: &Config, clock: &Clock) -> Result<AnyUplink, BuildError> {
+    let Some(cloud) = &config.cloud else { return Ok(Arc::new(NoCloud)) };
+    Ok(Arc::new(Routes {
+        routes: config.routes.clone(),
+        prefix: cloud.prefix.clone(),
+        gateway: config.gateway.id.clone(),
+        sets: CloudTopics::new(&cloud.prefix, &config.gateway.id)?.sets(),
+        clock: clock.clone(),
+    }))
 }
 
 fn line(config: &Config, store: &Store, board: &Board, clock: &Clock) -> Result<Option<Line>, BuildError> {

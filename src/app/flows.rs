@@ -20,9 +20,7 @@ use crate::{
     commands::{Incoming, Told},
     devices::LanPublish,
     health::{Board, StoreReport},
-    model::{
-        Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Staleness, Topic,
-    },
+    model::{Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Staleness, Topic},
     store::{Durable, Entry, Store, StoreError, StoreStats},
 };
 
@@ -83,7 +81,7 @@ impl Telemetry {
             ),
         };
         let message = |topic: Topic| Message::new(topic, payload.clone(), QoS::AtLeastOnce).retained();
-        self.broker.publish(message(at_home)).await;
+        self.broker.publish(&message(at_home));
         in_cloud.map(|topic| Entry::new(message(topic)))
     }
 }
@@ -181,7 +179,7 @@ pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandl
         match serde_json::to_vec(&outcome) {
             Ok(payload) => {
                 let topic = topics.result(&outcome.device);
-                broker.publish(Message::new(topic, payload, QoS::AtLeastOnce)).await;
+                broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce));
             }
             Err(error) => tracing::error!(id = %outcome.id, %error, "failed to write an outcome as JSON"),
         }
@@ -200,14 +198,18 @@ pub(super) async fn lan_in(mut messages: InProcess, bus: mpsc::Sender<Message>, 
 /// What the LAN bus sends to its devices, with the number of those who heard it.
 pub(super) async fn lan_out(mut publishes: mpsc::Receiver<LanPublish>, broker: BrokerHandle) {
     while let Some(LanPublish { message, delivered }) = publishes.recv().await {
-        let heard = broker.publish(message).await;
+        let heard = broker.publish(&message);
         // Who does not wait for the number does not want it.
         let _ = delivered.send(heard);
     }
 }
 
 /// The store's sums, to the board.
-pub(super) async fn store_report(mut stats: watch::Receiver<StoreStats>, board: Board, stop: CancellationToken) {
+pub(super) async fn store_report(
+    mut stats: watch::Receiver<StoreStats>,
+    board: Board,
+    stop: CancellationToken,
+) {
     loop {
         let report = report(&stats.borrow_and_update());
         board.store(report);

@@ -141,27 +141,28 @@ impl Running {
         // Before anything can come in: what the last stop or crash interrupted.
         desk.settle_interrupted().await?;
         let (commands, incoming) = mpsc::channel(COMMANDS);
-        let sets = handle.subscribe(local.sets(), COMMANDS).await;
+        let sets = handle.subscribe(&[local.sets()], COMMANDS);
         intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
         intake.spawn("command desk", desk.run(incoming, stop.clone()));
 
         let (frames_sender, frames) = mpsc::channel(LAN);
-        for filter in fleet.lan_filters() {
-            let messages = handle.subscribe(filter, LAN).await;
-            intake.spawn("LAN bus's ear", flows::lan_in(messages, frames_sender.clone(), stop.clone()));
-        }
+        let ear = handle.subscribe(&fleet.lan_filters(), LAN);
+        intake.spawn("LAN bus's ear", flows::lan_in(ear, frames_sender, stop.clone()));
         let (publish_sender, publishes) = mpsc::channel(LAN);
         drains.spawn("LAN bus's mouth", flows::lan_out(publishes, handle.clone()));
+        let stop_devices = stop.clone();
         let port = LanPort { incoming: frames, publish: publish_sender };
-        intake.spawn("devices", fleet.run(port, events_sender, last_states, clock, board, stop.clone()));
+        intake.spawn("devices", async move {
+            // A house without devices still has the joint behind them, until the stop.
+            let _held = events_sender.clone();
+            fleet.run(port, events_sender, last_states, clock, board, stop_devices).await;
+        });
 
         let token = running.broker.token();
         running.broker.spawn("local broker", async move {
-            if let Err(error) = broker.run(token).await {
-                tracing::error!(%error, "the local broker failed");
-            }
+            broker.run(token).await;
         });
-        handle.publish(presence(Availability::Online)).await;
+        handle.publish(&presence(Availability::Online));
         if let Some(Line { link, inbox, topics }) = line {
             running.intake.spawn("commands from the cloud", flows::from_cloud(inbox, topics, commands, stop));
             let token = running.line.token();
@@ -185,7 +186,7 @@ impl Running {
     async fn end(self) {
         self.intake.end().await;
         self.drains.end().await;
-        self.handle.publish(self.goodbye).await;
+        self.handle.publish(&self.goodbye);
         self.broker.end().await;
         self.line.end().await;
         self.watchers.end().await;

@@ -34,7 +34,12 @@ impl Tree {
 
     /// The device that a `…/<device>/set` topic of this tree names, as text.
     fn device_of_set<'a>(&self, topic: &'a Topic) -> Option<&'a str> {
-        let device = topic.as_str().strip_prefix(self.0.as_str())?.strip_prefix('/')?.strip_suffix(SET)?.strip_suffix('/')?;
+        let device = topic
+            .as_str()
+            .strip_prefix(self.0.as_str())?
+            .strip_prefix('/')?
+            .strip_suffix(SET)?
+            .strip_suffix('/')?;
         (!device.contains('/')).then_some(device)
     }
 }

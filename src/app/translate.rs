@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::CloudTopics;
 use crate::{
-    broker::{BrokerOptions, ListenerKind, ListenerOptions, TlsFiles, User},
+    broker::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, Rule, Tell, Values},
     config,
     devices::DeviceSpec,
@@ -21,8 +21,9 @@ pub(super) fn store(config: &config::Store) -> StoreOptions {
         max_age: config.max_age,
         when_full: match config.when_full {
             config::WhenFull::DropOldest => WhenFull::DropOldest,
-            config::WhenFull::DropNewest => WhenFull::RefuseNew,
+            config::WhenFull::RefuseNew => WhenFull::RefuseNew,
         },
+        commit_floor: config.commit_floor,
         ..StoreOptions::default()
     }
 }
@@ -39,7 +40,30 @@ pub(super) fn broker(config: &config::Broker) -> BrokerOptions {
                 certificate_name: user.certificate_name.clone(),
             })
             .collect(),
-        limits: crate::broker::Limits::default(),
+        limits: limits(&config.limits),
+    }
+}
+
+fn limits(config: &config::Limits) -> Limits {
+    let default = Limits::default();
+    let count = |wanted: Option<u32>, default: usize| wanted.map_or(default, |count| count as usize);
+    // On a 32-bit machine a bound beyond its memory is no bound.
+    let bytes = |wanted: Option<u64>, default: usize| {
+        wanted.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    };
+    Limits {
+        max_clients: count(config.max_clients, default.max_clients),
+        max_sessions: count(config.max_sessions, default.max_sessions),
+        handshake_time: config.handshake_time.unwrap_or(default.handshake_time),
+        max_packet: bytes(config.max_packet, default.max_packet),
+        queue_bytes_per_session: bytes(config.queue_per_session, default.queue_bytes_per_session),
+        inflight: config.inflight.unwrap_or(default.inflight),
+        retained_bytes: bytes(config.retained_size, default.retained_bytes),
+        retained_count: count(config.retained_count, default.retained_count),
+        subscriptions_per_client: count(config.subscriptions_per_client, default.subscriptions_per_client),
+        topic_depth: config.topic_depth.map_or(default.topic_depth, usize::from),
+        longest_session: config.longest_session.unwrap_or(default.longest_session),
+        ..default
     }
 }
 
@@ -125,9 +149,8 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
         let payload = Bytes::from(serde_json::to_vec(outcome).unwrap_or_default());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
             let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
-            message.properties = correlation.map(|data| {
-                Arc::new(Properties { correlation_data: Some(data), ..Properties::default() })
-            });
+            message.properties = correlation
+                .map(|data| Arc::new(Properties { correlation_data: Some(data), ..Properties::default() }));
             Entry::new(message)
         };
         let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);

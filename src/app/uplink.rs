@@ -6,7 +6,7 @@ use crate::{
     broker::Uplink,
     clock::Clock,
     config::Route,
-    model::{GatewayId, Message, Topic},
+    model::{GatewayId, Message, Topic, TopicFilter},
     store::Entry,
 };
 
@@ -15,6 +15,8 @@ pub(super) struct Routes {
     pub(super) routes: Vec<Route>,
     pub(super) prefix: Topic,
     pub(super) gateway: GatewayId,
+    /// What the cloud would send back as a command.
+    pub(super) sets: TopicFilter,
     pub(super) clock: Clock,
 }
 
@@ -23,6 +25,11 @@ impl Uplink for Routes {
         let route = self.routes.iter().find(|route| route.local.matches(&message.topic))?;
         // Both topics were checked; together they may still be too long for MQTT, which no broker delivers.
         let topic = route.cloud.expand(&self.prefix, &self.gateway, &message.topic).ok()?;
+        // `sensors/#` covers `sensors/set`, too, which would come back as a command; the check of the
+        // configuration lets such a route through and counts on this.
+        if self.sets.matches(&topic) {
+            return None;
+        }
         let mut message = message.clone();
         message.topic = topic;
         message.qos = route.qos.unwrap_or(message.qos);
@@ -43,3 +50,28 @@ impl Uplink for NoCloud {
 
 /// Either, as the broker takes it.
 pub(super) type AnyUplink = Arc<dyn Uplink>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{app::CloudTopics, model::QoS};
+
+    #[test]
+    fn what_would_come_back_as_a_command_never_goes_out() {
+        let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
+        let local = TopicFilter::parse("sensors/#").unwrap();
+        let route = Route { local, cloud: Default::default(), qos: None, retain: None };
+        let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
+        let routes = Routes { routes: vec![route], prefix, gateway, sets, clock: Clock::system() };
+        for (topic, expected) in [
+            ("sensors/attic", Some("p/g/sensors/attic")),
+            ("sensors/attic/set", Some("p/g/sensors/attic/set")),
+            ("sensors/set", None),
+            ("other", None),
+        ] {
+            let message = Message::new(Topic::parse(topic).unwrap(), "x", QoS::AtLeastOnce);
+            let entry = routes.route(&message);
+            assert_eq!(entry.as_ref().map(|entry| entry.message.topic.as_str()), expected, "{topic}");
+        }
+    }
+}

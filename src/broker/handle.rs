@@ -20,7 +20,7 @@ pub struct BrokerHandle {
 #[derive(Debug)]
 pub struct InProcess {
     hub: Arc<Hub>,
-    filter: TopicFilter,
+    filters: Vec<TopicFilter>,
     key: u64,
     messages: mpsc::Receiver<InProcessMessage>,
 }
@@ -31,19 +31,19 @@ impl BrokerHandle {
     }
 
     /// Publishes from the gateway itself, retained if the message says so. It is not offered to the
-    /// uplink. Gives how many sessions it was queued for, absent ones that keep it included.
-    #[expect(clippy::unused_async, reason = "the hub may become a task without its users noticing")]
-    pub async fn publish(&self, message: Message) -> usize {
-        self.hub.publish(&Publication::new(message, None), 0)
+    /// [`super::Uplink`]. Gives how many it was queued for: connected clients, absent ones with a
+    /// persistent session (QoS 1 and 2 only), and parts of the gateway.
+    pub fn publish(&self, message: &Message) -> usize {
+        self.hub.publish(&Publication::new(message.clone(), None), 0)
     }
 
-    /// Subscribes a part of the gateway, which is sent the retained messages first. `capacity` messages
-    /// may wait; then the newest is dropped, and counted with those of the clients.
-    #[expect(clippy::unused_async, reason = "the hub may become a task without its users noticing")]
-    pub async fn subscribe(&self, filter: TopicFilter, capacity: usize) -> InProcess {
+    /// Subscribes a part of the gateway to several filters; a message that matches more than one comes
+    /// once. The retained messages come first. `capacity` messages may wait; then the newest is dropped,
+    /// and counted with those of the clients.
+    pub fn subscribe(&self, filters: &[TopicFilter], capacity: usize) -> InProcess {
         let (sender, messages) = mpsc::channel(capacity.max(1));
-        let key = self.hub.subscribe_gateway(&filter, sender);
-        InProcess { hub: self.hub.clone(), filter, key, messages }
+        let key = self.hub.subscribe_gateway(filters, &sender);
+        InProcess { hub: self.hub.clone(), filters: filters.to_vec(), key, messages }
     }
 }
 
@@ -57,6 +57,6 @@ impl InProcess {
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        self.hub.unsubscribe_gateway(&self.filter, self.key);
+        self.hub.unsubscribe_gateway(&self.filters, self.key);
     }
 }

@@ -159,13 +159,13 @@ async fn admit(
         },
     };
     let limits = &core.hub.limits;
-    let granted = connect.wishes.session_expiry.is_none_or(|wanted| wanted > limits.session_expiry);
+    let granted = connect.wishes.session_expiry.is_none_or(|wanted| wanted > limits.longest_session);
     Encoder { version: connect.version }.accept(
         &mut wire.output,
         &Accepted {
             session_present: attached.was_present,
             assigned_id: was_assigned.then_some(client.as_str()),
-            session_expiry: granted.then_some(limits.session_expiry),
+            session_expiry: granted.then_some(limits.longest_session),
             receive_maximum: limits.receive_maximum,
             maximum_packet_size: u32::try_from(limits.max_packet).unwrap_or(u32::MAX),
         },

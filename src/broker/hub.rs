@@ -191,7 +191,7 @@ impl Hub {
         is_clean: bool,
         expiry: Option<Duration>,
     ) -> Result<Attached, Reason> {
-        let expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.session_expiry);
+        let expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.longest_session);
         let owner = Arc::new(Owner::default());
         let mut will = None;
         let mut house = self.write();
@@ -230,7 +230,7 @@ impl Hub {
     /// The client of this connection wants another life for its session (MQTT 5 DISCONNECT).
     pub(super) fn set_expiry(&self, attached: &Attached, expiry: Option<Duration>) {
         let mut state = attached.session.lock();
-        state.expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.session_expiry);
+        state.expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.longest_session);
         self.note(&attached.session, &mut state);
     }
 
@@ -305,14 +305,22 @@ impl Hub {
         };
         // A shared subscription is sent none (MQTT 5 section 4.8.2).
         if wants_retained && filter.share().is_none() {
-            self.send_retained(&house, filter, &subscriber);
+            self.send_retained(&house, filter, &subscriber, |_| true);
         }
         Ok(options.qos)
     }
 
-    fn send_retained(&self, house: &House, filter: &TopicFilter, subscriber: &Subscriber) {
+    fn send_retained(
+        &self,
+        house: &House,
+        filter: &TopicFilter,
+        subscriber: &Subscriber,
+        is_wanted: impl Fn(&Topic) -> bool,
+    ) {
         for publication in house.retained.matching(filter) {
-            if let Some(mut delivery) = delivery(subscriber, 0, publication, 0) {
+            if is_wanted(&publication.message.topic)
+                && let Some(mut delivery) = delivery(subscriber, 0, publication, 0)
+            {
                 delivery.retain = true;
                 self.offer(subscriber, delivery);
             }
@@ -336,22 +344,31 @@ impl Hub {
     /// Subscribes a part of the gateway; the number is for [`Hub::unsubscribe_gateway`].
     pub(super) fn subscribe_gateway(
         &self,
-        filter: &TopicFilter,
-        sender: mpsc::Sender<InProcessMessage>,
+        filters: &[TopicFilter],
+        sender: &mpsc::Sender<InProcessMessage>,
     ) -> u64 {
         let key = self.next_key();
-        let subscriber = Subscriber::Gateway(sender);
+        let subscriber = Subscriber::Gateway(sender.clone());
         let mut house = self.write();
-        house.tree.insert(filter, key, subscriber.clone());
-        if filter.share().is_none() {
-            self.send_retained(&house, filter, &subscriber);
+        for (index, filter) in filters.iter().enumerate() {
+            house.tree.insert(filter, key, subscriber.clone());
+            if filter.share().is_none() {
+                // What an earlier filter matches has been sent.
+                let earlier = &filters[..index];
+                self.send_retained(&house, filter, &subscriber, |topic| {
+                    !earlier.iter().any(|filter| filter.share().is_none() && filter.matches(topic))
+                });
+            }
         }
         key
     }
 
     /// Ends a subscription of the gateway.
-    pub(super) fn unsubscribe_gateway(&self, filter: &TopicFilter, key: u64) {
-        self.write().tree.remove(filter, key);
+    pub(super) fn unsubscribe_gateway(&self, filters: &[TopicFilter], key: u64) {
+        let mut house = self.write();
+        for filter in filters {
+            house.tree.remove(filter, key);
+        }
     }
 
     /// Puts a session back that the store remembers; its expiry begins anew.
@@ -361,7 +378,7 @@ impl Hub {
         expiry: Duration,
         subscriptions: impl IntoIterator<Item = (TopicFilter, SubscriptionOptions)>,
     ) {
-        let session = Session::new(self.next_key(), client.clone(), expiry.min(self.limits.session_expiry));
+        let session = Session::new(self.next_key(), client.clone(), expiry.min(self.limits.longest_session));
         let mut house = self.write();
         for (filter, options) in subscriptions {
             house.tree.insert(&filter, session.key, Subscriber::Client(session.clone(), options));

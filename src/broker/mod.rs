@@ -144,10 +144,7 @@ impl Broker {
     }
 
     /// Serves until `stop`; returns when every client was told and what is remembered is on the disk.
-    ///
-    /// # Errors
-    /// None so far.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), BrokerError> {
+    pub async fn run(self, stop: CancellationToken) {
         let urls = self.urls();
         let Self { core, listeners, board } = self;
         let tasks = TaskTracker::new();
@@ -178,7 +175,6 @@ impl Broker {
             tracing::error!("the recorder of retained messages and sessions has panicked");
         }
         board.broker(report(&core, Vec::new()));
-        Ok(())
     }
 }
 

@@ -100,14 +100,14 @@ pub struct Limits {
     /// Sessions, those of absent clients included. Beyond: CONNACK "server unavailable".
     pub max_sessions: usize,
     /// How long a session outlives its connection at most.
-    pub session_expiry: Duration,
+    pub longest_session: Duration,
 }
 
 impl Default for Limits {
-    /// For a Raspberry Pi and a house: 1,000 clients, 1 MiB packets, 1 MiB a queue, 64 MiB in all.
+    /// A house: 500 clients, 1 MiB a packet and a queue, 64 MiB of queues, 10,000 retained, a week.
     fn default() -> Self {
         Self {
-            max_clients: 1_000,
+            max_clients: 500,
             max_handshakes: 200,
             handshake_time: Duration::from_secs(10),
             max_packet: 1 << 20,
@@ -115,12 +115,12 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             inflight: 64,
             receive_maximum: 1_000,
-            retained_bytes: 32 << 20,
-            retained_count: 20_000,
+            retained_bytes: 16 << 20,
+            retained_count: 10_000,
             subscriptions_per_client: 1_000,
             topic_depth: 32,
-            max_sessions: 5_000,
-            session_expiry: Duration::from_secs(7 * 24 * 3600),
+            max_sessions: 1_000,
+            longest_session: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

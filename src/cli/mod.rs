@@ -1,1 +1,70 @@
-//! placeholder
+//! What a person types: `run`, `check`, `status`, `demo`, `hash-password`.
+//!
+//! Owns the command line, its exit codes and the set-up of the log. Holds no logic of the gateway.
+
+#![expect(clippy::print_stdout, reason = "what a command answers goes to standard output, unlike the log")]
+
+mod check;
+mod configuration;
+mod exit;
+mod hash_password;
+mod http;
+mod logging;
+mod run;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// Where the configuration is when nobody says otherwise.
+const DEFAULT_FILE: &str = "/etc/hearthlink/hearthlink.yaml";
+
+/// A home-side gateway: one outbound MQTT connection, a durable queue, commands that run once or not at all.
+#[derive(Debug, Parser)]
+#[command(name = "hearthlink", version, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C.
+    Run {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+    },
+    /// Say whether a configuration is good, and if not, where and why. Starts nothing.
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+        config: PathBuf,
+    },
+    /// Ask the running gateway how it is.
+    Status(status::Arguments),
+    /// See everything work on this machine: a cloud, a home, a phone. Needs no configuration and no network.
+    Demo {
+        /// Play the story without anybody and end with a table of what was measured.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Make the hash of a password for `broker.users`. The password is asked for, or read from standard input.
+    HashPassword,
+}
+
+/// Runs the command line of this process. `demo` plays the demonstration, once or until Ctrl-C; it is
+/// handed in because rooms on one floor do not know each other.
+pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { config } => check::run(&config),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Demo { once } => demo(once),
+        Command::HashPassword => hash_password::run(),
+    };
+    exit.into()
+}

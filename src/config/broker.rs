@@ -95,6 +95,8 @@ pub struct User {
 pub struct Limits {
     /// Clients connected at a time, 1 or more.
     pub max_clients: Option<u32>,
+    /// Sessions, those of absent clients included, 1 or more.
+    pub max_sessions: Option<u32>,
     /// The time from TCP accept to CONNECT, TLS and WebSocket included, 1 s to 5 min.
     #[serde(deserialize_with = "units::duration")]
     pub handshake_time: Option<Duration>,
@@ -115,4 +117,7 @@ pub struct Limits {
     pub subscriptions_per_client: Option<u32>,
     /// Levels of a topic, 1 to 128.
     pub topic_depth: Option<u16>,
+    /// How long an absent client's session is kept at most, 1 s to 10 years.
+    #[serde(deserialize_with = "units::duration")]
+    pub longest_session: Option<Duration>,
 }

@@ -18,6 +18,7 @@ pub struct Loader<'a> {
     path: &'a Path,
     variables: Option<HashMap<String, String>>,
     checks: Vec<Check<'a>>,
+    shape_only: bool,
 }
 
 /// Loads the file at `path`, what lies in `config.d` beside it and the environment, and checks it all.
@@ -31,7 +32,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 impl<'a> Loader<'a> {
     /// Loads from the file at `path`.
     pub fn new(path: &'a Path) -> Self {
-        Self { path, variables: None, checks: Vec::new() }
+        Self { path, variables: None, checks: Vec::new(), shape_only: false }
     }
 
     /// Takes these variables for the environment, for tests.
@@ -45,6 +46,14 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn check(mut self, check: Check<'a>) -> Self {
         self.checks.push(check);
+        self
+    }
+
+    /// Reads the shape and checks nothing beyond it: for whoever only asks the running gateway and may not
+    /// be allowed to see its keys.
+    #[must_use]
+    pub fn shape_only(mut self) -> Self {
+        self.shape_only = true;
         self
     }
 
@@ -79,11 +88,16 @@ impl<'a> Loader<'a> {
         let mut config = shape.read(&mut tree, files, problems)?;
         let directory = self.path.parent().unwrap_or(Path::new(""));
         checks::resolve(&mut config, directory);
+        if self.shape_only {
+            return Some(config);
+        }
         let mut findings = checks::all(&config, &shape.incomplete);
         findings.extend(self.checks.iter().flat_map(|check| check(&config)));
         problems.extend(findings.into_iter().map(|finding| {
-            let place = files.locate(&tree.nearest(&finding.at).place);
-            Problem::new(place, finding.what, Some(finding.remedy))
+            let node = tree.nearest(&finding.at);
+            let place = node.key.as_ref().filter(|_| finding.on_key).unwrap_or(&node.place);
+            let remedy = Some(finding.remedy).filter(|remedy| !remedy.is_empty());
+            Problem::new(files.locate(place), finding.what, remedy)
         }));
         Some(config)
     }

@@ -19,14 +19,23 @@ pub struct Finding {
     pub at: String,
     /// What is wrong, without a full stop.
     pub what: String,
-    /// What to do, without a full stop.
+    /// What to do, without a full stop; empty when `what` says it.
     pub remedy: String,
+    /// Whether it is about the key and not about the value.
+    pub on_key: bool,
 }
 
 impl Finding {
     /// A finding about the value at `at`.
     pub fn new(at: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { at: at.into(), what: what.into(), remedy: remedy.into() }
+        Self { at: at.into(), what: what.into(), remedy: remedy.into(), on_key: false }
+    }
+
+    /// The same, shown at the value's key.
+    #[must_use]
+    pub fn on_key(mut self) -> Self {
+        self.on_key = true;
+        self
     }
 }
 
@@ -41,13 +50,17 @@ pub(super) fn shown(name: &str, text: &str) -> Shown {
 
 fn mask(line: &str) -> String {
     let lower = line.to_ascii_lowercase();
-    let secret = SECRETS.iter().filter_map(|key| {
-        let after = lower.find(key)? + key.len();
+    let secret = SECRETS.iter().flat_map(|key| lower.match_indices(key)).filter_map(|(at, key)| {
+        let after = at + key.len();
         let colon = lower[after..].find(':')? + after;
         // Only closing quotes and spaces may stand between a key and its colon.
         lower[after..colon].chars().all(|c| "\"' ".contains(c)).then_some((colon + 1, line.len()))
     });
-    let credentials = line.find("://").and_then(|start| Some((start + 3, line.rfind('@')?)));
+    // Credentials in a URL, also in one that forgot its scheme.
+    let credentials = line.rfind('@').map(|end| {
+        let start = line[..end].find("://").map(|scheme| scheme + 3);
+        (start.or_else(|| Some(line[..end].rfind([' ', '"', '\''])? + 1)).unwrap_or(0), end)
+    });
     secret.chain(credentials.filter(|(start, end)| start < end)).fold(
         line.to_owned(),
         |line, (start, end)| {
@@ -217,9 +230,11 @@ mod tests {
     fn secrets_are_starred_out_and_places_stay_right() {
         for (line, expected) in [
             ("password: hunter2\n", "password: *******\n"),
-            ("- { name: x, \"password_hash\": \"ä, b\" }\n", "- { name: x, \"password_hash\": ***** ** *\n"),
+            ("- { name: x, \"password_hash\": \"ä, b\" }\n", "- { name: x, \"password_hash\": **** ** *\n"),
             ("url: wss://me:pw@host/mqtt\n", "url: wss://*****@host/mqtt\n"),
+            ("url: me:pw@host\n", "url: *****@host\n"),
             ("password_file: /etc/secret\n", "password_file: /etc/secret\n"),
+            ("{password_file: a, password: b}\n", "{password_file: a, password: **\n"),
             ("# no password here: none\n", "# no password here: none\n"),
         ] {
             let masked = mask(line);

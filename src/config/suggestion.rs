@@ -2,6 +2,9 @@
 
 /// What was probably meant, or everything that is known.
 pub(super) fn suggestion(name: &str, known: &[&str]) -> String {
+    if let Some((section, key)) = name.split_once('.').filter(|(section, _)| known.contains(section)) {
+        return format!("write `{section}:` and, below it and indented, `{key}:`");
+    }
     match nearest(name, known) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("known here: {}", known.join(", ")),

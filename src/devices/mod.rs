@@ -52,3 +52,11 @@ pub fn check(spec: &DeviceSpec) -> Result<(), DeviceError> {
 fn build(kinds: &[Kind], spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     (kinds::find(kinds, spec)?.build)(spec)
 }
+
+/// The guide's example is compiled and run by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/devices.md")]
+struct Guide;
+
+#[cfg(test)]
+mod tests;

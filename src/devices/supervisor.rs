@@ -14,7 +14,7 @@ use tracing::error;
 
 use super::{
     DeviceError, DeviceSpec, Kind,
-    bus::{Adapter, FromBus, Ports, WriteError},
+    bus::{Adapter, Ports, WriteError},
     desk::Desk,
     device::Device,
     runner,
@@ -101,7 +101,7 @@ pub(super) async fn adapter(mut adapter: Box<dyn Adapter>, mut ports: Ports, sto
         error!(bus = adapter.name(), fault, "a bus failed");
         let wait = backoff.after_failure(since.elapsed(), fastrand::f64());
         let stand_in = async {
-            ports.devices.tell_all(&FromBus::BusFailed(fault.clone())).await;
+            ports.devices.failed(&fault).await;
             while let Some(write) = ports.writes.next().await {
                 write.answer(Err(WriteError::NotSent(fault.clone())));
             }
@@ -113,6 +113,5 @@ pub(super) async fn adapter(mut adapter: Box<dyn Adapter>, mut ports: Ports, sto
             () = sleep(wait) => {}
             () = stand_in => {}
         }
-        ports.devices.tell_all(&FromBus::Found).await;
     }
 }

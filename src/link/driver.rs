@@ -17,7 +17,7 @@ use super::{
     diagnose::{Breakage, Scene},
     dial,
     tls::{Credentials, Witness},
-    wire::{self, Attempt, Client, Diagnose, Line, LineError, Version, Wire},
+    wire::{self, Attempt, Client, Line, LineError, Version, Wire},
 };
 use crate::{clock::Clock, model::FaultKind};
 
@@ -78,6 +78,13 @@ struct Evidence {
 }
 
 impl Evidence {
+    fn explain(&self, error: &LineError, is_connected: bool) -> Breakage {
+        match error {
+            LineError::V4(error) => diagnose::v4(error, self.scene(is_connected)),
+            LineError::V5(error) => diagnose::v5(error, self.scene(is_connected)),
+        }
+    }
+
     fn scene(&self, is_connected: bool) -> Scene {
         Scene {
             is_connected,
@@ -89,21 +96,50 @@ impl Evidence {
     }
 }
 
-async fn drive(line: Line, events: mpsc::Sender<Wire>, options: Arc<LinkOptions>, evidence: Evidence) {
-    if let Err(fault) = dial::resolve(&options.url, options.connect_limit).await {
-        // Nobody listens any more: the link has stopped.
-        let _ = events.send(Wire::Broken(fault.into())).await;
-        return;
-    }
-    let explain = |error: LineError<'_>, is_connected: bool| {
-        let scene = evidence.scene(is_connected);
-        match error {
-            LineError::V4(error) => diagnose::v4(error, scene),
-            LineError::V5(error) => diagnose::v5(error, scene),
-            LineError::DialTimeout => diagnose::dial_timeout(options.connect_limit, scene),
-        }
+/// Dials and forwards events until the line breaks or nobody listens.
+async fn drive(mut line: Line, events: mpsc::Sender<Wire>, options: Arc<LinkOptions>, evidence: Evidence) {
+    let breakage = match dial(&mut line, &options, &evidence).await {
+        Ok(first) => forward(&mut line, first, &events, &evidence).await,
+        Err(breakage) => Some(breakage),
     };
-    let diagnose =
-        Diagnose { connect_limit: options.connect_limit, keep_alive: options.keep_alive, explain: &explain };
-    wire::run(line, events, diagnose).await;
+    if let Some(breakage) = breakage {
+        // Nobody listens any more: the link has stopped.
+        let _ = events.send(Wire::Broken(breakage)).await;
+    }
+}
+
+/// Up to CONNACK.
+async fn dial(line: &mut Line, options: &LinkOptions, evidence: &Evidence) -> Result<Option<Wire>, Breakage> {
+    let limit = options.connect_limit;
+    dial::resolve(&options.url, limit).await?;
+    let first = match tokio::time::timeout(limit, line.poll()).await {
+        Ok(result) => result.map_err(|error| evidence.explain(&error, false))?,
+        Err(_) => return Err(diagnose::dial_timeout(limit, evidence.scene(false))),
+    };
+    line.insist_on_keep_alive(options.keep_alive);
+    Ok(first)
+}
+
+/// From CONNACK on; `None` when nobody listens any more.
+async fn forward(
+    line: &mut Line,
+    first: Option<Wire>,
+    events: &mpsc::Sender<Wire>,
+    evidence: &Evidence,
+) -> Option<Breakage> {
+    let mut next = first;
+    loop {
+        if let Some(event) = next {
+            events.send(event).await.ok()?;
+        }
+        match line.poll().await {
+            Ok(event) => next = event,
+            Err(error) => {
+                for event in line.rest() {
+                    events.send(event).await.ok()?;
+                }
+                return Some(evidence.explain(&error, true));
+            }
+        }
+    }
 }

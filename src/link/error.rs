@@ -76,6 +76,9 @@ pub enum LinkError {
     /// No private CA is configured and the system trusts nobody.
     #[error("this system has no CA certificates; install `ca-certificates` or set `cloud.ca_file`")]
     NoSystemRoots,
+    /// The store ended while the link still ran.
+    #[error("the store has stopped, so nothing can be sent; look for its error in the log")]
+    StoreStopped,
     /// rustls cannot be set up.
     #[error("failed to set up TLS: {0}")]
     Tls(String),

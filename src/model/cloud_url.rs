@@ -49,6 +49,11 @@ impl CloudUrl {
     /// # Errors
     /// [`UrlError`] names what is wrong and what to write instead.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
+        // First of all, since every other error repeats the text.
+        let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+        if authority.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+            return Err(UrlError::UserInfo);
+        }
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => rest,
             _ => return Err(UrlError::Scheme(text.to_owned())),
@@ -60,9 +65,6 @@ impl CloudUrl {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
-        if authority.contains('@') {
-            return Err(UrlError::UserInfo);
-        }
         let (host, port) = split_port(authority);
         let bad_host = || UrlError::Host(host.to_owned());
         let host = match host.strip_prefix('[') {

@@ -1,1 +1,118 @@
-//! placeholder
+//! The status page: what people look at, and `/api/status` for programs.
+//!
+//! Owns the HTTP listener and the page. Gets the board's snapshots and nothing else, so whoever takes the
+//! page over can read and never act. Invariants: GET and HEAD only; a request whose `Host` is not this
+//! machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding;
+//! nothing is loaded from elsewhere (strict CSP); connections and their time are bounded.
+//!
+//! Rejected: `axum::serve`, which bounds neither; server-sent events, which would hold connections for
+//! what a request every two seconds on loopback does as well (they come with the full page).
+
+mod guard;
+mod page;
+mod server;
+pub(crate) mod words;
+
+use std::net::SocketAddr;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::{Board, Level};
+
+/// Where the page is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebOptions {
+    /// Address and port; port 0 is a new one each time.
+    pub address: SocketAddr,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The address cannot be had.
+    #[error("failed to listen on {address} for the status page: {reason}; choose another `web.address`")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+}
+
+/// The page, bound and not served yet.
+pub struct Web {
+    listener: TcpListener,
+    address: SocketAddr,
+    board: Board,
+}
+
+impl Web {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// [`WebError::Bind`] with the address.
+    pub async fn bind(options: WebOptions, board: Board) -> Result<Self, WebError> {
+        let bind = |reason| WebError::Bind { address: options.address, reason };
+        let listener = TcpListener::bind(options.address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        Ok(Self { listener, address, board })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.address]
+    }
+
+    /// Serves until `stop`; requests under way are cut off then, since they change nothing.
+    ///
+    /// # Errors
+    /// None today: what goes wrong with one connection ends that one.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), WebError> {
+        server::serve(self.listener, router(self.address, self.board), stop).await;
+        Ok(())
+    }
+}
+
+fn router(address: SocketAddr, board: Board) -> Router {
+    Router::new()
+        .route("/", get(page::show))
+        .route("/api/status", get(status))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
+        .route(
+            "/page.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/page.js"))),
+        )
+        .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
+        .fallback(async || (StatusCode::NOT_FOUND, "There is no such page. The status page is at /\n"))
+        .with_state(board)
+        .layer(middleware::from_fn_with_state(address.ip(), guard::check))
+}
+
+async fn status(State(board): State<Board>) -> Response {
+    Json(board.snapshot()).into_response()
+}
+
+/// For monitors: 503 with the sentence while a person is needed, else 200.
+async fn ready(State(board): State<Board>) -> Response {
+    let verdict = board.snapshot().verdict;
+    let code = match verdict.level {
+        Level::Ok | Level::Warning => StatusCode::OK,
+        Level::Error => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, verdict.sentence + "\n").into_response()
+}
+
+fn asset(content_type: &'static str, body: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, content_type)], body)
+}

@@ -98,6 +98,10 @@ fn limits(broker: &Broker) -> Vec<Finding> {
     let second = std::time::Duration::from_secs(1);
     let checks = [
         limits.max_clients.and_then(|count| between(&at("max_clients"), count, 1, 1_000_000)),
+        limits.max_sessions.and_then(|count| between(&at("max_sessions"), count, 1, 1_000_000)),
+        limits
+            .longest_session
+            .and_then(|time| between(&at("longest_session"), time, second, 3650 * 24 * 3600 * second)),
         limits.handshake_time.and_then(|time| between(&at("handshake_time"), time, second, 300 * second)),
         limits.max_packet.and_then(|size| between(&at("max_packet"), size, 1 << 10, 256 << 20)),
         limits.queue_per_session.and_then(|size| between(&at("queue_per_session"), size, 1 << 10, 1 << 40)),

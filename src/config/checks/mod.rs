@@ -43,6 +43,9 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     if !incomplete.contains("devices") {
         findings.extend(allowed_devices(config));
     }
+    if !incomplete.contains("commands") {
+        findings.extend(empty_permissions(config));
+    }
     findings.extend(bounds(config));
     findings.extend(web(config));
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
@@ -80,16 +83,16 @@ fn allowed_devices(config: &Config) -> Vec<Finding> {
             let what = format!("there is no device `{}`", allow.device);
             findings.push(Finding::new(format!("commands.allow[{index}].device"), what, remedy));
         }
-        if allow.set.is_empty() {
-            let remedy = "name the fields and their values, for example `set: { state: [\"ON\", \"OFF\"] }`";
-            findings.push(Finding::new(
-                format!("commands.allow[{index}].set"),
-                "this allows nothing",
-                remedy,
-            ));
-        }
     }
     findings
+}
+
+fn empty_permissions(config: &Config) -> Vec<Finding> {
+    let empty = config.commands.allow.iter().enumerate().filter(|(_, allow)| allow.set.is_empty());
+    let remedy = "name the fields and their values, for example `set: { state: [\"ON\", \"OFF\"] }`";
+    empty
+        .map(|(index, _)| Finding::new(format!("commands.allow[{index}].set"), "this allows nothing", remedy))
+        .collect()
 }
 
 fn bounds(config: &Config) -> Vec<Finding> {

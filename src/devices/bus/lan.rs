@@ -55,16 +55,14 @@ async fn read(incoming: &mut mpsc::Receiver<Message>, wishes: &Wishes, devices: 
     }
 }
 
-async fn publish(port: &mpsc::Sender<LanPublish>, write: &Write) -> Result<(), WriteError> {
+async fn publish(room: mpsc::Permit<'_, LanPublish>, write: &Write) -> Result<(), WriteError> {
     let not_sent = |problem: String| WriteError::NotSent(problem);
     let channel = &write.frame.channel;
     let topic =
         Topic::parse(channel).map_err(|error| not_sent(format!("`{channel}` is not a topic: {error}")))?;
     let (delivered, answer) = oneshot::channel();
     let message = Message::new(topic, write.frame.payload.clone(), QoS::AtMostOnce);
-    port.send(LanPublish { message, delivered })
-        .await
-        .map_err(|_| not_sent("the local broker has stopped".to_owned()))?;
+    room.send(LanPublish { message, delivered });
     match answer.await {
         Ok(0) => Err(not_sent(format!("nobody is subscribed to {channel}"))),
         Ok(_) => Ok(()),
@@ -83,9 +81,13 @@ impl Adapter for LanAdapter {
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), AdapterError>> {
         Box::pin(async move {
+            ports.devices.up().await;
             let writing = async {
-                while let Some(write) = ports.writes.next().await {
-                    let result = publish(&self.port.publish, &write).await;
+                // Room first: a write that was taken must not wait, or it could act after its deadline.
+                while let Ok(room) = self.port.publish.reserve().await
+                    && let Some(write) = ports.writes.next().await
+                {
+                    let result = publish(room, &write).await;
                     write.answer(result);
                 }
             };

@@ -43,7 +43,7 @@ pub trait Adapter: Send {
     fn name(&self) -> String;
 
     /// Moves frames until `stop`. Called again after an error or a panic: it must begin from
-    /// nothing, as if the bus had just been plugged in.
+    /// nothing, as if the bus had just been plugged in, and call [`ToDevices::up`] when frames can move.
     ///
     /// # Errors
     /// [`AdapterError`] when the bus is lost as a whole; its devices are then shown as offline.

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -152,21 +152,37 @@ impl Writes {
 }
 
 /// The way to every device of a bus.
-pub struct ToDevices(HashMap<DeviceId, mpsc::Sender<FromBus>>);
+pub struct ToDevices {
+    inboxes: HashMap<DeviceId, mpsc::Sender<FromBus>>,
+    has_failed: AtomicBool,
+}
 
 impl ToDevices {
     /// Tells a device. Full: waits, so that nothing that was read is lost; a device that is being
     /// restarted keeps emptying its end, so no device can hold up its bus.
     pub async fn tell(&self, device: &DeviceId, what: FromBus) {
-        if let Some(inbox) = self.0.get(device) {
+        if let Some(inbox) = self.inboxes.get(device) {
             // The device's task has ended: the gateway is stopping.
             let _ = inbox.send(what).await;
         }
     }
 
-    /// Tells every device of the bus.
-    pub async fn tell_all(&self, what: &FromBus) {
-        for inbox in self.0.values() {
+    /// The bus works: devices that were told of its failure hear that they are within reach again.
+    /// An adapter says so at every start, when it can move frames.
+    pub async fn up(&self) {
+        if self.has_failed.swap(false, Ordering::Relaxed) {
+            self.tell_all(&FromBus::Found).await;
+        }
+    }
+
+    /// The bus failed, with the reason.
+    pub(in crate::devices) async fn failed(&self, reason: &str) {
+        self.has_failed.store(true, Ordering::Relaxed);
+        self.tell_all(&FromBus::BusFailed(reason.to_owned())).await;
+    }
+
+    async fn tell_all(&self, what: &FromBus) {
+        for inbox in self.inboxes.values() {
             let _ = inbox.send(what.clone()).await;
         }
     }
@@ -183,8 +199,9 @@ pub struct Ports {
 impl Ports {
     pub(in crate::devices) fn new(
         writes: mpsc::Receiver<Write>,
-        devices: HashMap<DeviceId, mpsc::Sender<FromBus>>,
+        inboxes: HashMap<DeviceId, mpsc::Sender<FromBus>>,
     ) -> Self {
-        Self { writes: Writes(writes), devices: ToDevices(devices) }
+        let devices = ToDevices { inboxes, has_failed: AtomicBool::new(false) };
+        Self { writes: Writes(writes), devices }
     }
 }

@@ -115,6 +115,7 @@ impl Adapter for SimulatedBus {
     ) -> BoxFuture<'a, Result<(), AdapterError>> {
         Box::pin(async move {
             let probe = self.probe.clone();
+            ports.devices.up().await;
             for (device, appliance) in &mut self.appliances {
                 let frames = appliance.start(Instant::now());
                 say(&probe, &ports.devices, device, frames).await;

@@ -12,7 +12,6 @@ mod v5;
 use std::{sync::Arc, time::Duration};
 
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
 
 use super::{LinkOptions, diagnose::Breakage};
 use crate::model::{CloudUrl, Message, MessageId, QoS, TopicFilter};
@@ -148,7 +147,7 @@ impl Attempt {
 
     /// Room for everything that can be asked for at once; see [`Full`].
     fn requests(&self) -> usize {
-        usize::from(self.options.window) + usize::from(u16::MAX.min(1024))
+        usize::from(self.options.window) + 1024
     }
 
     /// rumqttc's own limit in whole seconds, behind ours: the driver's limit must strike first.
@@ -244,27 +243,37 @@ pub(super) fn packet_size(version: Version, message: &Message, id: Option<&Messa
     }
 }
 
-/// Opens the connection and forwards its events until it breaks or nobody listens.
-///
-/// `diagnose` says what an error means, given whether CONNACK had come.
-pub(super) async fn run(line: Line, events: mpsc::Sender<Wire>, diagnose: Diagnose<'_>) {
-    match line {
-        Line::V4(line) => v4::run(line, events, diagnose).await,
-        Line::V5(line) => v5::run(line, events, diagnose).await,
-    }
-}
-
 /// An error of either event loop.
-pub(super) enum LineError<'a> {
-    V4(&'a rumqttc::ConnectionError),
-    V5(&'a rumqttc::v5::ConnectionError),
-    /// The first event did not come in time.
-    DialTimeout,
+pub(super) enum LineError {
+    V4(rumqttc::ConnectionError),
+    V5(rumqttc::v5::ConnectionError),
 }
 
-/// What the driver brings for [`run`].
-pub(super) struct Diagnose<'a> {
-    pub(super) connect_limit: Duration,
-    pub(super) keep_alive: Duration,
-    pub(super) explain: &'a (dyn Fn(LineError<'_>, bool) -> Breakage + Send + Sync),
+impl Line {
+    /// Dials at first, and then the next event; `None` for one that means nothing to us. NOT
+    /// cancel-safe: dropped half-way, the connection must be dropped with it.
+    pub(super) async fn poll(&mut self) -> Result<Option<Wire>, LineError> {
+        match self {
+            Line::V4(line) => line.poll().await.map(v4::map).map_err(LineError::V4),
+            Line::V5(line) => line.poll().await.map(v5::map).map_err(LineError::V5),
+        }
+    }
+
+    /// What was read together with the end still counts: acknowledgements above all.
+    pub(super) fn rest(&mut self) -> Vec<Wire> {
+        match self {
+            Line::V4(line) => line.state.events.drain(..).filter_map(v4::map).collect(),
+            Line::V5(line) => line.state.events.drain(..).filter_map(v5::map).collect(),
+        }
+    }
+
+    /// To be called once connected: a server that wants no keep-alive makes rumqttc's MQTT 5 ping
+    /// without a pause; ours is the truth of the line.
+    pub(super) fn insist_on_keep_alive(&mut self, keep_alive: Duration) {
+        if let Line::V5(line) = self
+            && line.options.keep_alive().is_zero()
+        {
+            line.options.set_keep_alive(v5::at_least_the_shortest(keep_alive));
+        }
+    }
 }

@@ -2,14 +2,11 @@
 
 use bytes::Bytes;
 use rumqttc::{
-    ConnectionError, Event, EventLoop, Incoming, LastWill, MqttOptions, Outgoing, Publish, QoS as WireQoS,
-    SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
+    Event, EventLoop, Incoming, LastWill, MqttOptions, Outgoing, Publish, QoS as WireQoS, SubscribeFilter,
+    SubscribeReasonCode, TlsConfiguration, Transport,
 };
-use tokio::sync::mpsc;
 
-use super::{
-    Arrival, Attempt, Diagnose, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, LineError, Verdict, Wire,
-};
+use super::{Arrival, Attempt, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire};
 use crate::model::{Message, QoS, Topic, TopicFilter};
 
 pub(super) fn options(attempt: &Attempt) -> MqttOptions {
@@ -68,45 +65,7 @@ pub(super) fn packet_size(message: &Message) -> usize {
     5 + 2 + message.topic.as_str().len() + 2 + message.payload.len()
 }
 
-pub(super) async fn run(mut line: Box<EventLoop>, events: mpsc::Sender<Wire>, diagnose: Diagnose<'_>) {
-    let mut next = match tokio::time::timeout(diagnose.connect_limit, line.poll()).await {
-        Ok(result) => result,
-        Err(_) => {
-            let _ = events.send(Wire::Broken((diagnose.explain)(LineError::DialTimeout, false))).await;
-            return;
-        }
-    };
-    let mut is_connected = false;
-    loop {
-        match next {
-            Ok(event) => {
-                is_connected = true;
-                if let Some(event) = map(event)
-                    && events.send(event).await.is_err()
-                {
-                    return;
-                }
-            }
-            Err(error) => {
-                // What was read together with the end still counts: acknowledgements above all.
-                for event in line.state.events.drain(..).filter_map(map) {
-                    if events.send(event).await.is_err() {
-                        return;
-                    }
-                }
-                let _ = events.send(Wire::Broken(explain(&diagnose, &error, is_connected))).await;
-                return;
-            }
-        }
-        next = line.poll().await;
-    }
-}
-
-fn explain(diagnose: &Diagnose<'_>, error: &ConnectionError, is_connected: bool) -> super::Breakage {
-    (diagnose.explain)(LineError::V4(error), is_connected)
-}
-
-fn map(event: Event) -> Option<Wire> {
+pub(super) fn map(event: Event) -> Option<Wire> {
     match event {
         Event::Incoming(incoming) => Some(match incoming {
             Incoming::ConnAck(connack) => {

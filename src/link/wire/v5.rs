@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rumqttc::{
     NetworkOptions, Outgoing, TlsConfiguration, Transport,
     v5::{
-        ConnectionError, Event, EventLoop, Incoming, MqttOptions,
+        Event, Incoming, MqttOptions,
         mqttbytes::{
             QoS as WireQoS,
             v5::{
@@ -16,11 +16,8 @@ use rumqttc::{
         },
     },
 };
-use tokio::sync::mpsc;
 
-use super::{
-    Arrival, Attempt, Diagnose, Greeting, LARGEST_INCOMING, LineError, RECEIVE_MAXIMUM, Verdict, Wire,
-};
+use super::{Arrival, Attempt, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Verdict, Wire};
 use crate::model::{Message, MessageId, Properties, QoS, Topic, TopicFilter};
 
 /// The user property with the record's id, the same on every re-send.
@@ -37,7 +34,7 @@ pub(super) fn options(attempt: &Attempt) -> MqttOptions {
     options
         .set_transport(Transport::wss_with_config(TlsConfiguration::Rustls(attempt.tls.clone())))
         .set_network_options(network)
-        .set_keep_alive(link.keep_alive.max(SHORTEST_KEEP_ALIVE))
+        .set_keep_alive(at_least_the_shortest(link.keep_alive))
         .set_clean_start(false)
         .set_connect_properties(ConnectProperties {
             session_expiry_interval: Some(seconds(link.session_expiry)),
@@ -69,6 +66,11 @@ pub(super) fn options(attempt: &Attempt) -> MqttOptions {
         async move { request }
     });
     options
+}
+
+/// What rumqttc can be told.
+pub(super) fn at_least_the_shortest(keep_alive: Duration) -> Duration {
+    keep_alive.max(SHORTEST_KEEP_ALIVE)
 }
 
 fn seconds(duration: Duration) -> u32 {
@@ -126,49 +128,7 @@ pub(super) fn packet_size(message: &Message, id: Option<&MessageId>) -> usize {
     .size()
 }
 
-pub(super) async fn run(mut line: Box<EventLoop>, events: mpsc::Sender<Wire>, diagnose: Diagnose<'_>) {
-    let mut next = match tokio::time::timeout(diagnose.connect_limit, line.poll()).await {
-        Ok(result) => result,
-        Err(_) => {
-            let _ = events.send(Wire::Broken((diagnose.explain)(LineError::DialTimeout, false))).await;
-            return;
-        }
-    };
-    if line.options.keep_alive().is_zero() {
-        // "No keep-alive" from the server makes rumqttc ping without a pause; ours is the truth of the line.
-        line.options.set_keep_alive(diagnose.keep_alive.max(SHORTEST_KEEP_ALIVE));
-    }
-    let mut is_connected = false;
-    loop {
-        match next {
-            Ok(event) => {
-                is_connected = true;
-                if let Some(event) = map(event)
-                    && events.send(event).await.is_err()
-                {
-                    return;
-                }
-            }
-            Err(error) => {
-                // What was read together with the end still counts: acknowledgements above all.
-                for event in line.state.events.drain(..).filter_map(map) {
-                    if events.send(event).await.is_err() {
-                        return;
-                    }
-                }
-                let _ = events.send(Wire::Broken(explain(&diagnose, &error, is_connected))).await;
-                return;
-            }
-        }
-        next = line.poll().await;
-    }
-}
-
-fn explain(diagnose: &Diagnose<'_>, error: &ConnectionError, is_connected: bool) -> super::Breakage {
-    (diagnose.explain)(LineError::V5(error), is_connected)
-}
-
-fn map(event: Event) -> Option<Wire> {
+pub(super) fn map(event: Event) -> Option<Wire> {
     match event {
         Event::Incoming(incoming) => Some(match incoming {
             Incoming::ConnAck(connack) => Wire::Connected(greeting(&connack)),

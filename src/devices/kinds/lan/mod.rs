@@ -185,3 +185,6 @@ impl Device for LanDevice {
         Ok(Plan::confirmed(frames, within, shows).saying("the device shows it"))
     }
 }
+
+#[cfg(test)]
+mod tests;

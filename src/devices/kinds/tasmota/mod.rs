@@ -200,3 +200,6 @@ impl Device for Tasmota {
         vec![Frame::new(self.inquiry.as_str(), "")]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,3 +64,6 @@ impl Device for Thermometer {
         Err(DeviceError::impossible(&self.id, field, "a thermometer only measures"))
     }
 }
+
+#[cfg(test)]
+mod tests;

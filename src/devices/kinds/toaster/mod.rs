@@ -126,3 +126,6 @@ impl Device for Toaster {
         Ok(Plan::confirmed(frames, CONFIRM_WITHIN, shows).saying(detail))
     }
 }
+
+#[cfg(test)]
+mod tests;

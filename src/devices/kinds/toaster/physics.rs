@@ -63,7 +63,7 @@ impl ToasterOnTheBus {
 impl Appliance for ToasterOnTheBus {
     fn start(&mut self, _now: Instant) -> Vec<Frame> {
         self.toast = None;
-        vec![self.dial(), Frame::new("lever", "up")]
+        vec![Frame::new("lever", "up"), self.dial()]
     }
 
     fn next(&self) -> Option<Instant> {

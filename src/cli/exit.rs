@@ -1,0 +1,31 @@
+//! The exit codes, in one place. Numbers from 64 on are those of `sysexits.h`.
+
+use std::process::ExitCode;
+
+/// What `--help` says of them.
+pub(super) const HELP: &str = "Exit codes: 0 all is well; 1 something failed, or `status` reports an error; \
+                               2 the command line is wrong; 69 no gateway answers; 78 the configuration is bad.";
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Success,
+    /// Something failed, or the gateway that was asked reports an error.
+    Failure,
+    /// EX_UNAVAILABLE: no gateway answers.
+    Unavailable,
+    /// EX_CONFIG: the configuration is bad; starting again does not help (`RestartPreventExitStatus=78`).
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Unavailable => 69,
+            Exit::Config => 78,
+        })
+    }
+}

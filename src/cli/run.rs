@@ -1,0 +1,104 @@
+//! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, configuration, logging};
+use crate::{app::Gateway, config::Config};
+
+/// What a blocking task may still take after everything else has ended.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(super) fn run(path: &Path) -> Exit {
+    let config = match configuration::load(path) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    logging::begin(&config.log);
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(serve(config));
+            runtime.shutdown_timeout(GRACE);
+            exit
+        }
+        Err(error) => {
+            eprintln!("hearthlink: failed to start its threads: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+async fn serve(config: Config) -> Exit {
+    let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
+    if let Err(error) = stop_on_signal(stop.clone(), at_once.clone()) {
+        tracing::error!(%error, "failed to listen for signals");
+        return Exit::Failure;
+    }
+    // Cancel safety: cut off anywhere, the gateway is where a crash would leave it, which the disk survives.
+    let ended = tokio::select! {
+        ended = gateway(&config, stop) => ended,
+        () = at_once.cancelled() => Err(anyhow::anyhow!("stopped at once; what was accepted is on disk")),
+    };
+    match ended {
+        Ok(()) => {
+            tracing::info!("stopped in order");
+            Exit::Success
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the gateway ended");
+            Exit::Failure
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT stops in order; a second one, of somebody who cannot wait, at once.
+fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            // Cancel safety: a signal that comes meanwhile is kept by its stream.
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if stop.is_cancelled() {
+                return at_once.cancel();
+            }
+            tracing::info!(signal = name, "stopping");
+            notify(false);
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Tells systemd that everything runs (`true`) or that the end has begun.
+fn notify(is_ready: bool) {
+    #[cfg(target_os = "linux")]
+    {
+        let state = if is_ready { sd_notify::NotifyState::Ready } else { sd_notify::NotifyState::Stopping };
+        if let Err(error) = sd_notify::notify(&[state]) {
+            tracing::warn!(%error, "systemd could not be told");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = is_ready;
+}
+
+async fn gateway(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let gateway = Gateway::build(config).await.context("failed to start")?;
+    let listeners: Vec<String> =
+        gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
+    let page = gateway.web_address().map(|address| format!("http://{address}/"));
+    let ready = || {
+        let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
+        tracing::info!(gateway = %config.gateway.id, ?listeners, page, cloud, "running");
+        notify(true);
+    };
+    gateway.run(stop, ready).await?;
+    Ok(())
+}

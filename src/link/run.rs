@@ -1,0 +1,254 @@
+//! The loop that obeys the state machine: one task that owns the connection, the pump and the intake.
+//!
+//! Decides nothing. Every wait is cancel-safe; nothing here waits for the store or the inbox while
+//! the line has something to say.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LinkError, LinkOptions,
+    diagnose::Breakage,
+    driver::Driver,
+    intake::{Intake, Taken},
+    pump::Pump,
+    state::{Effect, Event, Machine, Settings, View},
+    tls::Credentials,
+    wire::{Full, Wire},
+};
+use crate::{
+    clock::Clock,
+    health::{Board, LinkReport},
+    model::{Ack, CloudUrl, FaultKind, Inbound, LinkState, Timestamp},
+    store::Store,
+};
+
+/// The line to the cloud, ready to run: files read and checked.
+pub struct Link {
+    options: Arc<LinkOptions>,
+    credentials: Credentials,
+    appended: watch::Receiver<u64>,
+    pump: Pump,
+    intake: Intake,
+    board: Board,
+    clock: Clock,
+    driver: Option<Driver>,
+    last_view: Option<View>,
+    connected: Option<(u64, Timestamp)>,
+}
+
+impl Link {
+    /// Reads and checks certificates and key.
+    ///
+    /// # Errors
+    /// Each broken file has its own [`LinkError`], with the remedy.
+    pub fn prepare(
+        options: LinkOptions,
+        store: Store,
+        inbox: mpsc::Sender<Inbound>,
+        board: Board,
+        clock: Clock,
+    ) -> Result<Self, LinkError> {
+        let own = match (&options.certificate_file, &options.key_file) {
+            (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
+            (None, None) => None,
+            _ => return Err(LinkError::HalfACertificate),
+        };
+        let credentials = Credentials::load(options.ca_file.as_deref(), own, &clock)?;
+        Ok(Self {
+            options: Arc::new(options),
+            credentials,
+            appended: store.appended(),
+            pump: Pump::new(store),
+            intake: Intake::new(inbox),
+            board,
+            clock,
+            driver: None,
+            last_view: None,
+            connected: None,
+        })
+    }
+
+    /// Keeps the line up until `stop`: then waits for what is in flight (2 s at most), publishes the
+    /// will as an ordinary message, disconnects and returns.
+    ///
+    /// # Errors
+    /// [`LinkError::StoreStopped`].
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
+        let mut machine = Machine::new(self.settings(), fastrand::u64(..), Instant::now());
+        let mut pending = Some(Event::Appended(*self.appended.borrow_and_update()));
+        let mut is_stopping = false;
+        loop {
+            let event = match pending.take() {
+                Some(event) => event,
+                None => self.next_event(&machine, &stop, is_stopping).await?,
+            };
+            is_stopping |= matches!(event, Event::Stop);
+            let effects = machine.step(event, Instant::now());
+            for effect in effects {
+                if effect == Effect::Finish {
+                    self.driver = None;
+                    self.report(&mut machine);
+                    return self.pump.finish().await.map_err(|_| LinkError::StoreStopped);
+                }
+                if self.obey(effect).is_err() {
+                    let full = Breakage::new(FaultKind::NoAnswer, "the connection takes no more requests");
+                    pending = Some(Event::Wire(Wire::Broken(full)));
+                    break;
+                }
+            }
+            self.report(&mut machine);
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let options = &self.options;
+        Settings {
+            subscriptions: options.subscriptions.clone(),
+            birth: options.birth.clone(),
+            will: options.will.clone(),
+            fence: options.fence.clone(),
+            keep_alive: options.keep_alive,
+            answer_limit: options.answer_limit,
+            backoff: options.backoff,
+            window: options.window,
+        }
+    }
+
+    async fn next_event(
+        &mut self,
+        machine: &Machine,
+        stop: &CancellationToken,
+        is_stopping: bool,
+    ) -> Result<Event, LinkError> {
+        let deadline = machine.deadline();
+        // Every arm is cancel-safe: each says so where it is defined, and sleeping, `changed` and
+        // `cancelled` are by tokio's word.
+        tokio::select! {
+            () = stop.cancelled(), if !is_stopping => Ok(Event::Stop),
+            wire = next_wire(&mut self.driver) => Ok(Event::Wire(wire)),
+            answer = self.pump.next() => match answer {
+                Ok((fetch, records)) => Ok(Event::Stored(fetch, records)),
+                Err(_) => Err(LinkError::StoreStopped),
+            },
+            changed = self.appended.changed() => match changed {
+                Ok(()) => Ok(Event::Appended(*self.appended.borrow_and_update())),
+                Err(_) => Err(LinkError::StoreStopped),
+            },
+            taken = self.intake.next() => Ok(match taken {
+                Taken::Handled(packet) => Event::Handled(packet),
+                Taken::Unhandled => Event::Unhandled,
+            }),
+            () = sleep_until(deadline) => Ok(Event::Tick),
+        }
+    }
+
+    fn obey(&mut self, effect: Effect) -> Result<(), Full> {
+        match effect {
+            Effect::Dial(version) => {
+                self.driver = Some(Driver::start(version, &self.options, &self.credentials, &self.clock));
+            }
+            Effect::HangUp => {
+                self.driver = None;
+                self.intake.clear();
+            }
+            Effect::Deliver { message, redelivered, staleness, packet } => {
+                let (ack, handled) = if packet == 0 {
+                    (Ack::none(), tokio::sync::oneshot::channel().1)
+                } else {
+                    Ack::channel()
+                };
+                let inbound = Inbound { message, received: Instant::now(), redelivered, staleness, ack };
+                self.intake.deliver(inbound, packet, handled);
+            }
+            Effect::AcknowledgeInTurn(packet) => self.intake.acknowledge_in_turn(packet),
+            Effect::Fetch(fetch) => self.pump.fetch(fetch),
+            Effect::Delete(sequence) => self.pump.delete(sequence),
+            Effect::Discard(sequence) => self.pump.discard(sequence),
+            Effect::Subscribe(filters) => return self.tell(|client| client.subscribe(&filters)),
+            Effect::Publish(message, id) => return self.tell(|client| client.publish(&message, id.as_ref())),
+            Effect::Acknowledge(packet) => return self.tell(|client| client.acknowledge(packet)),
+            Effect::Disconnect => return self.tell(|client| client.disconnect()),
+            // `run` returns at it.
+            Effect::Finish => {}
+        }
+        Ok(())
+    }
+
+    fn tell(&self, command: impl FnOnce(&super::wire::Client) -> Result<(), Full>) -> Result<(), Full> {
+        match &self.driver {
+            Some(driver) => command(driver.client()),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the board and the log what has changed.
+    fn report(&mut self, machine: &mut Machine) {
+        if let Some(counters) = machine.changed_counters() {
+            self.board.link_counters(|sums| *sums = counters);
+        }
+        let view = machine.view();
+        if self.last_view.as_ref() == Some(&view) {
+            return;
+        }
+        if view.connection == 0 {
+            self.connected = None;
+        } else if self.connected.is_none_or(|(number, _)| number != view.connection) {
+            self.connected = Some((view.connection, self.clock.now()));
+        }
+        self.log(&view);
+        self.board.link(LinkReport {
+            state: view.state,
+            endpoint: shown(&self.options.url),
+            protocol: view.protocol,
+            connected_since: self.connected.map(|(_, since)| since),
+            fault: view.fault.clone(),
+            next_attempt_in: view.wait,
+        });
+        self.last_view = Some(view);
+    }
+
+    fn log(&self, view: &View) {
+        let last = self.last_view.as_ref();
+        if last.is_some_and(|last| last.state == view.state && last.connection == view.connection) {
+            return;
+        }
+        match (view.state, &view.fault) {
+            (LinkState::Waiting, Some(fault))
+                if last.is_none_or(|last| last.fault.as_ref() != Some(fault)) =>
+            {
+                let (kind, remedy) = (fault.kind, fault.kind.remedy());
+                tracing::warn!(?kind, detail = fault.detail, wait = ?view.wait, remedy, "the line to the cloud is down");
+            }
+            (LinkState::Online, _) => {
+                tracing::info!(protocol = view.protocol, "the line to the cloud is up");
+            }
+            _ => tracing::debug!(state = ?view.state, "the line to the cloud changed"),
+        }
+    }
+}
+
+/// The address as it may be shown: a query can carry a token.
+fn shown(url: &CloudUrl) -> String {
+    let text = url.to_string();
+    text.split('?').next().unwrap_or_default().to_owned()
+}
+
+async fn next_wire(driver: &mut Option<Driver>) -> Wire {
+    match driver {
+        Some(driver) => driver.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,356 @@
+//! The state machine of the line: events in, effects out. No I/O, no clock, no task.
+//!
+//! Owns every decision: when to dial and with which MQTT version, what to send when, when the line
+//! is dead, what a refusal means. `run.rs` obeys. One file each for what goes out, what comes in and
+//! how it ends. Invariants: a record is deleted only after its
+//! PUBACK or by the named policy `refused by the cloud`; after every CONNACK everything that is not
+//! deleted is sent again, oldest first; nothing is published before every subscription is granted;
+//! what arrives before the fence's echo is [`Staleness::MayHaveWaited`].
+
+mod ending;
+mod incoming;
+mod outgoing;
+mod up;
+mod version;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    diagnose::Breakage,
+    window::{Fetch, Parcel, Window},
+    wire::{Greeting, Version, Wire},
+};
+use crate::{
+    health::LinkCounters,
+    model::{Fault, FaultKind, LinkState, Message, MessageId, QoS, Staleness, Topic, TopicFilter},
+    retry::{self, Backoff},
+    store::Record,
+};
+use incoming::FENCE_LIMIT;
+use up::{Fence, Up};
+use version::Choice;
+
+/// What the machine needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) subscriptions: Vec<(TopicFilter, QoS)>,
+    pub(super) birth: Message,
+    pub(super) will: Message,
+    pub(super) fence: Topic,
+    pub(super) keep_alive: Duration,
+    pub(super) answer_limit: Duration,
+    pub(super) backoff: retry::Policy,
+    pub(super) window: u16,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// On the connection, or to the attempt to open one.
+    Wire(Wire),
+    /// The store answered a [`Fetch`].
+    Stored(Fetch, Vec<Record>),
+    /// The highest sequence in the store.
+    Appended(u64),
+    /// An arrived message is safe: its acknowledgement is due.
+    Handled(u16),
+    /// Nobody could handle an arrived message: it must not be acknowledged.
+    Unhandled,
+    /// [`Machine::deadline`] has passed.
+    Tick,
+    /// The gateway stops.
+    Stop,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Open a connection.
+    Dial(Version),
+    /// Drop the connection or the attempt.
+    HangUp,
+    /// Send one SUBSCRIBE.
+    Subscribe(Vec<(TopicFilter, QoS)>),
+    /// Send a PUBLISH.
+    Publish(Message, Option<MessageId>),
+    /// Hand a message to the inbox; its acknowledgement, if `packet` is not 0, waits for the handler.
+    Deliver { message: Message, redelivered: bool, staleness: Staleness, packet: u16 },
+    /// Acknowledge in turn: no handler has to see it.
+    AcknowledgeInTurn(u16),
+    /// Send a PUBACK.
+    Acknowledge(u16),
+    /// Read the store.
+    Fetch(Fetch),
+    /// Delete what the cloud acknowledged.
+    Delete(u64),
+    /// Delete what the cloud refused for good, counted.
+    Discard(u64),
+    /// Send DISCONNECT.
+    Disconnect,
+    /// Nothing more will come.
+    Finish,
+}
+
+/// Where the line stands, for the board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) state: LinkState,
+    /// The connection's number, 0 while there is none.
+    pub(super) connection: u64,
+    pub(super) protocol: Option<&'static str>,
+    pub(super) fault: Option<Fault>,
+    pub(super) wait: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until: Instant, wait: Duration },
+    Dialling,
+    Up(Box<Up>),
+    Ended,
+}
+
+/// The machine; [`Machine::step`] is its only way in.
+#[derive(Debug)]
+pub(super) struct Machine {
+    settings: Settings,
+    random: fastrand::Rng,
+    phase: Phase,
+    choice: Choice,
+    backoff: Backoff,
+    pauses: Backoff,
+    last_pause: Option<Instant>,
+    window: Window,
+    highest: u64,
+    connections: u64,
+    fault: Option<Fault>,
+    counters: LinkCounters,
+    reported: LinkCounters,
+    effects: Vec<Effect>,
+}
+
+impl Machine {
+    /// A machine that dials at its first tick. `seed` makes its jitter and tokens repeatable.
+    pub(super) fn new(settings: Settings, seed: u64, now: Instant) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            phase: Phase::Waiting { until: now, wait: Duration::ZERO },
+            choice: Choice::new(),
+            backoff: Backoff::new(settings.backoff),
+            pauses: Backoff::new(settings.backoff),
+            last_pause: None,
+            window: Window::default(),
+            highest: 0,
+            connections: 0,
+            fault: None,
+            counters: LinkCounters::default(),
+            reported: LinkCounters::default(),
+            effects: Vec::new(),
+            settings,
+        }
+    }
+
+    /// What went over the line so far, if it changed since this was last asked.
+    pub(super) fn changed_counters(&mut self) -> Option<LinkCounters> {
+        (self.reported != self.counters).then(|| {
+            self.reported = self.counters.clone();
+            self.counters.clone()
+        })
+    }
+
+    /// Where the line stands.
+    pub(super) fn view(&self) -> View {
+        let mut view = View {
+            state: LinkState::Off,
+            connection: 0,
+            protocol: None,
+            fault: self.fault.clone(),
+            wait: None,
+        };
+        match &self.phase {
+            Phase::Waiting { wait, .. } => {
+                view.state = LinkState::Waiting;
+                view.wait = Some(*wait);
+            }
+            Phase::Dialling => view.state = LinkState::Connecting,
+            Phase::Up(up) => {
+                view.state = match up.fence {
+                    Fence::NotSent => LinkState::Subscribing,
+                    Fence::Waiting { .. } => LinkState::CatchingUp,
+                    Fence::Passed => LinkState::Online,
+                };
+                view.connection = self.connections;
+                view.protocol = Some(up.version.name());
+                if up.fence != Fence::NotSent {
+                    view.fault = up.pause.as_ref().map(|pause| pause.fault.clone()).or(up.refusal.clone());
+                }
+            }
+            Phase::Ended => view.fault = None,
+        }
+        view
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Waiting { until, .. } => Some(*until),
+            Phase::Dialling | Phase::Ended => None,
+            Phase::Up(up) => up.deadline(&self.settings, &self.window),
+        }
+    }
+
+    /// Takes one event at the moment `now` and says what to do, in order.
+    pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        match event {
+            Event::Wire(wire) => self.on_wire(wire, now),
+            Event::Stored(fetch, records) => self.window.fetched(fetch, records),
+            Event::Appended(highest) => self.highest = self.highest.max(highest),
+            Event::Handled(packet) => {
+                if let Phase::Up(up) = &mut self.phase {
+                    up.unacknowledged = up.unacknowledged.saturating_sub(1);
+                    self.effects.push(Effect::Acknowledge(packet));
+                }
+            }
+            Event::Unhandled => self.on_unhandled(now),
+            Event::Tick => self.on_tick(now),
+            Event::Stop => self.on_stop(now),
+        }
+        self.send_what_fits(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn on_wire(&mut self, wire: Wire, now: Instant) {
+        match wire {
+            Wire::Broken(breakage) => return self.on_broken(breakage, now),
+            Wire::Connected(greeting) => return self.on_connected(greeting, now),
+            _ => {}
+        }
+        let Phase::Up(up) = &mut self.phase else { return };
+        match wire {
+            Wire::Broken(_) | Wire::Connected(_) => {}
+            Wire::PublishSent(packet) => self.window.sent(packet),
+            Wire::PingSent => up.pinged = Some(now),
+            Wire::DisconnectSent => {
+                if up.drain.is_some() {
+                    self.finish();
+                }
+            }
+            Wire::Heard => up.hear(now),
+            Wire::Subscribed(refusals) => {
+                up.hear(now);
+                self.on_subscribed(&refusals, now);
+            }
+            Wire::PublishAnswered(packet, verdict) => {
+                up.hear(now);
+                up.progress = now;
+                if let Some(parcel) = self.window.answered(packet) {
+                    self.on_answered(parcel, verdict, now);
+                }
+            }
+            Wire::Arrived(arrival) => {
+                up.hear(now);
+                self.on_arrived(arrival, now);
+            }
+        }
+    }
+
+    fn on_connected(&mut self, greeting: Greeting, now: Instant) {
+        self.choice.proved();
+        self.counters.connects += 1;
+        self.connections += 1;
+        if !greeting.takes_qos_1 {
+            let detail = "it takes QoS 0 only, by which nothing is acknowledged";
+            return self.break_off(Fault::new(FaultKind::Protocol, detail), now);
+        }
+        // rumqttc reads no requests, acknowledgements included, while the cloud's receive maximum is in flight.
+        let limit = self.settings.window.min(greeting.receive_maximum.saturating_sub(1)).max(1);
+        self.window.open(limit);
+        let token = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
+        let up = Up::new(self.choice.version(), greeting, &self.settings, token, now);
+        self.effects.extend(up.subscribing.front().cloned().map(Effect::Subscribe));
+        self.phase = Phase::Up(Box::new(up));
+    }
+
+    fn on_subscribed(&mut self, refusals: &[Option<&'static str>], now: Instant) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let Some(asked) = up.subscribing.pop_front() else {
+            up.probed = None;
+            return;
+        };
+        let refused =
+            asked.iter().zip(refusals).find_map(|((filter, _), refusal)| Some((filter, (*refusal)?)));
+        if let Some((filter, reason)) = refused {
+            let detail = format!("subscribing to `{filter}`: {reason}");
+            return self.break_off(Fault::new(FaultKind::NotAuthorized, detail), now);
+        }
+        if refusals.len() < asked.len() {
+            let detail = "it answered fewer subscriptions than were asked for";
+            return self.break_off(Fault::new(FaultKind::Protocol, detail), now);
+        }
+        if let Some(next) = up.subscribing.front() {
+            up.asked = now;
+            self.effects.push(Effect::Subscribe(next.clone()));
+            return;
+        }
+        self.fault = None;
+        up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
+        if up.drain.is_none() {
+            up.urgent.extend([Parcel::Birth, Parcel::Fence]);
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant) {
+        match &mut self.phase {
+            Phase::Waiting { until, .. } if now >= *until => {
+                self.phase = Phase::Dialling;
+                self.effects.push(Effect::Dial(self.choice.version()));
+            }
+            Phase::Waiting { .. } | Phase::Dialling | Phase::Ended => {}
+            Phase::Up(up) => {
+                if let Some(what) = up.overdue(&self.settings, &self.window, now) {
+                    return self.break_off(Fault::new(FaultKind::NoAnswer, what), now);
+                }
+                if up.pause.as_ref().is_some_and(|pause| now >= pause.until) {
+                    up.pause = None;
+                }
+                if up.probe_due(&self.settings, &self.window).is_some_and(|due| now >= due) {
+                    up.probed = Some(now);
+                    let fence = (TopicFilter::from(&self.settings.fence), QoS::AtLeastOnce);
+                    self.effects.push(Effect::Subscribe(vec![fence]));
+                }
+                self.on_fence_tick(now);
+                self.on_drain_tick(now);
+            }
+        }
+    }
+
+    fn on_broken(&mut self, breakage: Breakage, now: Instant) {
+        if matches!(self.phase, Phase::Dialling) && self.choice.failed(breakage.version) {
+            self.counters.failures += 1;
+            self.fault = Some(breakage.fault);
+            self.effects.extend([Effect::HangUp, Effect::Dial(self.choice.version())]);
+            return;
+        }
+        self.break_off(breakage.fault, now);
+    }
+
+    /// Drops the connection or the attempt and waits, or ends when the link was stopping anyway.
+    fn break_off(&mut self, fault: Fault, now: Instant) {
+        let held = match &self.phase {
+            Phase::Ended => return,
+            Phase::Up(up) if up.drain.is_some() => return self.finish(),
+            Phase::Up(up) => now.saturating_duration_since(up.since),
+            Phase::Waiting { .. } | Phase::Dialling => Duration::ZERO,
+        };
+        self.counters.failures += 1;
+        self.fault = Some(fault);
+        self.effects.push(Effect::HangUp);
+        let wait = self.backoff.after_failure(held, self.random.f64());
+        self.phase = Phase::Waiting { until: now + wait, wait };
+    }
+}
+
+#[cfg(test)]
+mod tests;

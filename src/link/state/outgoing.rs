@@ -1,0 +1,138 @@
+//! What goes out: publishes within the window, and what the cloud answers to them.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    Effect, Machine, Phase,
+    incoming::FENCE_LIMIT,
+    up::{Fence, Pause},
+};
+use crate::{
+    link::{
+        window::Parcel,
+        wire::{self, Verdict},
+    },
+    model::{Fault, FaultKind, Message, Properties, QoS, Topic},
+    store::Record,
+};
+
+impl Machine {
+    pub(super) fn on_answered(&mut self, parcel: Parcel, verdict: Verdict, now: Instant) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        match (parcel, verdict) {
+            (Parcel::Record(record), Verdict::Accepted) => {
+                self.counters.acknowledged += 1;
+                self.effects.push(Effect::Delete(record.sequence));
+            }
+            (Parcel::Record(record), Verdict::Refused(reason)) => self.refuse(&record, reason),
+            (Parcel::Record(record), Verdict::Later(reason)) => {
+                let topic = record.message.topic.clone();
+                self.window.put_back(record);
+                self.pause(&topic, reason, now);
+            }
+            (Parcel::Birth, Verdict::Accepted) | (Parcel::Fence, Verdict::Accepted) => {}
+            (Parcel::Birth, Verdict::Refused(reason)) => {
+                let topic = &self.settings.birth.topic;
+                tracing::warn!(%topic, reason, "the cloud refuses the gateway's own state");
+                up.refusal = Some(publish_refused(topic, reason));
+            }
+            (Parcel::Birth, Verdict::Later(reason)) => {
+                up.urgent.push_front(Parcel::Birth);
+                let topic = self.settings.birth.topic.clone();
+                self.pause(&topic, reason, now);
+            }
+            (Parcel::Fence, Verdict::Refused(reason) | Verdict::Later(reason)) => {
+                // Its limit runs on: what waited in the cloud may be coming in right now.
+                up.refusal = Some(publish_refused(&self.settings.fence, reason));
+            }
+            (Parcel::Farewell, _) => self.disconnect(now),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, record: &Record, reason: &str) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let topic = &record.message.topic;
+        if up.refusal.is_none() {
+            // Once a connection: the store counts every one.
+            tracing::warn!(%topic, reason, policy = "refused by the cloud", "dropped a message");
+        }
+        up.refusal = Some(publish_refused(topic, reason));
+        self.effects.push(Effect::Discard(record.sequence));
+    }
+
+    pub(super) fn pause(&mut self, topic: &Topic, reason: &str, now: Instant) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        if up.pause.is_some() {
+            return;
+        }
+        let quiet = self.last_pause.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+        let wait = self.pauses.after_failure(quiet, self.random.f64());
+        self.last_pause = Some(now);
+        let fault = Fault::new(FaultKind::ServerUnavailable, format!("publishing to `{topic}`: {reason}"));
+        up.pause = Some(Pause { until: now + wait, fault });
+    }
+
+    pub(super) fn send_what_fits(&mut self, now: Instant) {
+        loop {
+            let Phase::Up(up) = &mut self.phase else { return };
+            if up.fence == Fence::NotSent
+                || up.pause.is_some()
+                || up.drain.is_some()
+                || !self.window.has_room()
+            {
+                break;
+            }
+            if let Some(parcel) = up.urgent.pop_front() {
+                self.publish(parcel, now);
+                continue;
+            }
+            let Some(record) = self.window.take_ready() else { break };
+            let size = wire::packet_size(up.version, &record.message, Some(&record.id));
+            if up.greeting.max_packet.is_some_and(|max| size > max as usize) {
+                self.refuse(&record, "packet too large");
+                continue;
+            }
+            if self.window.was_sent_before(&record) {
+                self.counters.resent += 1;
+            }
+            self.publish(Parcel::Record(record), now);
+        }
+        if let Phase::Up(up) = &self.phase
+            && up.fence != Fence::NotSent
+            && up.drain.is_none()
+            && let Some(fetch) = self.window.fetch(self.highest)
+        {
+            self.effects.push(Effect::Fetch(fetch));
+        }
+    }
+
+    pub(super) fn publish(&mut self, parcel: Parcel, now: Instant) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let (mut message, id) = match &parcel {
+            Parcel::Record(record) => (record.message.clone(), Some(record.id.clone())),
+            Parcel::Birth => (self.settings.birth.clone(), None),
+            Parcel::Farewell => (self.settings.will.clone(), None),
+            Parcel::Fence => {
+                up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
+                let mut token = Message::new(self.settings.fence.clone(), up.token.clone(), QoS::AtLeastOnce);
+                // An old token helps nobody: the cloud need not keep it while we are away.
+                let expiry = Some(Duration::from_secs(60));
+                token.properties = Some(Arc::new(Properties { expiry, ..Properties::default() }));
+                (token, None)
+            }
+        };
+        message.retain &= up.greeting.retain_available;
+        if self.window.is_empty() {
+            up.progress = now;
+        }
+        self.counters.published += 1;
+        self.window.send(parcel, message.size());
+        self.effects.push(Effect::Publish(message, id));
+    }
+}
+
+fn publish_refused(topic: &Topic, reason: &str) -> Fault {
+    Fault::new(FaultKind::NotAuthorized, format!("publishing to `{topic}`: {reason}"))
+}

@@ -1,0 +1,550 @@
+//! The machine by stories told step by step; `model` has it in random order.
+
+use super::{
+    incoming::{UNACKNOWLEDGED, UNHANDLED},
+    up::BYTES_A_SECOND,
+    *,
+};
+use crate::{
+    link::{
+        diagnose::VersionHint,
+        wire::{Arrival, Verdict},
+    },
+    model::Timestamp,
+};
+
+mod model;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn topic(text: &str) -> Topic {
+    Topic::parse(text).unwrap()
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
+        birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
+        will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
+        fence: topic("h/g/bridge/fence"),
+        keep_alive: 45 * SECOND,
+        answer_limit: 15 * SECOND,
+        backoff: retry::Policy::default(),
+        window: 4,
+    }
+}
+
+pub(super) fn record(sequence: u64) -> Record {
+    Record {
+        sequence,
+        id: MessageId::new("store", sequence),
+        message: Message::new(topic("h/g/toaster"), sequence.to_string(), QoS::AtLeastOnce),
+        accepted_at: Timestamp::from_millis(0),
+    }
+}
+
+/// A machine with its clock, for stories told step by step.
+struct Story {
+    machine: Machine,
+    now: Instant,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self::with(settings())
+    }
+
+    fn with(settings: Settings) -> Self {
+        let now = Instant::now();
+        Self { machine: Machine::new(settings, 7, now), now }
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Effect> {
+        self.machine.step(event, self.now)
+    }
+
+    fn wire(&mut self, wire: Wire) -> Vec<Effect> {
+        self.step(Event::Wire(wire))
+    }
+
+    fn after(&mut self, time: Duration) -> Vec<Effect> {
+        self.now += time;
+        self.step(Event::Tick)
+    }
+
+    fn fault(&self) -> FaultKind {
+        self.machine.view().fault.unwrap().kind
+    }
+
+    fn state(&self) -> LinkState {
+        self.machine.view().state
+    }
+
+    fn broken(&mut self, kind: FaultKind, version: VersionHint) -> Vec<Effect> {
+        self.wire(Wire::Broken(Breakage { fault: Fault::new(kind, "test"), version }))
+    }
+
+    /// Up to the granted subscriptions; the effects of the last step.
+    fn subscribed(&mut self, greeting: Greeting) -> Vec<Effect> {
+        self.after(Duration::ZERO);
+        self.wire(Wire::Connected(greeting));
+        self.wire(Wire::Subscribed(vec![None, None]))
+    }
+
+    /// Up to `Online`, birth and fence acknowledged.
+    fn online(&mut self) {
+        let effects = self.subscribed(Greeting::default());
+        let token = token(&effects);
+        for packet in [1, 2] {
+            self.wire(Wire::PublishSent(packet));
+            self.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+        }
+        self.wire(Wire::Arrived(arrival("h/g/bridge/fence", &token, 1)));
+        self.step(Event::Handled(1));
+        assert_eq!(self.state(), LinkState::Online);
+    }
+
+    /// Puts records into the store and lets the machine read them; the effects of the last step.
+    fn store(&mut self, sequences: std::ops::RangeInclusive<u64>) -> Vec<Effect> {
+        let effects = self.step(Event::Appended(*sequences.end()));
+        let [Effect::Fetch(fetch)] = effects[..] else { panic!("{effects:?}") };
+        self.step(Event::Stored(fetch, sequences.map(record).collect()))
+    }
+}
+
+fn arrival(name: &str, payload: &str, packet: u16) -> Arrival {
+    let message = Message::new(topic(name), payload.to_owned(), QoS::AtLeastOnce);
+    Arrival { message: Ok(message), packet, redelivered: false }
+}
+
+fn token(effects: &[Effect]) -> String {
+    let fences = effects.iter().filter_map(|effect| match effect {
+        Effect::Publish(message, _) if message.topic == settings().fence => Some(&message.payload),
+        _ => None,
+    });
+    String::from_utf8(fences.last().unwrap().to_vec()).unwrap()
+}
+
+fn published(effects: &[Effect]) -> Vec<String> {
+    let payloads = effects.iter().filter_map(|effect| match effect {
+        Effect::Publish(message, _) => Some(String::from_utf8_lossy(&message.payload).into_owned()),
+        _ => None,
+    });
+    payloads.collect()
+}
+
+fn staleness(effects: &[Effect]) -> Staleness {
+    match effects {
+        [Effect::Deliver { staleness, .. }] => *staleness,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn subscriptions_come_first_then_birth_then_fence_then_records() {
+    let mut story = Story::new();
+    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5)]);
+    assert_eq!(story.state(), LinkState::Connecting);
+    story.step(Event::Appended(1));
+    let effects = story.wire(Wire::Connected(Greeting::default()));
+    assert!(matches!(&effects[..], [Effect::Subscribe(filters)] if filters.len() == 2), "{effects:?}");
+    assert_eq!(story.state(), LinkState::Subscribing);
+    let effects = story.wire(Wire::Subscribed(vec![None, None]));
+    assert_eq!(published(&effects)[0], "online");
+    let Some(Effect::Fetch(fetch)) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!(story.state(), LinkState::CatchingUp);
+    let effects = story.step(Event::Stored(*fetch, vec![record(1)]));
+    assert_eq!(published(&effects), ["1"]);
+}
+
+#[test]
+fn many_filters_are_asked_for_eight_at_a_time() {
+    let filter = |number: usize| (TopicFilter::parse(&format!("f/{number}")).unwrap(), QoS::AtLeastOnce);
+    let mut story = Story::with(Settings { subscriptions: (0..9).map(filter).collect(), ..settings() });
+    story.after(Duration::ZERO);
+    let first = story.wire(Wire::Connected(Greeting::default()));
+    assert!(matches!(&first[..], [Effect::Subscribe(filters)] if filters.len() == 8), "{first:?}");
+    let second = story.wire(Wire::Subscribed(vec![None; 8]));
+    assert!(matches!(&second[..], [Effect::Subscribe(filters)] if filters.len() == 2), "{second:?}");
+    assert_eq!(published(&story.wire(Wire::Subscribed(vec![None; 2])))[0], "online");
+}
+
+#[test]
+fn a_refused_version_is_changed_at_once_and_what_worked_is_remembered() {
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    let effects = story.broken(FaultKind::Protocol, VersionHint::Refused);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4)]);
+    story.wire(Wire::Connected(Greeting::default()));
+    story.broken(FaultKind::Closed, VersionHint::None);
+    for _ in 0..5 {
+        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4)]);
+        story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    }
+}
+
+#[test]
+fn a_silent_hang_up_on_connect_must_happen_twice_to_change_the_version() {
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    assert_eq!(story.broken(FaultKind::Closed, VersionHint::PerhapsRefused), [Effect::HangUp]);
+    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5)]);
+    let effects = story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4)]);
+}
+
+#[test]
+fn two_refused_versions_do_not_make_a_hot_loop() {
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    let effects = story.broken(FaultKind::Protocol, VersionHint::Refused);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4)]);
+    assert_eq!(story.broken(FaultKind::Protocol, VersionHint::Refused), [Effect::HangUp]);
+    assert_eq!(story.state(), LinkState::Waiting);
+    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5)]);
+}
+
+#[test]
+fn a_ping_without_anything_after_it_means_a_dead_line() {
+    let mut story = Story::new();
+    story.online();
+    story.now += 45 * SECOND;
+    story.wire(Wire::PingSent);
+    assert_eq!(story.after(14 * SECOND), []);
+    assert_eq!(story.after(SECOND), [Effect::HangUp]);
+    assert_eq!((story.state(), story.fault()), (LinkState::Waiting, FaultKind::NoAnswer));
+}
+
+#[test]
+fn anything_that_comes_in_answers_a_ping() {
+    let mut story = Story::new();
+    story.online();
+    for _ in 0..10 {
+        story.now += 45 * SECOND;
+        story.wire(Wire::PingSent);
+        story.now += 14 * SECOND;
+        story.wire(Wire::Heard);
+    }
+    assert_eq!(story.state(), LinkState::Online);
+}
+
+#[test]
+fn a_line_that_cannot_even_ping_is_dead() {
+    let mut story = Story::new();
+    story.online();
+    assert_eq!(story.after(59 * SECOND), []);
+    assert_eq!(story.after(SECOND), [Effect::HangUp]);
+    assert_eq!(story.fault(), FaultKind::NoAnswer);
+}
+
+#[test]
+fn a_cloud_that_wants_pings_seldom_is_tested_by_other_means() {
+    let mut story = Story::new();
+    let greeting = Greeting { keep_alive: Some(1200 * SECOND), ..Greeting::default() };
+    let token = token(&story.subscribed(greeting));
+    for packet in [1, 2] {
+        story.wire(Wire::PublishSent(packet));
+        story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    }
+    story.wire(Wire::Arrived(arrival("h/g/bridge/fence", &token, 1)));
+    assert!(matches!(&story.after(45 * SECOND)[..], [Effect::Subscribe(filters)] if filters.len() == 1));
+    story.wire(Wire::Subscribed(vec![None]));
+    assert!(matches!(&story.after(45 * SECOND)[..], [Effect::Subscribe(_)]));
+    assert_eq!(story.after(15 * SECOND), [Effect::HangUp]);
+    assert_eq!(story.fault(), FaultKind::NoAnswer);
+}
+
+#[test]
+fn a_missing_suback_or_puback_means_a_dead_line() {
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    story.wire(Wire::Connected(Greeting::default()));
+    assert_eq!(story.after(15 * SECOND), [Effect::HangUp]);
+    assert_eq!(story.fault(), FaultKind::NoAnswer);
+
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=1);
+    story.wire(Wire::PublishSent(3));
+    for _ in 0..14 {
+        story.now += SECOND;
+        story.wire(Wire::Heard);
+    }
+    assert_eq!(story.after(SECOND), [Effect::HangUp]);
+    assert_eq!(story.fault(), FaultKind::NoAnswer);
+}
+
+#[test]
+fn a_large_message_gets_the_time_that_a_slow_uplink_needs() {
+    let mut story = Story::new();
+    story.online();
+    let Effect::Fetch(fetch) = story.step(Event::Appended(1))[0] else { panic!() };
+    let mut large = record(1);
+    large.message.payload = vec![0; 20 * BYTES_A_SECOND].into();
+    story.step(Event::Stored(fetch, vec![large]));
+    assert_eq!(story.after(34 * SECOND), []);
+    assert_eq!(story.after(SECOND), [Effect::HangUp]);
+}
+
+#[test]
+fn a_refused_subscription_names_the_filter() {
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    story.wire(Wire::Connected(Greeting::default()));
+    assert_eq!(story.wire(Wire::Subscribed(vec![None, Some("not authorized")])), [Effect::HangUp]);
+    let fault = story.machine.view().fault.unwrap();
+    assert_eq!(fault.kind, FaultKind::NotAuthorized);
+    assert_eq!(fault.detail, "subscribing to `h/g/+/set`: not authorized");
+}
+
+#[test]
+fn what_comes_before_the_fences_echo_may_have_waited_and_what_comes_after_is_live() {
+    let mut story = Story::new();
+    let token = token(&story.subscribed(Greeting::default()));
+    let set = |packet| Wire::Arrived(arrival("h/g/toaster/set", "ON", packet));
+    assert_eq!(staleness(&story.wire(set(1))), Staleness::MayHaveWaited);
+    story.wire(Wire::Arrived(arrival("h/g/bridge/fence", "an old token", 2)));
+    assert_eq!(staleness(&story.wire(set(3))), Staleness::MayHaveWaited);
+    let mut kept = arrival("h/g/bridge/fence", &token, 4);
+    kept.message.as_mut().unwrap().retain = true;
+    story.wire(Wire::Arrived(kept));
+    assert_eq!(story.state(), LinkState::CatchingUp);
+    let echo = story.wire(Wire::Arrived(arrival("h/g/bridge/fence", &token, 5)));
+    assert_eq!(echo, [Effect::AcknowledgeInTurn(5)]);
+    assert_eq!(story.state(), LinkState::Online);
+    assert_eq!(staleness(&story.wire(set(6))), Staleness::Live);
+    let mut again = arrival("h/g/toaster/set", "ON", 7);
+    again.redelivered = true;
+    assert_eq!(staleness(&story.wire(Wire::Arrived(again))), Staleness::MayHaveWaited);
+}
+
+#[test]
+fn without_an_echo_messages_count_as_live_after_ten_seconds_unless_older_ones_are_unacknowledged() {
+    let mut story = Story::new();
+    story.subscribed(Greeting::default());
+    for packet in [1, 2] {
+        story.wire(Wire::PublishSent(packet));
+        story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    }
+    story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 1)));
+    story.after(10 * SECOND);
+    assert_eq!(story.state(), LinkState::CatchingUp);
+    story.step(Event::Handled(1));
+    story.after(9 * SECOND);
+    assert_eq!(story.state(), LinkState::CatchingUp);
+    story.after(SECOND);
+    assert_eq!(story.state(), LinkState::Online);
+}
+
+#[test]
+fn a_cloud_that_forbids_the_fence_is_named_and_does_not_stop_the_line() {
+    let mut story = Story::new();
+    story.subscribed(Greeting::default());
+    story.wire(Wire::PublishSent(1));
+    story.wire(Wire::PublishSent(2));
+    story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
+    story.wire(Wire::PublishAnswered(2, Verdict::Refused("not authorized")));
+    assert_eq!(story.state(), LinkState::CatchingUp);
+    story.after(10 * SECOND);
+    assert_eq!(story.state(), LinkState::Online);
+    assert_eq!(
+        story.machine.view().fault.unwrap().detail,
+        "publishing to `h/g/bridge/fence`: not authorized"
+    );
+}
+
+#[test]
+fn only_an_accepting_puback_deletes() {
+    let mut story = Story::new();
+    story.online();
+    assert_eq!(published(&story.store(1..=2)), ["1", "2"]);
+    story.wire(Wire::PublishSent(3));
+    story.wire(Wire::PublishSent(4));
+    assert_eq!(story.wire(Wire::PublishAnswered(9, Verdict::Accepted)), []);
+    assert_eq!(story.wire(Wire::PublishAnswered(4, Verdict::Accepted)), [Effect::Delete(2)]);
+    assert_eq!(story.wire(Wire::PublishAnswered(4, Verdict::Accepted)), []);
+    assert_eq!(story.wire(Wire::PublishAnswered(3, Verdict::Accepted)), [Effect::Delete(1)]);
+}
+
+#[test]
+fn what_the_cloud_refuses_for_good_is_dropped_and_named_and_the_next_goes_on() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=2);
+    story.wire(Wire::PublishSent(3));
+    story.wire(Wire::PublishSent(4));
+    let effects = story.wire(Wire::PublishAnswered(3, Verdict::Refused("not authorized")));
+    assert_eq!(effects, [Effect::Discard(1)]);
+    assert_eq!(story.fault(), FaultKind::NotAuthorized);
+    assert_eq!(story.state(), LinkState::Online);
+    assert_eq!(story.wire(Wire::PublishAnswered(4, Verdict::Accepted)), [Effect::Delete(2)]);
+}
+
+#[test]
+fn what_is_larger_than_the_cloud_takes_is_dropped_and_never_sent() {
+    let mut story = Story::new();
+    let greeting = Greeting { max_packet: Some(200), ..Greeting::default() };
+    story.subscribed(greeting);
+    let Effect::Fetch(fetch) = story.step(Event::Appended(2))[0] else { panic!() };
+    let mut large = record(1);
+    large.message.payload = vec![b'x'; 200].into();
+    let effects = story.step(Event::Stored(fetch, vec![large, record(2)]));
+    assert!(effects.contains(&Effect::Discard(1)), "{effects:?}");
+    assert_eq!(published(&effects), ["2"]);
+}
+
+#[test]
+fn what_the_cloud_does_not_take_now_is_sent_again_later() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=3);
+    for packet in 3..=5 {
+        story.wire(Wire::PublishSent(packet));
+    }
+    assert_eq!(story.wire(Wire::PublishAnswered(3, Verdict::Later("quota exceeded"))), []);
+    assert_eq!(story.fault(), FaultKind::ServerUnavailable);
+    assert_eq!(story.wire(Wire::PublishAnswered(4, Verdict::Accepted)), [Effect::Delete(2)]);
+    assert_eq!(story.wire(Wire::PublishAnswered(5, Verdict::Later("quota exceeded"))), []);
+    assert_eq!(published(&story.after(SECOND)), ["1", "3"]);
+    assert_eq!(story.machine.view().fault, None);
+}
+
+#[test]
+fn what_the_cloud_did_not_take_goes_before_what_was_never_sent() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=8);
+    for packet in 3..=6 {
+        story.wire(Wire::PublishSent(packet));
+    }
+    story.wire(Wire::PublishAnswered(3, Verdict::Later("quota exceeded")));
+    for packet in 4..=6 {
+        story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    }
+    assert_eq!(published(&story.after(SECOND)), ["1", "5", "6", "7"]);
+}
+
+#[test]
+fn a_line_that_breaks_while_the_link_stops_is_not_dialled_again() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=1);
+    story.step(Event::Stop);
+    assert_eq!(story.broken(FaultKind::Closed, VersionHint::None), [Effect::Finish]);
+    assert_eq!(story.after(600 * SECOND), []);
+}
+
+#[test]
+fn nothing_passes_the_window_beyond_the_oldest_unanswered() {
+    let mut story = Story::new();
+    story.online();
+    assert_eq!(published(&story.store(1..=8)), ["1", "2", "3", "4"]);
+    for packet in 3..=6 {
+        story.wire(Wire::PublishSent(packet));
+    }
+    for (packet, sequence) in [(4, 2), (5, 3), (6, 4)] {
+        assert_eq!(story.wire(Wire::PublishAnswered(packet, Verdict::Accepted)), [Effect::Delete(sequence)]);
+    }
+    let effects = story.wire(Wire::PublishAnswered(3, Verdict::Accepted));
+    assert_eq!(published(&effects), ["5", "6", "7", "8"]);
+}
+
+#[test]
+fn the_clouds_receive_maximum_narrows_the_window_and_leaves_room_for_acknowledgements() {
+    let mut story = Story::new();
+    let effects = story.subscribed(Greeting { receive_maximum: 2, ..Greeting::default() });
+    assert_eq!(published(&effects), ["online"]);
+}
+
+#[test]
+fn a_message_that_nobody_could_keep_is_not_acknowledged_and_asked_for_again() {
+    let mut story = Story::new();
+    story.online();
+    for number in 0..UNHANDLED {
+        assert_eq!(story.state(), LinkState::Online);
+        story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 2 + number as u16)));
+        story.step(Event::Unhandled);
+    }
+    assert_eq!(story.state(), LinkState::Waiting);
+}
+
+#[test]
+fn a_cloud_that_never_waits_for_acknowledgements_is_cut_off() {
+    let mut story = Story::new();
+    story.online();
+    for packet in 1..=UNACKNOWLEDGED {
+        story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", packet as u16)));
+    }
+    assert_eq!(story.state(), LinkState::Online);
+    story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 999)));
+    assert_eq!((story.state(), story.fault()), (LinkState::Waiting, FaultKind::Protocol));
+}
+
+#[test]
+fn waits_grow_and_start_small_again_only_after_a_stable_minute() {
+    let mut story = Story::new();
+    let mut longest = Duration::ZERO;
+    for _ in 0..12 {
+        story.after(300 * SECOND);
+        story.broken(FaultKind::Tcp, VersionHint::None);
+        longest = longest.max(story.machine.view().wait.unwrap());
+    }
+    assert!(longest > 60 * SECOND, "{longest:?}");
+    story.after(300 * SECOND);
+    story.wire(Wire::Connected(Greeting::default()));
+    story.wire(Wire::Subscribed(vec![None, None]));
+    story.now += 60 * SECOND;
+    story.broken(FaultKind::Closed, VersionHint::None);
+    assert!(story.machine.view().wait.unwrap() <= SECOND);
+}
+
+#[test]
+fn a_stop_waits_for_what_is_in_flight_says_farewell_and_disconnects() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=2);
+    story.wire(Wire::PublishSent(3));
+    story.wire(Wire::PublishSent(4));
+    assert_eq!(story.step(Event::Stop), []);
+    assert_eq!(story.wire(Wire::PublishAnswered(3, Verdict::Accepted)), [Effect::Delete(1)]);
+    assert_eq!(published(&story.after(2 * SECOND)), ["offline"]);
+    story.wire(Wire::PublishSent(5));
+    assert_eq!(story.wire(Wire::PublishAnswered(5, Verdict::Accepted)), [Effect::Disconnect]);
+    assert_eq!(story.wire(Wire::DisconnectSent), [Effect::Finish]);
+    assert_eq!(story.state(), LinkState::Off);
+}
+
+#[test]
+fn a_stop_ends_within_four_seconds_whatever_the_cloud_does() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=8);
+    story.step(Event::Stop);
+    let mut effects = Vec::new();
+    for _ in 0..4 {
+        effects.extend(story.after(SECOND));
+    }
+    assert_eq!(published(&effects), ["offline"]);
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}
+
+#[test]
+fn a_stop_without_a_connection_ends_at_once() {
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    assert_eq!(story.step(Event::Stop), [Effect::HangUp, Effect::Finish]);
+}
+
+#[test]
+fn an_answer_of_the_store_to_an_earlier_connection_is_not_used() {
+    let mut story = Story::new();
+    story.online();
+    let Effect::Fetch(stale) = story.step(Event::Appended(3))[0] else { panic!() };
+    story.broken(FaultKind::Closed, VersionHint::None);
+    story.after(2 * SECOND);
+    story.wire(Wire::Connected(Greeting::default()));
+    let effects = story.wire(Wire::Subscribed(vec![None, None]));
+    let Some(&Effect::Fetch(fetch)) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!(published(&story.step(Event::Stored(stale, vec![record(1)]))), [""; 0]);
+    assert_eq!(published(&story.step(Event::Stored(fetch, vec![record(1), record(3)]))), ["1", "3"]);
+}

@@ -1,0 +1,262 @@
+//! The machine against a cloud and a store that are as simple as can be, in random order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Act {
+    Append(u64),
+    /// The store answers the oldest read.
+    Read,
+    /// The cloud answers one publish of those in flight.
+    Answer(usize, Verdict),
+    Arrive,
+    Handle,
+    Break,
+    Wait(u64),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let verdict = prop_oneof![
+        8 => Just(Verdict::Accepted),
+        1 => Just(Verdict::Refused("not authorized")),
+        2 => Just(Verdict::Later("quota exceeded")),
+    ];
+    let act = prop_oneof![
+        4 => (1u64..6).prop_map(Act::Append),
+        6 => Just(Act::Read),
+        12 => (0usize..8, verdict).prop_map(|(which, verdict)| Act::Answer(which, verdict)),
+        1 => Just(Act::Arrive),
+        1 => Just(Act::Handle),
+        1 => Just(Act::Break),
+        2 => (0u64..20_000).prop_map(Act::Wait),
+    ];
+    prop::collection::vec(act, 1..300)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sent {
+    Own,
+    Record(u64),
+}
+
+/// The world around the machine.
+struct World {
+    machine: Machine,
+    now: Instant,
+    window: usize,
+    store: BTreeMap<u64, Record>,
+    next: u64,
+    reads: VecDeque<Fetch>,
+    is_connected: bool,
+    packets: u16,
+    /// In the order of sending; answered ones stay until everything before them is answered.
+    flights: VecDeque<(u16, Sent, bool)>,
+    accepted: BTreeSet<u64>,
+    refused: BTreeSet<u64>,
+    /// On this connection, in the order of the first sending.
+    sent: Vec<u64>,
+    unhandled: VecDeque<u16>,
+}
+
+impl World {
+    fn new(window: u16) -> Self {
+        let now = Instant::now();
+        Self {
+            machine: Machine::new(Settings { window, ..settings() }, 3, now),
+            now,
+            window: window.into(),
+            store: BTreeMap::new(),
+            next: 1,
+            reads: VecDeque::new(),
+            is_connected: false,
+            packets: 0,
+            flights: VecDeque::new(),
+            accepted: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            sent: Vec::new(),
+            unhandled: VecDeque::new(),
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.machine.step(event, self.now) {
+                events.extend(self.obey(effect));
+            }
+        }
+    }
+
+    fn obey(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Dial(_) => {
+                self.is_connected = true;
+                Some(Event::Wire(Wire::Connected(Greeting::default())))
+            }
+            Effect::HangUp => {
+                self.is_connected = false;
+                self.flights.clear();
+                self.sent.clear();
+                self.unhandled.clear();
+                None
+            }
+            Effect::Subscribe(filters) => Some(Event::Wire(Wire::Subscribed(vec![None; filters.len()]))),
+            Effect::Publish(message, id) => {
+                assert!(self.is_connected);
+                self.packets = self.packets % u16::MAX + 1;
+                let sent = match id {
+                    None => Sent::Own,
+                    Some(_) => {
+                        let sequence = std::str::from_utf8(&message.payload).unwrap().parse().unwrap();
+                        assert!(
+                            self.store.contains_key(&sequence),
+                            "{sequence} is sent after it was deleted"
+                        );
+                        if !self.sent.contains(&sequence) {
+                            assert!(self.sent.last().is_none_or(|last| *last < sequence), "out of order");
+                            self.sent.push(sequence);
+                        }
+                        Sent::Record(sequence)
+                    }
+                };
+                self.flights.push_back((self.packets, sent, false));
+                assert!(self.flights.len() <= self.window, "the window is passed");
+                Some(Event::Wire(Wire::PublishSent(self.packets)))
+            }
+            Effect::Fetch(fetch) => {
+                self.reads.push_back(fetch);
+                None
+            }
+            Effect::Delete(sequence) => {
+                assert!(self.accepted.contains(&sequence), "{sequence} is deleted without a PUBACK");
+                self.store.remove(&sequence);
+                None
+            }
+            Effect::Discard(sequence) => {
+                assert!(self.refused.contains(&sequence), "{sequence} is discarded without a refusal");
+                self.store.remove(&sequence);
+                None
+            }
+            Effect::Deliver { packet, .. } => {
+                self.unhandled.push_back(packet);
+                None
+            }
+            Effect::AcknowledgeInTurn(_) | Effect::Acknowledge(_) | Effect::Disconnect | Effect::Finish => {
+                None
+            }
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Append(count) => {
+                for sequence in self.next..self.next + count {
+                    self.store.insert(sequence, record(sequence));
+                }
+                self.next += count;
+                self.step(Event::Appended(self.next - 1));
+            }
+            Act::Read => {
+                if let Some(fetch) = self.reads.pop_front() {
+                    // A few at a time, as when the limit in bytes strikes.
+                    let records = self.store.range(fetch.after + 1..).take(fetch.count.min(3));
+                    let records = records.map(|(_, record)| record.clone()).collect();
+                    self.step(Event::Stored(fetch, records));
+                }
+            }
+            Act::Answer(which, verdict) => self.answer(which, verdict),
+            Act::Arrive if self.is_connected => {
+                self.step(Event::Wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 9))));
+            }
+            Act::Handle => {
+                if let Some(packet) = self.unhandled.pop_front() {
+                    self.step(Event::Handled(packet));
+                }
+            }
+            Act::Break if self.is_connected => {
+                self.is_connected = false;
+                let fault = Fault::new(FaultKind::Closed, "test");
+                self.step(Event::Wire(Wire::Broken(fault.into())));
+            }
+            Act::Arrive | Act::Break => {}
+            Act::Wait(millis) => self.wait(Duration::from_millis(millis)),
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.step(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    fn answer(&mut self, which: usize, verdict: Verdict) {
+        let open: Vec<usize> = (0..self.flights.len()).filter(|at| !self.flights[*at].2).collect();
+        if open.is_empty() {
+            return;
+        }
+        let at = open[which % open.len()];
+        let (packet, sent, _) = self.flights[at];
+        self.flights[at].2 = true;
+        while self.flights.front().is_some_and(|(_, _, is_answered)| *is_answered) {
+            self.flights.pop_front();
+        }
+        match (sent, verdict) {
+            (Sent::Record(sequence), Verdict::Accepted) => drop(self.accepted.insert(sequence)),
+            (Sent::Record(sequence), Verdict::Refused(_)) => drop(self.refused.insert(sequence)),
+            _ => {}
+        }
+        self.step(Event::Wire(Wire::PublishAnswered(packet, verdict)));
+    }
+
+    /// From here on the cloud takes everything: nothing may stay behind.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if self.store.is_empty() {
+                return;
+            }
+            self.wait(SECOND);
+            self.act(Act::Handle);
+            self.act(Act::Read);
+            self.answer(0, Verdict::Accepted);
+        }
+        panic!("{:?} never left: {:?}", self.store.keys(), self.machine);
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_reordered_or_sent_past_the_window(acts in acts(), window in 2u16..8) {
+        let mut world = World::new(window);
+        for act in acts {
+            world.act(act);
+        }
+        world.settle();
+    }
+
+    #[test]
+    fn after_every_connect_everything_that_is_left_is_sent_again(acts in acts(), window in 2u16..8) {
+        let mut world = World::new(window);
+        for act in acts {
+            world.act(act);
+        }
+        world.act(Act::Break);
+        let left: Vec<u64> = world.store.keys().copied().collect();
+        let mut seen = BTreeSet::new();
+        for _ in 0..10_000 {
+            if world.store.is_empty() { break }
+            world.wait(SECOND);
+            world.act(Act::Read);
+            seen.extend(world.sent.iter().copied());
+            world.answer(0, Verdict::Accepted);
+        }
+        seen.extend(world.sent.iter().copied());
+        prop_assert_eq!(seen.into_iter().collect::<Vec<_>>(), left);
+    }
+}

@@ -1,0 +1,155 @@
+//! What is known while a connection is up, and until when the cloud must have answered what.
+//!
+//! Pure data and its limits; whoever changes it is in the sibling files.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use super::Settings;
+use crate::{
+    link::{
+        window::{Parcel, Window},
+        wire::{Greeting, Version},
+    },
+    model::{Fault, QoS, TopicFilter},
+};
+
+/// A slow uplink gets a second more for so many bytes in flight, or one large message would never pass.
+pub(super) const BYTES_A_SECOND: usize = 16 << 10;
+/// AWS IoT takes no more filters in one SUBSCRIBE.
+const FILTERS_A_SUBSCRIBE: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) version: Version,
+    pub(super) greeting: Greeting,
+    pub(super) since: Instant,
+    /// What is still to be asked for, a SUBSCRIBE each; the first one is under way.
+    pub(super) subscribing: VecDeque<Vec<(TopicFilter, QoS)>>,
+    pub(super) asked: Instant,
+    pub(super) urgent: VecDeque<Parcel>,
+    pub(super) token: String,
+    pub(super) fence: Fence,
+    pub(super) heard: Instant,
+    pub(super) pinged: Option<Instant>,
+    /// A SUBSCRIBE that stands in for a ping, where the cloud wants pings more seldom than we do.
+    pub(super) probed: Option<Instant>,
+    pub(super) progress: Instant,
+    pub(super) unacknowledged: usize,
+    pub(super) unhandled: usize,
+    pub(super) pause: Option<Pause>,
+    pub(super) refusal: Option<Fault>,
+    pub(super) drain: Option<Drain>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fence {
+    NotSent,
+    Waiting { until: Instant },
+    Passed,
+}
+
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub(super) until: Instant,
+    pub(super) fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drain {
+    Records { until: Instant },
+    Farewell { until: Instant },
+    Disconnect { until: Instant },
+}
+
+impl Up {
+    /// CONNACK has come; nothing is asked for yet.
+    pub(super) fn new(
+        version: Version,
+        greeting: Greeting,
+        settings: &Settings,
+        token: String,
+        now: Instant,
+    ) -> Self {
+        let mut filters = vec![(TopicFilter::from(&settings.fence), QoS::AtLeastOnce)];
+        filters.extend(settings.subscriptions.iter().cloned());
+        Self {
+            version,
+            greeting,
+            since: now,
+            subscribing: filters.chunks(FILTERS_A_SUBSCRIBE).map(<[_]>::to_vec).collect(),
+            asked: now,
+            urgent: VecDeque::new(),
+            token,
+            fence: Fence::NotSent,
+            heard: now,
+            pinged: None,
+            probed: None,
+            progress: now,
+            unacknowledged: 0,
+            unhandled: 0,
+            pause: None,
+            refusal: None,
+            drain: None,
+        }
+    }
+
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.pinged = None;
+    }
+
+    /// How often rumqttc pings: the cloud's wish goes before ours; zero is answered with ours.
+    pub(super) fn keep_alive(&self, settings: &Settings) -> Duration {
+        self.greeting.keep_alive.filter(|wish| !wish.is_zero()).unwrap_or(settings.keep_alive)
+    }
+
+    pub(super) fn patience(&self, settings: &Settings, window: &Window) -> Duration {
+        settings.answer_limit + Duration::from_secs((window.bytes() / BYTES_A_SECOND) as u64)
+    }
+
+    /// Until when each thing that must be answered is answered, with what to say when it is not.
+    pub(super) fn limits(
+        &self,
+        settings: &Settings,
+        window: &Window,
+    ) -> [(Option<Instant>, &'static str); 5] {
+        let patience = self.patience(settings, window);
+        let is_subscribing = !self.subscribing.is_empty();
+        let is_publishing = !window.is_empty();
+        [
+            (is_subscribing.then(|| self.asked + settings.answer_limit), "SUBSCRIBE was not answered"),
+            (self.pinged.map(|pinged| pinged + patience), "nothing came after a PINGREQ"),
+            (self.probed.map(|probed| probed + patience), "nothing came after a test of the line"),
+            (is_publishing.then(|| self.progress + patience), "PUBLISH was not acknowledged"),
+            // Also when rumqttc hangs in a write and cannot even ping.
+            (
+                Some(self.heard + self.keep_alive(settings) + patience),
+                "nothing came for longer than the keep-alive",
+            ),
+        ]
+    }
+
+    pub(super) fn overdue(&self, settings: &Settings, window: &Window, now: Instant) -> Option<&'static str> {
+        self.limits(settings, window).into_iter().find_map(|(limit, what)| (limit? <= now).then_some(what))
+    }
+
+    pub(super) fn probe_due(&self, settings: &Settings, window: &Window) -> Option<Instant> {
+        let is_idle = self.probed.is_none() && window.is_empty() && self.subscribing.is_empty();
+        (is_idle && self.keep_alive(settings) > settings.keep_alive).then(|| self.heard + settings.keep_alive)
+    }
+
+    pub(super) fn deadline(&self, settings: &Settings, window: &Window) -> Option<Instant> {
+        let fence = match self.fence {
+            Fence::Waiting { until } => Some(until),
+            Fence::NotSent | Fence::Passed => None,
+        };
+        let drain = self.drain.map(|drain| match drain {
+            Drain::Records { until } | Drain::Farewell { until } | Drain::Disconnect { until } => until,
+        });
+        let pause = self.pause.as_ref().map(|pause| pause.until);
+        let limits = self.limits(settings, window).map(|(limit, _)| limit);
+        limits.into_iter().chain([fence, drain, pause, self.probe_due(settings, window)]).flatten().min()
+    }
+}

@@ -1,0 +1,55 @@
+//! Which MQTT version to speak next: MQTT 5 first, 3.1.1 where the cloud knows no better.
+//!
+//! Pure. Invariants: what worked is kept until the cloud refuses it in so many words; two versions
+//! that are both refused alternate under the backoff, never in a hot loop.
+
+use crate::link::{diagnose::VersionHint, wire::Version};
+
+/// Servers that do not know a version often just hang up; so do servers that have other troubles.
+const HANG_UPS_TO_DOUBT: u8 = 2;
+
+/// The choice, and what led to it.
+#[derive(Debug)]
+pub(super) struct Choice {
+    version: Version,
+    is_proven: bool,
+    hang_ups: u8,
+    has_just_changed: bool,
+}
+
+impl Choice {
+    /// MQTT 5.
+    pub(super) fn new() -> Self {
+        Self { version: Version::V5, is_proven: false, hang_ups: 0, has_just_changed: false }
+    }
+
+    /// What to speak.
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// It worked.
+    pub(super) fn proved(&mut self) {
+        *self = Self { version: self.version, is_proven: true, hang_ups: 0, has_just_changed: false };
+    }
+
+    /// An attempt failed before CONNACK. Says whether the next one, with the other version, may
+    /// follow at once.
+    pub(super) fn failed(&mut self, hint: VersionHint) -> bool {
+        let had_just_changed = std::mem::take(&mut self.has_just_changed);
+        let is_refused = match hint {
+            VersionHint::None => false,
+            VersionHint::Refused => true,
+            VersionHint::PerhapsRefused => {
+                self.hang_ups = self.hang_ups.saturating_add(1);
+                !self.is_proven && self.hang_ups >= HANG_UPS_TO_DOUBT
+            }
+        };
+        if !is_refused {
+            return false;
+        }
+        let has_just_changed = !had_just_changed;
+        *self = Self { version: self.version.other(), is_proven: false, hang_ups: 0, has_just_changed };
+        has_just_changed
+    }
+}

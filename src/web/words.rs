@@ -1,0 +1,142 @@
+//! Numbers, times and states in words that a person at home understands.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    health::LinkReport,
+    model::{LinkState, OutcomeStatus, Reason, Timestamp},
+};
+
+/// The longest text shown of a device's value, in characters.
+const LONGEST: usize = 80;
+
+/// `3 minutes`, `2 hours`: one unit is enough at a glance.
+pub(crate) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "second"),
+        60..3600 => (seconds / 60, "minute"),
+        3600..86_400 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `3 minutes ago`, or `just now`.
+pub(crate) fn ago(now: Timestamp, then: Timestamp) -> String {
+    match now.since(then) {
+        Some(age) if age >= Duration::from_secs(2) => format!("{} ago", span(age)),
+        _ => "just now".to_owned(),
+    }
+}
+
+/// `for 3 minutes`.
+pub(crate) fn lasting(now: Timestamp, since: Timestamp) -> String {
+    format!("for {}", span(now.since(since).unwrap_or_default()))
+}
+
+/// `1 message`, `12 messages`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `4.0 MiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    bytesize::ByteSize(number).display().iec().to_string()
+}
+
+/// A field's value, shortened.
+pub(crate) fn value(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Null => "unknown".to_owned(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Where the line stands.
+pub(crate) fn link(report: &LinkReport) -> String {
+    match report.state {
+        LinkState::Off => "No cloud is configured".to_owned(),
+        LinkState::Connecting => "Connecting".to_owned(),
+        LinkState::Subscribing => "Connected, subscribing".to_owned(),
+        LinkState::CatchingUp => "Connected, catching up".to_owned(),
+        LinkState::Online => "Connected".to_owned(),
+        LinkState::Waiting => match report.next_attempt_in {
+            Some(wait) => {
+                format!("Not connected, tries again within {}", span(wait + Duration::from_secs(1)))
+            }
+            None => "Not connected, tries again by itself".to_owned(),
+        },
+    }
+}
+
+/// Why messages of the queue were dropped, by the policy's name.
+pub(crate) fn dropped(policy: &str) -> &str {
+    match policy {
+        "drop_oldest" => "dropped because the queue was full",
+        "refuse_new" => "not accepted because the queue was full (their devices send them again)",
+        "max_age" => "dropped because they were too old",
+        "refused_by_cloud" => "refused by the cloud",
+        other => other,
+    }
+}
+
+/// What became of a command.
+pub(crate) fn outcome(status: OutcomeStatus) -> &'static str {
+    match status {
+        OutcomeStatus::Applied => "Done",
+        OutcomeStatus::Refused => "Refused",
+        OutcomeStatus::Expired => "Too late",
+        OutcomeStatus::Failed => "Failed",
+        OutcomeStatus::Unknown => "Unknown",
+    }
+}
+
+/// Why a command was not applied.
+pub(crate) fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NotAllowed => "The configuration does not allow it.",
+        Reason::Retained => "It was a retained message, an order from the past.",
+        Reason::Undated => "It may have waited in the cloud and carries no time of its own.",
+        Reason::Redelivered => "It was sent again and carries no id.",
+        Reason::NoSuchDevice => "There is no such device.",
+        Reason::Malformed => "It cannot be understood.",
+        Reason::TooLate => "Its time was over.",
+        Reason::ClockUnknown => "This machine's clock is not synchronised yet.",
+        Reason::FromTheFuture => "It says that it was sent in the future.",
+        Reason::Busy => "The device was still busy with earlier commands.",
+        Reason::NotDurable => "The disk could not keep its id.",
+        Reason::DeviceError => "The device or its connection reported an error.",
+        Reason::NotConfirmed => "The device did not confirm it in time.",
+        Reason::Interrupted => "The gateway stopped while it ran.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        for (seconds, expected) in
+            [(0, "0 seconds"), (1, "1 second"), (61, "1 minute"), (7200, "2 hours"), (200_000, "2 days")]
+        {
+            assert_eq!(span(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let text = value(&Value::from("ä".repeat(200)));
+        assert_eq!(text.chars().count(), LONGEST + 1);
+    }
+}

@@ -1,0 +1,202 @@
+//! The real binary: what it says, with which exit code, and that a bad configuration starts nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
+
+use std::{
+    fs,
+    io::Write,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+fn hearthlink(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthlink"));
+    command.args(arguments).env_remove("JOURNAL_STREAM").env_remove("HEARTHLINK_LOG");
+    command
+}
+
+fn output(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = hearthlink(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// Two ports that nobody has at this moment.
+fn free_ports() -> (u16, u16) {
+    let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (one, two) = (bind(), bind());
+    (one.local_addr().unwrap().port(), two.local_addr().unwrap().port())
+}
+
+struct Home {
+    directory: TempDir,
+    broker: u16,
+    page: u16,
+}
+
+impl Home {
+    fn new() -> Self {
+        let (broker, page) = free_ports();
+        Self { directory: tempfile::tempdir().unwrap(), broker, page }
+    }
+
+    /// Writes a good configuration with `more` behind it.
+    fn file(&self, more: &str) -> String {
+        let Self { directory, broker, page } = self;
+        let path = directory.path().join("hearthlink.yaml");
+        let text = format!(
+            "gateway: {{id: home, data_dir: data}}\nbroker: {{listeners: [{{address: \"127.0.0.1:{broker}\"}}]}}\n\
+             web: {{address: \"127.0.0.1:{page}\"}}\n{more}"
+        );
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
+    }
+}
+
+fn is_open(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// Waits for `done`, for up to 20 seconds.
+#[track_caller]
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < end, "{what} did not happen");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A running gateway; killed when the test ends early.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_issues_bad_configurations_are_refused_by_check_and_by_run_and_nothing_starts() {
+    let home = Home::new();
+    let key = home.directory.path().join("open.key");
+    fs::write(&key, "key").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let toaster = "{id: toaster, kind: toaster}";
+    for (bad, place, what) in [
+        ("colour: red\n".to_owned(), "4:1", "unknown key `colour`"),
+        ("devices: 5\n".to_owned(), "4:10", "expected a list, found a number"),
+        ("cloud: {url: \"wss://a\", ca_file: no.pem}\n".to_owned(), "4:34", "there is no file"),
+        (format!("devices: [{toaster}, {toaster}]\n"), "4:46", "`toaster` is used twice"),
+        ("cloud: {url: \"wss://a\", key_file: open.key}\n".to_owned(), "4:35", "chmod 600"),
+        ("cloud: {url: \"wss://a\"}\nroutes: [{local: \"#\"}]\n".to_owned(), "5:10", "would loop"),
+        ("devices: [{id: a, kind: toster}]\n".to_owned(), "4:25", "did you mean `toaster`?"),
+        (
+            "devices: [{id: a, kind: toaster, options: {brownin: 2}}]\n".to_owned(),
+            "4:44",
+            "did you mean `browning`?",
+        ),
+        ("devices: [{id: a, kind: toaster, options: {browning: 9}}]\n".to_owned(), "4:54", "from 1 to 6"),
+    ] {
+        let file = home.file(&bad);
+        for command in ["check", "run"] {
+            let (code, stdout, stderr) = output(&[command, "--config", &file]);
+            assert_eq!(code, 78, "{command} {bad}\n{stdout}{stderr}");
+            assert!(stderr.contains(&format!("{file}:{place}]")), "{place}: {stderr}");
+            // The text is wrapped to the terminal's width.
+            let words =
+                stderr.replace('\n', " ").split_whitespace().collect::<Vec<_>>().join(" ").replace("│ ", "");
+            assert!(words.contains(what), "`{what}` is not in {words}");
+        }
+        assert!(!home.data().exists() && !is_open(home.broker) && !is_open(home.page), "{bad}");
+    }
+}
+
+#[test]
+fn check_says_in_one_line_that_a_configuration_is_good() {
+    let home = Home::new();
+    let (code, stdout, stderr) =
+        output(&["check", "--config", &home.file("devices: [{id: attic, kind: thermometer}]\n")]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("is good: gateway home, no cloud, 1 device, 1 listener"), "{stdout}");
+    assert_eq!(stdout.lines().count(), 1);
+    assert!(!home.data().exists());
+}
+
+#[test]
+fn a_gateway_runs_until_sigterm_and_tells_status_how_it_is() {
+    let home = Home::new();
+    let file = home.file("devices: [{id: attic, kind: thermometer}]\n");
+    let mut child = Running(hearthlink(&["run", "--config", &file]).stderr(Stdio::piped()).spawn().unwrap());
+    wait_for("the page", || is_open(home.page));
+    assert!(is_open(home.broker));
+    wait_for("a reading", || output(&["status", "--config", &file]).1.contains("temperature"));
+    let (code, stdout, _) = output(&["status", "--config", &file]);
+    assert_eq!(code, 0, "{stdout}");
+    assert!(stdout.starts_with("Everything at home is working. No cloud is configured.\n"), "{stdout}");
+    assert!(stdout.contains("Queue    nothing waits") && stdout.contains("attic  online"), "{stdout}");
+    let (_, json, _) = output(&["status", "--json", "--url", &format!("http://localhost:{}", home.page)]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["gateway"], "home");
+
+    // A second one on the same disk and addresses is told so, and does the first one no harm.
+    let (code, _, stderr) = output(&["run", "--config", &file]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("in use by another Hearthlink"), "{stderr}");
+
+    let process = child.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
+    wait_for("the end", || child.0.try_wait().unwrap().is_some());
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    let (code, stdout, stderr) = output(&["status", "--config", &file]);
+    assert_eq!((code, stdout.as_str()), (69, ""));
+    assert!(stderr.contains("no gateway answers"), "{stderr}");
+}
+
+#[test]
+fn status_says_when_the_configuration_gives_it_nobody_to_ask() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.yaml");
+    fs::write(&file, "gateway: {id: home}\n").unwrap();
+    let (code, _, stderr) = output(&["status", "--config", file.to_str().unwrap()]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains("no `web` section"), "{stderr}");
+    let (code, ..) = output(&["status", "--url", "https://localhost"]);
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn a_password_from_standard_input_becomes_a_hash_that_the_configuration_takes() {
+    let mut child =
+        hearthlink(&["hash-password"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"toast\n").unwrap();
+    let hash = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let home = Home::new();
+    let path = home.directory.path().join("hearthlink.yaml");
+    let users = format!("broker: {{users: [{{name: a, password_hash: \"{}\"}}]}}\n", hash.trim());
+    fs::write(&path, format!("gateway: {{id: home}}\n{users}")).unwrap();
+    assert_eq!(output(&["check", "--config", path.to_str().unwrap()]).0, 0, "{hash}");
+}
+
+#[test]
+fn the_example_and_every_file_named_on_the_command_line_are_found() {
+    let (code, stdout, _) = output(&["--version"]);
+    assert_eq!((code, stdout.trim()), (0, concat!("hearthlink ", env!("CARGO_PKG_VERSION"))));
+    let (code, _, stderr) = output(&["check", "--config", "/nowhere/hearthlink.yaml"]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains("/nowhere/hearthlink.yaml") && stderr.contains("--config FILE"), "{stderr}");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
+    let (_, _, stderr) = output(&["check", "--config", example.to_str().unwrap()]);
+    // Nothing but the files that it names, which are not there.
+    assert_eq!(stderr.matches("×").count(), stderr.matches("there is no file").count(), "{stderr}");
+}

@@ -1,0 +1,114 @@
+//! Debian's Mosquitto as the cloud: MQTT over WebSockets over TLS with a client certificate for gateways,
+//! and a plain listener of its own for the phone.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    clients::Broker,
+    pki::Identity,
+    process::{PATIENCE, Process, eventually, free_port, program},
+};
+
+/// The cloud; it can be killed and started again on the same ports and files.
+pub struct Cloud {
+    process: Option<Process>,
+    config: PathBuf,
+    database: PathBuf,
+    /// Where gateways connect: `wss://localhost:<port>/mqtt`.
+    pub gateway_port: u16,
+    /// Where the phone connects: plain MQTT.
+    pub phone_port: u16,
+}
+
+impl Cloud {
+    /// Starts it in `folder` with a server certificate and the CA of the client certificates that it knows.
+    #[track_caller]
+    pub fn start(folder: &Path, server: &Identity, clients: &Path) -> Self {
+        let folder =
+            folder.join(format!("cloud-{}", server.certificate.file_stem().expect("a name").display()));
+        fs::create_dir(&folder).expect("a new folder");
+        let (gateway_port, phone_port) = (free_port(), free_port());
+        let config = folder.join("mosquitto.conf");
+        // `user root`: started by root, Mosquitto would become `mosquitto` before it reads the key, and fail
+        // without a reason. Without `socket_domain` libwebsockets ignores the address and listens everywhere.
+        // `queue_qos0_messages` and no limits: the cloud itself must drop nothing; see exactly_once.rs.
+        let text = format!(
+            "user root\nper_listener_settings true\nlog_dest stderr\nlog_type all\n\
+             persistence true\npersistence_location {folder}/\nautosave_interval 0\n\
+             max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n\
+             listener {gateway_port} 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\n\
+             cafile {ca}\ncertfile {certificate}\nkeyfile {key}\n\
+             require_certificate true\nuse_identity_as_username true\n\
+             listener {phone_port} 127.0.0.1\nallow_anonymous true\n",
+            folder = folder.display(),
+            ca = clients.display(),
+            certificate = server.certificate.display(),
+            key = server.key.display(),
+        );
+        fs::write(&config, text).expect("written");
+        let mut cloud =
+            Self { process: None, config, database: folder.join("mosquitto.db"), gateway_port, phone_port };
+        cloud.restart();
+        cloud
+    }
+
+    /// Starts it again after [`Cloud::kill`], and waits until it listens.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "the cloud still runs");
+        let mut process = Process::start(
+            "the cloud (mosquitto)",
+            Command::new(program("mosquitto")).arg("-c").arg(&self.config),
+        );
+        for port in [self.gateway_port, self.phone_port] {
+            eventually("the cloud listens", PATIENCE, || {
+                assert!(process.is_running(), "the cloud ended: {}", process.lines().join("\n"));
+                TcpStream::connect(("127.0.0.1", port)).ok()
+            });
+        }
+        self.process = Some(process);
+    }
+
+    /// Kills it (SIGKILL): it forgets everything since [`Cloud::save`].
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.process.take().expect("the cloud runs").kill();
+    }
+
+    /// Has it write its sessions, subscriptions and retained messages to disk (SIGUSR1).
+    #[track_caller]
+    pub fn save(&self) {
+        let process = self.process.as_ref().expect("the cloud runs");
+        let before = self.saved_at();
+        // The file's time has the kernel's tick as its grain.
+        thread::sleep(Duration::from_millis(20));
+        process.signal("USR1");
+        eventually("the cloud saves", PATIENCE, || (self.saved_at() > before).then_some(()));
+    }
+
+    fn saved_at(&self) -> Option<std::time::SystemTime> {
+        fs::metadata(&self.database).and_then(|file| file.modified()).ok()
+    }
+
+    /// The cloud's own listener, for phones and for whoever watches.
+    pub fn phone(&self) -> Broker {
+        Broker::at(self.phone_port)
+    }
+
+    /// Whether it wrote `part` into its log since it started last.
+    pub fn has_logged(&self, part: &str) -> bool {
+        self.log().iter().any(|line| line.contains(part))
+    }
+
+    /// What it wrote into its log since it started last.
+    pub fn log(&self) -> Vec<String> {
+        self.process.as_ref().map(Process::lines).unwrap_or_default()
+    }
+}

@@ -1,0 +1,173 @@
+//! The real binary with a configuration file, as systemd would run it.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    clients::Broker,
+    pki::Identity,
+    process::{PATIENCE, Process, eventually, free_port},
+};
+
+/// How to reach the cloud, and as whom.
+pub struct Line<'a> {
+    pub port: u16,
+    pub ca: &'a Path,
+    pub identity: &'a Identity,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    process: Process,
+    config: PathBuf,
+    /// Where devices connect: plain MQTT, no password.
+    pub lan_port: u16,
+    web_port: u16,
+}
+
+/// The beginning of a configuration: who, where, the line and the status page. The caller adds
+/// `devices`, `commands` and `routes`, and may replace `broker`.
+pub struct Plan {
+    pub folder: PathBuf,
+    pub line: String,
+    pub broker: Option<String>,
+    pub rest: String,
+}
+
+impl Plan {
+    /// A gateway called `home` in `folder`, with the line to the cloud and `rest` of the file.
+    pub fn new(folder: &Path, line: Option<&Line>, rest: &str) -> Self {
+        // Waits are short here, so that a test does not wait for the jitter of minutes.
+        let line = line.map_or(String::new(), |line| {
+            format!(
+                "cloud:\n  url: wss://localhost:{}/mqtt\n  ca_file: {}\n  certificate_file: {}\n  key_file: {}\n  \
+                 backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
+                line.port,
+                line.ca.display(),
+                line.identity.certificate.display(),
+                line.identity.key.display()
+            )
+        });
+        Self { folder: folder.to_owned(), line, broker: None, rest: rest.to_owned() }
+    }
+
+    /// Writes the file and starts the gateway; returns when its status page answers.
+    #[track_caller]
+    pub fn start(&self) -> Gateway {
+        let (lan_port, web_port) = (free_port(), free_port());
+        let broker = self.broker.clone().unwrap_or_default().replace("LAN_PORT", &lan_port.to_string());
+        let broker = if broker.is_empty() {
+            format!("broker:\n  listeners:\n    - {{address: \"127.0.0.1:{lan_port}\"}}\n")
+        } else {
+            broker
+        };
+        let text = format!(
+            "gateway: {{id: home, data_dir: {data}}}\nweb: {{address: \"127.0.0.1:{web_port}\"}}\n{broker}{}{}",
+            self.line,
+            self.rest,
+            data = self.folder.join("data").display()
+        );
+        fs::create_dir_all(&self.folder).expect("a folder");
+        let config = self.folder.join("hearthlink.yaml");
+        fs::write(&config, text).expect("written");
+        Gateway::run(config, lan_port, web_port)
+    }
+}
+
+impl Gateway {
+    #[track_caller]
+    fn run(config: PathBuf, lan_port: u16, web_port: u16) -> Self {
+        let process = Process::start("the gateway", hearthlink().arg("run").arg("--config").arg(&config));
+        let mut gateway = Self { process, config, lan_port, web_port };
+        eventually("the gateway's status page answers", PATIENCE, || {
+            assert!(
+                gateway.process.is_running(),
+                "the gateway ended: {}",
+                gateway.process.lines().join("\n")
+            );
+            gateway.get("/api/status")
+        });
+        gateway
+    }
+
+    /// Stops it as systemd does and insists that it drains and exits with 0; then starts it again.
+    #[track_caller]
+    pub fn restart(mut self) -> Self {
+        self.terminate();
+        self.start_again()
+    }
+
+    /// Starts it again after [`Gateway::terminate`].
+    #[track_caller]
+    pub fn start_again(self) -> Self {
+        let (config, lan_port, web_port) = (self.config.clone(), self.lan_port, self.web_port);
+        drop(self);
+        Self::run(config, lan_port, web_port)
+    }
+
+    /// SIGTERM, then exit code 0.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        self.process.signal("TERM");
+        let status = self.process.wait(PATIENCE);
+        assert_eq!(status.code(), Some(0), "SIGTERM must drain in order and exit with 0");
+    }
+
+    /// SIGKILL, as a power cut: nothing is said and nothing is written. Then it is started again.
+    #[track_caller]
+    pub fn crash(mut self) -> Self {
+        self.process.kill();
+        self.start_again()
+    }
+
+    /// Waits until the line is up and commands arrive as they are sent.
+    #[track_caller]
+    pub fn wait_online(&self) -> Value {
+        self.wait_for_status("the gateway is online", |status| status["link"]["state"] == "online")
+    }
+
+    /// Waits until the status page says what is wanted.
+    #[track_caller]
+    pub fn wait_for_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, PATIENCE, || self.get("/api/status").filter(&wanted))
+    }
+
+    /// Waits until its log names `word`, spelt `like_this` or `LikeThis`.
+    #[track_caller]
+    pub fn wait_for_log(&self, word: &str) {
+        let plain = |text: &str| text.replace('_', "").to_lowercase();
+        let wanted = plain(word);
+        self.process.wait_for(word, PATIENCE, |lines| {
+            lines.iter().any(|line| plain(line).contains(&wanted)).then_some(())
+        });
+    }
+
+    /// Its broker, for devices.
+    pub fn lan(&self) -> Broker {
+        Broker::at(self.lan_port)
+    }
+
+    fn get(&self, path: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.web_port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).ok())?
+    }
+}
+
+/// The binary under test.
+pub fn hearthlink() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_hearthlink"))
+}

@@ -1,0 +1,180 @@
+//! One program that runs beside the test, and everything it says.
+//!
+//! A guard ends its program by its own handle when it is dropped, and shows what the program said when the
+//! test is failing. A missing program is a failure with a sentence, never a skip.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take that usually takes a moment. Long, because CI has two cores.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Heard {
+    lines: Mutex<Vec<String>>,
+    news: Condvar,
+}
+
+/// A running program.
+pub struct Process {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    heard: Arc<Heard>,
+    listeners: Vec<thread::JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts `command`; both its outputs are heard line by line.
+    #[track_caller]
+    pub fn start(name: impl Into<String>, command: &mut Command) -> Self {
+        let name = name.into();
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("failed to start {name}: {error}"));
+        let heard = Arc::new(Heard::default());
+        let mut listeners = Vec::new();
+        for source in [
+            child.stdout.take().map(|out| Box::new(out) as Box<dyn Read + Send>),
+            child.stderr.take().map(|err| Box::new(err) as Box<dyn Read + Send>),
+        ] {
+            let (source, heard) = (source.expect("it was piped"), Arc::clone(&heard));
+            listeners.push(thread::spawn(move || {
+                for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
+                    let line = String::from_utf8_lossy(&line).into_owned();
+                    heard.lines.lock().expect("no listener panics").push(line);
+                    heard.news.notify_all();
+                }
+            }));
+        }
+        let stdin = child.stdin.take();
+        Self { name, child, stdin, heard, listeners }
+    }
+
+    /// What it said so far, both outputs as they came.
+    pub fn lines(&self) -> Vec<String> {
+        self.heard.lines.lock().expect("no listener panics").clone()
+    }
+
+    /// Waits until `wanted` finds what it looks for in everything that was said.
+    #[track_caller]
+    pub fn wait_for<T>(&self, what: &str, patience: Duration, wanted: impl Fn(&[String]) -> Option<T>) -> T {
+        let deadline = Instant::now() + patience;
+        let mut lines = self.heard.lines.lock().expect("no listener panics");
+        loop {
+            if let Some(found) = wanted(&lines) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(lines);
+                panic!("{} did not say within {patience:?}: {what}", self.name);
+            }
+            lines = self.heard.news.wait_timeout(lines, left).expect("no listener panics").0;
+        }
+    }
+
+    /// Waits for a line with `part` in it.
+    #[track_caller]
+    pub fn wait_for_line(&self, part: &str) -> String {
+        self.wait_for(part, PATIENCE, |lines| lines.iter().find(|line| line.contains(part)).cloned())
+    }
+
+    /// Writes to its standard input.
+    #[track_caller]
+    pub fn say(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("its input is still open");
+        stdin
+            .write_all(text.as_bytes())
+            .unwrap_or_else(|error| panic!("{} hears no more: {error}", self.name));
+    }
+
+    /// Sends it a signal by its id: `TERM`, `KILL`, `USR1`.
+    #[track_caller]
+    pub fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");
+        assert!(sent.success(), "{} is gone already", self.name);
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Closes its standard input, waits until it ends by itself and returns how.
+    #[track_caller]
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        self.stdin = None;
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                for listener in self.listeners.drain(..) {
+                    listener.join().expect("no listener panics");
+                }
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{} still runs after {patience:?}", self.name);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it at once, as a power cut would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let lines = self.lines();
+            // The end tells most; a cloud that logs 10,000 packets would hide it.
+            let first = lines.len().saturating_sub(120);
+            eprintln!("--- {} said ({} lines, the last {}):", self.name, lines.len(), lines.len() - first);
+            for line in &lines[first..] {
+                eprintln!("    {line}");
+            }
+        }
+    }
+}
+
+/// Waits until `wanted` is there, asking every 20 ms.
+#[track_caller]
+pub fn eventually<T>(what: &str, patience: Duration, mut wanted: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = wanted() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "did not happen within {patience:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Where an installed program is. `/usr/sbin` counts: Debian puts Mosquitto there, beside most people's PATH.
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file()).unwrap_or_else(|| {
+        panic!(
+            "the program `{name}` is missing: install Debian's `mosquitto` and `mosquitto-clients` \
+             (`.ci/run` does); interop tests are never skipped"
+        )
+    })
+}
+
+/// A port of loopback that nobody had a moment ago.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
+    listener.local_addr().expect("it is bound").port()
+}

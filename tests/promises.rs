@@ -1,0 +1,182 @@
+//! Promises 2 and 3 on the real program, with the plug pulled: `kill -9` in the middle.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+
+use hearthlink::{
+    clock::Clock,
+    demo::certificates::{Authority, Wish},
+    store::{Store, StoreError, StoreOptions},
+};
+use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, Publish, QoS};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A configuration whose cloud is at an address where nobody answers.
+fn write_config(directory: &Path, port: u16) {
+    let authority = Authority::new("promises").unwrap();
+    authority.write(&directory.join("ca.pem")).unwrap();
+    authority.issue(&Wish::client("home")).unwrap().write(directory, "gateway").unwrap();
+    let certificate = directory.join("gateway.pem");
+    let key = directory.join("gateway.key");
+    assert!(certificate.exists() && key.exists());
+    let text = format!(
+        "gateway: {{ id: home, data_dir: data }}\n\
+         broker: {{ listeners: [ {{ address: \"127.0.0.1:{port}\" }} ] }}\n\
+         cloud: {{ url: \"wss://127.0.0.1:{}\", ca_file: ca.pem, certificate_file: gateway.pem, key_file: gateway.key }}\n\
+         devices:\n  - {{ id: plug, kind: tasmota, options: {{ topic: plug }} }}\n\
+         routes: [ {{ local: \"sensors/#\" }} ]\n",
+        free_port()
+    );
+    std::fs::write(directory.join("home.yaml"), text).unwrap();
+}
+
+/// The real program; killed, not stopped, when dropped.
+async fn start(directory: &Path, port: u16) -> Child {
+    let child = Command::new(env!("CARGO_BIN_EXE_hearthlink"))
+        .args(["run", "--config"])
+        .arg(directory.join("home.yaml"))
+        .current_dir(directory)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let listening = async {
+        while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, listening).await.expect("the gateway listens");
+    child
+}
+
+async fn kill(mut gateway: Child) {
+    gateway.kill().await.unwrap();
+}
+
+fn connect(id: &str, port: u16) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new(id, "127.0.0.1", port);
+    options.set_inflight(100);
+    AsyncClient::new(options, 2000)
+}
+
+/// The store of a gateway that is gone; the kernel lets go of its lock a moment after the process.
+async fn open_store(directory: &Path) -> Store {
+    loop {
+        match Store::open(&directory.join("data/hearthlink.db"), &StoreOptions::default(), Clock::system()) {
+            Err(StoreError::InUse(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => return other.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_publish_that_was_acknowledged_is_on_the_disk_after_kill_9() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    write_config(directory.path(), port);
+    let mut acknowledged = HashSet::new();
+    for round in 0..3 {
+        let gateway = start(directory.path(), port).await;
+        let (client, mut events) = connect("sensor", port);
+        for number in 0..1000 {
+            let payload = format!("{round}-{number}");
+            client.try_publish("sensors/attic", QoS::AtLeastOnce, false, payload).unwrap();
+        }
+        let (mut sent, mut on_their_way, mut count) = (0, HashMap::new(), 0);
+        // In the middle of the flood, at another point in each round.
+        while count < 150 + 100 * round {
+            match timeout(PATIENCE, events.poll()).await.unwrap().unwrap() {
+                Event::Outgoing(Outgoing::Publish(id)) => {
+                    on_their_way.insert(id, format!("{round}-{sent}"));
+                    sent += 1;
+                }
+                Event::Incoming(Incoming::PubAck(ack)) => {
+                    acknowledged.insert(on_their_way.remove(&ack.pkid).unwrap());
+                    count += 1;
+                }
+                _ => {}
+            }
+        }
+        kill(gateway).await;
+    }
+    let store = open_store(directory.path()).await;
+    let kept = store.pending(0, 10_000, usize::MAX).await.unwrap();
+    let on_disk: HashSet<String> = kept
+        .iter()
+        .filter(|record| record.message.topic.as_str() == "hearthlink/home/sensors/attic")
+        .map(|record| String::from_utf8(record.message.payload.to_vec()).unwrap())
+        .collect();
+    let lost: Vec<_> = acknowledged.difference(&on_disk).collect();
+    assert!(acknowledged.len() >= 750);
+    assert!(lost.is_empty(), "{} acknowledged messages are lost, {lost:?}", lost.len());
+}
+
+/// The next message on a topic, whatever else arrives.
+async fn next_on(events: &mut EventLoop, topic: &str) -> Publish {
+    let found = async {
+        loop {
+            if let Event::Incoming(Incoming::Publish(publish)) = events.poll().await.unwrap()
+                && publish.topic == topic
+            {
+                return publish;
+            }
+        }
+    };
+    timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("nothing came on {topic}"))
+}
+
+#[tokio::test]
+async fn a_command_that_ran_at_kill_9_is_unknown_and_never_runs_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    write_config(directory.path(), port);
+    let order = r#"{"id":"c1","state":"ON"}"#;
+
+    let gateway = start(directory.path(), port).await;
+    let (home, mut events) = connect("home", port);
+    home.subscribe("cmnd/#", QoS::AtLeastOnce).await.unwrap();
+    home.publish("tele/plug/LWT", QoS::AtLeastOnce, true, "Online").await.unwrap();
+    home.publish("home/plug/set", QoS::AtLeastOnce, false, order).await.unwrap();
+    // The plug has heard it and says nothing: the gateway waits for its word when the power goes.
+    assert_eq!(next_on(&mut events, "cmnd/plug/POWER").await.payload, "ON");
+    kill(gateway).await;
+
+    let _gateway = start(directory.path(), port).await;
+    let (home, mut events) = connect("home-2", port);
+    home.subscribe("#", QoS::AtLeastOnce).await.unwrap();
+    home.publish("home/plug/set", QoS::AtLeastOnce, false, order).await.unwrap();
+    let mut seen = Vec::new();
+    let told = loop {
+        let publish = timeout(PATIENCE, async {
+            loop {
+                if let Event::Incoming(Incoming::Publish(publish)) = events.poll().await.unwrap() {
+                    return publish;
+                }
+            }
+        });
+        let publish = publish.await.expect("an outcome");
+        seen.push(publish.topic.clone());
+        if publish.topic == "home/plug/result" {
+            break serde_json::from_slice::<serde_json::Value>(&publish.payload).unwrap();
+        }
+    };
+    assert_eq!(
+        (&told["id"], &told["status"], &told["duplicate"]),
+        (&"c1".into(), &"unknown".into(), &true.into())
+    );
+    assert!(!seen.iter().any(|topic| topic == "cmnd/plug/POWER"), "{seen:?}");
+}

@@ -1,0 +1,283 @@
+//! The status page over real HTTP: what it says, whom it answers, and what a browser may do with it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's panic is its verdict; clippy spares only `#[test]` functions"
+)]
+
+use std::{net::SocketAddr, time::Duration};
+
+use hearthlink::{
+    clock::Clock,
+    health::{Board, BrokerReport, CommandReport, DeviceReport, LinkReport, StoreReport},
+    model::{
+        Availability, CommandId, DeviceId, Fault, FaultKind, Fields, LinkState, Outcome, OutcomeStatus,
+        Reason, Timestamp,
+    },
+    web::{Web, WebError, WebOptions},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+struct Page {
+    address: SocketAddr,
+    board: Board,
+    stop: CancellationToken,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn page() -> Page {
+    let board = Board::new("home", Clock::system());
+    let options = WebOptions { address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let web = Web::bind(options, board.clone()).await.unwrap();
+    let address = web.addresses()[0];
+    let stop = CancellationToken::new();
+    tokio::spawn(web.run(stop.clone()));
+    Page { address, board, stop }
+}
+
+impl Page {
+    /// Sends a request as it is and returns the whole answer.
+    async fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn ask(&self, method: &str, path: &str, host: &str) -> String {
+        self.raw(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.ask("GET", path, "localhost").await
+    }
+}
+
+fn fields(json: serde_json::Value) -> Fields {
+    serde_json::from_value(json).unwrap()
+}
+
+/// A home where something of everything is wrong.
+fn trouble(board: &Board) {
+    let now = Clock::system().now();
+    let fault = Fault::new(FaultKind::Dns, "`broker.example.org`: no such host");
+    board.link(LinkReport {
+        state: LinkState::Waiting,
+        endpoint: "wss://broker.example.org:443/mqtt".into(),
+        fault: Some(fault),
+        next_attempt_in: Some(Duration::from_secs(40)),
+        ..LinkReport::off()
+    });
+    let oldest = Some(Timestamp::from_millis(now.as_millis() - 3 * 3600 * 1000));
+    let dropped = vec![("drop_oldest", 3), ("max_age", 0)];
+    board.store(StoreReport {
+        waiting: 1812,
+        waiting_bytes: 431_000,
+        max_bytes: 1 << 28,
+        oldest,
+        accepted: 90_812,
+        dropped,
+        ..StoreReport::default()
+    });
+    let listeners = vec!["mqtt://127.0.0.1:1883".to_owned(), "mqtts://0.0.0.0:8883".to_owned()];
+    board.broker(BrokerReport {
+        listeners,
+        clients: 4,
+        sessions: 6,
+        retained: 31,
+        queued_bytes: 2048,
+        ..BrokerReport::default()
+    });
+    let device = |id: &str, kind: &str, availability, state, fault: Option<&str>| DeviceReport {
+        id: DeviceId::parse(id).unwrap(),
+        kind: kind.into(),
+        availability,
+        fields: Some(fields(state)),
+        last_seen: Some(Timestamp::from_millis(now.as_millis() - 70_000)),
+        restarts: 0,
+        fault: fault.map(str::to_owned),
+    };
+    board.device(device(
+        "toaster",
+        "toaster",
+        Availability::Online,
+        serde_json::json!({"state": "ON", "browning": 3}),
+        None,
+    ));
+    board.device(device(
+        "attic",
+        "thermometer",
+        Availability::Online,
+        serde_json::json!({"temperature": 19.4}),
+        None,
+    ));
+    let script = "<script>alert(1)</script>";
+    board.device(device(
+        "kettle",
+        "tasmota",
+        Availability::Offline,
+        serde_json::json!({"note": script}),
+        Some("no answer for 10 minutes"),
+    ));
+    for (status, reason, detail) in [
+        (OutcomeStatus::Applied, None, Some("the lever went down")),
+        (OutcomeStatus::Refused, Some(Reason::NotAllowed), None),
+        (OutcomeStatus::Expired, Some(Reason::TooLate), None),
+    ] {
+        let outcome = Outcome {
+            id: CommandId::parse("a-1").unwrap(),
+            device: DeviceId::parse("toaster").unwrap(),
+            status,
+            reason,
+            detail: detail.map(str::to_owned),
+            at: now,
+            duplicate: false,
+        };
+        board.command(CommandReport { origin: "cloud".into(), outcome });
+    }
+}
+
+#[tokio::test]
+async fn the_first_sentence_says_that_all_is_well_or_what_is_wrong_and_what_to_do() {
+    let page = page().await;
+    let well = page.get("/").await;
+    assert!(well.starts_with("HTTP/1.1 200 OK"), "{well}");
+    assert!(well.contains("Everything at home is working"), "{well}");
+    trouble(&page.board);
+    let ill = page.get("/").await;
+    for expected in [
+        "host name cannot be resolved",
+        "What to do:",
+        FaultKind::Dns.remedy().split('`').next().unwrap(),
+        "Not connected, tries again within 41 seconds",
+        "wss://broker.example.org:443/mqtt",
+        "1812 messages wait",
+        "3 hours ago",
+        "3 messages dropped because the queue was full",
+        "no answer for 10 minutes",
+        "1 minute ago",
+        "the lever went down",
+        "The configuration does not allow it.",
+        "mqtts://0.0.0.0:8883",
+        env!("CARGO_PKG_VERSION"),
+    ] {
+        assert!(ill.contains(expected), "`{expected}` is not in {ill}");
+    }
+    assert!(!ill.contains("too old"), "{ill}");
+}
+
+#[tokio::test]
+async fn what_a_device_says_is_shown_and_never_run() {
+    let page = page().await;
+    trouble(&page.board);
+    let answer = page.get("/").await;
+    assert!(!answer.contains("<script>alert") && answer.contains("script&#62;alert(1)"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_status_for_programs_is_the_snapshot() {
+    let page = page().await;
+    trouble(&page.board);
+    let answer = page.get("/api/status").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let status: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(status["verdict"]["level"], "error");
+    assert_eq!(status["store"]["waiting"], 1812);
+    assert_eq!(status["commands"][0]["status"], "expired");
+}
+
+#[tokio::test]
+async fn a_request_for_another_host_is_misdirected() {
+    let page = page().await;
+    for host in ["evil.example", "evil.example:8080", "localhost.evil.example", ""] {
+        let answer = page.ask("GET", "/api/status", host).await;
+        assert!(answer.starts_with("HTTP/1.1 421"), "{host}: {answer}");
+        assert!(!answer.contains("verdict"), "{answer}");
+    }
+    assert!(page.raw("GET / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 421"));
+    for host in ["localhost", "127.0.0.1:8081", "[::1]"] {
+        assert!(page.ask("GET", "/", host).await.starts_with("HTTP/1.1 200"), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_can_only_be_read() {
+    let page = page().await;
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
+        for path in ["/", "/api/status", "/nowhere"] {
+            let answer = page.ask(method, path, "localhost").await;
+            assert!(
+                answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD"),
+                "{method} {path}: {answer}"
+            );
+        }
+    }
+    let head = page.ask("HEAD", "/", "localhost").await;
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(page.get("/nowhere").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn every_answer_forbids_what_the_page_does_not_need() {
+    let page = page().await;
+    for path in ["/", "/api/status", "/page.js", "/page.css", "/icon.svg", "/nowhere", "/healthz"] {
+        let answer = page.get(path).await.to_lowercase();
+        for expected in [
+            "content-security-policy: default-src 'none'; script-src 'self'",
+            "frame-ancestors 'none'",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-store",
+        ] {
+            assert!(answer.contains(expected), "{path} lacks `{expected}`: {answer}");
+        }
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        let foreign = body.replace("http://www.w3.org/2000/svg", "");
+        assert!(!foreign.contains("http://") && !foreign.contains(" style="), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_verdict_and_liveness_does_not() {
+    let page = page().await;
+    assert!(page.get("/readyz").await.starts_with("HTTP/1.1 200"));
+    trouble(&page.board);
+    let answer = page.get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("cannot be resolved"), "{answer}");
+    assert!(page.get("/healthz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn visitors_who_say_nothing_neither_keep_others_out_nor_stay() {
+    let page = page().await;
+    let mut silent = Vec::new();
+    for _ in 0..63 {
+        silent.push(TcpStream::connect(page.address).await.unwrap());
+    }
+    assert!(page.get("/healthz").await.starts_with("HTTP/1.1 200"));
+    let mut first = silent.swap_remove(0);
+    let ended = tokio::time::timeout(Duration::from_secs(20), first.read_u8()).await;
+    assert!(ended.expect("the connection is closed in time").is_err());
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let page = page().await;
+    let board = Board::new("home", Clock::system());
+    let Err(WebError::Bind { address, .. }) = Web::bind(WebOptions { address: page.address }, board).await
+    else {
+        panic!("two pages at one address");
+    };
+    assert_eq!(address, page.address);
+}
