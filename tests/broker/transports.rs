@@ -107,6 +107,7 @@ async fn echo_as(
     let (host, transport) = address(kind, tls, port);
     let mut options = rumqttc::MqttOptions::new(format!("echo-{port}"), host, port);
     options.set_transport(transport);
+    options.set_max_packet_size(1 << 20, 1 << 20);
     if let Some((user, password)) = login {
         options.set_credentials(user, password);
     }
