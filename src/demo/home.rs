@@ -69,10 +69,22 @@ pub(super) struct Home {
 
 impl Home {
     /// Writes `hearthlink.yaml` into `directory`, where the certificates are, and runs a gateway from it.
-    pub(super) async fn start(directory: &Path, configuration: String) -> Result<Self, HomeError> {
+    /// `configuration` writes the text for a port of the status page: `web_port` or, if that is taken,
+    /// 0, so that the kernel chooses.
+    pub(super) async fn start(
+        directory: &Path,
+        configuration: impl Fn(u16) -> String,
+        web_port: u16,
+    ) -> Result<Self, HomeError> {
         let file = directory.join("hearthlink.yaml");
-        fs::write(&file, &configuration).map_err(|source| HomeError::Write { path: file.clone(), source })?;
-        let gateway = Gateway::build(&config::load(&file)?).await?;
+        let mut text = configuration(free_or_any(web_port));
+        let mut built = build(&file, &text).await;
+        if let Err(HomeError::Build(BuildError::Web(_))) = built {
+            // Somebody took the port since we looked.
+            text = configuration(0);
+            built = build(&file, &text).await;
+        }
+        let (gateway, configuration) = (built?, text);
         let broker = gateway.broker_addresses().first().map(|(_, _, address)| *address);
         let (status_page, board, devices) = (gateway.web_address(), gateway.board(), gateway.simulation());
         let stop = CancellationToken::new();
@@ -104,14 +116,18 @@ impl Home {
     }
 }
 
+async fn build(file: &Path, configuration: &str) -> Result<Gateway, HomeError> {
+    fs::write(file, configuration).map_err(|source| HomeError::Write { path: file.to_owned(), source })?;
+    Ok(Gateway::build(&config::load(file)?).await?)
+}
+
 /// The port if nobody has it, else 0: the kernel chooses.
 fn free_or_any(port: u16) -> u16 {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() { port } else { 0 }
 }
 
-/// The demonstration's configuration, with the status page on `web_port` or, if that is taken, on any.
+/// The demonstration's configuration.
 pub(super) fn configuration(cloud_url: &str, web_port: u16) -> String {
-    let web_port = free_or_any(web_port);
     format!(
         "\
 # Written by `hearthlink demo`; it goes when the demonstration ends.
