@@ -1,5 +1,9 @@
 //! The status page over real HTTP: what it says, whom it answers, and what a browser may do with it.
-#![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's panic is its verdict; clippy spares only `#[test]` functions"
+)]
 
 use std::{net::SocketAddr, time::Duration};
 

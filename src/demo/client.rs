@@ -13,7 +13,7 @@ use std::{
 };
 
 use rumqttc::{
-    Outgoing,
+    NetworkOptions, Outgoing,
     v5::{
         AsyncClient, Event, EventLoop, Incoming, MqttOptions,
         mqttbytes::{
@@ -72,6 +72,10 @@ impl Client {
     ) -> Self {
         let mut options = MqttOptions::new(id, broker.ip().to_string(), broker.port());
         options.set_keep_alive(Duration::from_secs(10));
+        // Else a small packet may wait 40 ms for the other side's delayed TCP acknowledgement.
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
         let (requests, events) = AsyncClient::new(options, REQUESTS);
         let (connection, connected) = watch::channel(false);
         let unsent = Arc::new(Mutex::new(VecDeque::new()));

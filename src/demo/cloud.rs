@@ -107,17 +107,26 @@ pub struct Line(watch::Sender<LineState>);
 impl Line {
     /// Drops every connection through the front and refuses new ones.
     pub fn cut(&self) {
-        self.0.send_replace(LineState::Cut);
+        self.switch(LineState::Cut);
     }
 
     /// Keeps every connection and carries nothing.
     pub fn stall(&self) {
-        self.0.send_replace(LineState::Stalled);
+        self.switch(LineState::Stalled);
     }
 
     /// Carries again. What a stalled connection held back goes on its way.
     pub fn restore(&self) {
-        self.0.send_replace(LineState::Up);
+        self.switch(LineState::Up);
+    }
+
+    fn switch(&self, wanted: LineState) {
+        self.0.send_if_modified(|state| std::mem::replace(state, wanted) != wanted);
+    }
+
+    /// Wakes at every change.
+    pub fn changes(&self) -> watch::Receiver<LineState> {
+        self.0.subscribe()
     }
 
     /// What it does now.

@@ -74,7 +74,8 @@ function follow() {
     } else if (press.status !== outcome.status) {
       press.status = outcome.status;
       press.stage = "travelling";
-      const why = outcome.detail ? `: ${outcome.detail}.` : ".";
+      // "Too late" says it all; the times in its detail are for programs.
+      const why = outcome.detail && outcome.status !== "expired" ? `: ${outcome.detail}.` : ".";
       advance("failed", `${SAYS[outcome.status] ?? "It did not work"}${why}`);
     }
   }
@@ -127,6 +128,7 @@ function draw() {
   }
 
   write(element("home"), view?.home ?? "not known");
+  element("stale").hidden = !homeIsAway();
   const away = view?.toaster_available === "offline";
   write(element("toaster"), away ? "not reachable" : { toasting: "toasting", ready: "ready", early: "stopped", none: "idle" }[view?.toaster?.toast] ?? "not known");
   write(element("temperature"), typeof view?.temperature === "number" ? `${view.temperature.toFixed(1)} °C` : "not known");
@@ -137,23 +139,27 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-async function cutLine() {
-  const cut = element("cut");
-  if (cut.getAttribute("aria-disabled") === "true") return;
-  cut.setAttribute("aria-disabled", "true");
+const cutters = document.querySelectorAll("[data-cut]");
+const allowCutting = (allowed) =>
+  cutters.forEach((cutter) => cutter.setAttribute("aria-disabled", String(!allowed)));
+
+async function cutLine(event) {
+  const cutter = event.currentTarget;
+  if (cutter.getAttribute("aria-disabled") === "true") return;
+  const length = Number(cutter.dataset.cut);
   const status = element("cut-status");
+  allowCutting(false);
   try {
-    const answer = await fetch("/cut", { method: "POST", signal: AbortSignal.timeout(8000) });
-    if (!answer.ok) throw new Error();
-    const { seconds: length } = await answer.json();
+    const answer = await fetch(`/cut/${length}`, { method: "POST", signal: AbortSignal.timeout(8000) });
+    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error);
     write(status, `The line is cut for ${length} seconds.`);
     setTimeout(() => {
       write(status, "The line is back. The home finds its way by itself.");
-      cut.removeAttribute("aria-disabled");
+      allowCutting(true);
     }, length * 1000);
-  } catch {
-    write(status, "That did not work: the demonstration does not answer.");
-    cut.removeAttribute("aria-disabled");
+  } catch (error) {
+    write(status, error.message || "That did not work: the demonstration does not answer.");
+    allowCutting(true);
   }
 }
 
@@ -169,5 +175,5 @@ stream.onerror = () => {
   draw();
 };
 button.addEventListener("click", pressToast);
-element("cut").addEventListener("click", cutLine);
+cutters.forEach((cutter) => cutter.addEventListener("click", cutLine));
 draw();

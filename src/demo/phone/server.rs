@@ -1,4 +1,4 @@
-//! The page's server: three files, one stream of events, two buttons.
+//! The page's server: three files, one stream of events, a few buttons.
 //!
 //! Owns HTTP. Never decides anything about toast. Invariants: only the page itself may press a button
 //! (the request's `Origin` is ours, and so is its `Host`, so that neither another site nor a renamed
@@ -8,7 +8,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{
@@ -30,8 +30,8 @@ use super::{App, PRESS_LIFE, View};
 use crate::demo::cloud::{Line, LineState};
 
 const MOST_PAGES: usize = 32;
-/// How long the page's second button cuts the line.
-const CUT: Duration = Duration::from_secs(5);
+/// For how many seconds the page's other buttons may cut the line: less and more than a press lives.
+const CUTS: [u64; 2] = [5, 20];
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -68,7 +68,7 @@ pub(super) async fn serve(
         .route("/page.css", get(move || async move { style }))
         .route("/events", get(events))
         .route("/toast", post(toast))
-        .route("/cut", post(cut))
+        .route("/cut/{seconds}", post(cut))
         .layer(middleware::from_fn_with_state(desk.clone(), guard))
         .with_state(desk);
     // It ends by the token alone: errors of single connections are not errors of `serve`.
@@ -121,18 +121,23 @@ async fn toast(State(desk): Shared) -> Response {
     }
 }
 
-async fn cut(State(desk): Shared) -> Response {
-    if desk.line.state() == LineState::Up {
-        desk.line.cut();
-        tokio::spawn(async move {
-            // Cancel safety: a stop ends the line anyway.
-            tokio::select! {
-                () = desk.stop.cancelled() => {}
-                () = sleep(CUT) => desk.line.restore(),
-            }
-        });
+async fn cut(State(desk): Shared, Path(seconds): Path<u64>) -> Response {
+    if !CUTS.contains(&seconds) {
+        return StatusCode::NOT_FOUND.into_response();
     }
-    (StatusCode::ACCEPTED, Json(json!({ "seconds": CUT.as_secs() }))).into_response()
+    if desk.line.state() != LineState::Up {
+        let answer = json!({ "error": "The line is cut already." });
+        return (StatusCode::CONFLICT, Json(answer)).into_response();
+    }
+    desk.line.cut();
+    tokio::spawn(async move {
+        // Cancel safety: a stop ends the line anyway.
+        tokio::select! {
+            () = desk.stop.cancelled() => {}
+            () = sleep(Duration::from_secs(seconds)) => desk.line.restore(),
+        }
+    });
+    StatusCode::ACCEPTED.into_response()
 }
 
 /// One page that follows.

@@ -114,7 +114,7 @@ async fn only_the_page_itself_can_press_its_buttons() {
         scene.post("/toast", &host, "http://evil.example"),
         scene.post("/toast", &host, "null"),
         scene.post("/toast", "evil.example", "http://evil.example"),
-        scene.post("/cut", &host, "https://evil.example"),
+        scene.post("/cut/5", &host, "https://evil.example"),
         format!("POST /toast HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n"),
         "GET / HTTP/1.1\r\nHost: evil.example\r\n".to_owned(),
     ] {
@@ -142,9 +142,13 @@ async fn the_page_is_whole_and_asks_nobody_else() {
 async fn the_cut_button_cuts_the_line_and_gives_it_back() {
     let scene = scene().await;
     let host = scene.phone.address.to_string();
-    let answer = scene.ask(&scene.post("/cut", &host, &format!("http://{host}"))).await;
+    let answer = scene.ask(&scene.post("/cut/5", &host, &format!("http://{host}"))).await;
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     assert_eq!(scene.cloud.line().state(), LineState::Cut);
+    for (path, status) in [("/cut/5", "409"), ("/cut/3600", "404")] {
+        let answer = scene.ask(&scene.post(path, &host, &format!("http://{host}"))).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
     scene.tell("bridge/state", "offline").await;
     let mut view = scene.phone.app().view();
     let offline = view.wait_for(|view| view.home == Some(Availability::Offline));
