@@ -167,7 +167,8 @@ impl Stage {
         let phone =
             Phone::start(cloud.broker_address(), PHONE_PORT, cloud.line(), clock, stop.clone()).await?;
         let started = Instant::now();
-        let home = Home::start(path, |port| home::configuration(&cloud.url(), port), STATUS_PORT).await?;
+        let text = |data_dir: &str, port| home::configuration(&cloud.url(), data_dir, port);
+        let home = Home::start(path, text, STATUS_PORT).await?;
         narrator.say(format_args!("The gateway runs from {}:", home.file.display()));
         narrator.show(&home.configuration);
         narrator.say(format_args!(

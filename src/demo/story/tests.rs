@@ -31,7 +31,7 @@ async fn scene(tamper: impl Fn(String) -> String) -> Scene {
     collector.listening().await;
     let phone = Phone::start(broker, 0, cloud.line(), Clock::system(), stop.clone()).await.unwrap();
     let started = Instant::now();
-    let configuration = |port| tamper(home::configuration(&cloud.url(), port));
+    let configuration = |data_dir: &str, port| tamper(home::configuration(&cloud.url(), data_dir, port));
     let home = Home::start(directory.path(), configuration, 0).await.unwrap();
     let meter = Meter::start(home.broker, &stop);
     Scene { _directory: directory, cloud, phone: phone.app(), home, collector, meter, stop, started }
