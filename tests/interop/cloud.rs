@@ -76,6 +76,12 @@ impl Cloud {
         self.process = Some(process);
     }
 
+    /// Stops its clock (SIGSTOP): connections stay, and what is sent to it lies unread in the kernel.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.process.as_ref().expect("the cloud runs").signal("STOP");
+    }
+
     /// Kills it (SIGKILL): it forgets everything since [`Cloud::save`].
     #[track_caller]
     pub fn kill(&mut self) {

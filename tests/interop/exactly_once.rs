@@ -37,6 +37,7 @@ const PACE: usize = 2_500;
 /// `cloud.window`'s default: what may be sent twice for each kill.
 const WINDOW: usize = 64;
 const KILLS: usize = 2;
+const READINGS_TOPIC: &str = "hearthlink/home/sensors/attic";
 const MARKER: &str = "hearthlink/home/sensors/marker";
 
 #[test]
@@ -93,12 +94,7 @@ fn ten_thousand_readings_arrive_exactly_once_while_the_cloud_is_killed_twice() {
     });
     eprintln!("all accepted at home after {:?}", started.elapsed());
 
-    let received = watcher.process.wait_for("every number", Duration::from_secs(60), |lines| {
-        // Counting raw lines first keeps this cheap.
-        (lines.len() >= READINGS).then(|| readings(lines)).filter(|readings| {
-            readings.iter().map(|reading| &reading.payload).collect::<BTreeSet<_>>().len() == READINGS
-        })
-    });
+    let received = collect(&watcher, READINGS);
     eprintln!("all in the cloud after {:?}", started.elapsed());
     judge(&received, READINGS, WINDOW * KILLS);
     let status = gateway.wait_for_status("the queue is empty", |status| status["store"]["waiting"] == 0);
@@ -126,9 +122,7 @@ fn readings_accepted_before_a_power_cut_arrive_after_it() {
     let gateway = gateway.crash();
     scene.cloud.restart();
     gateway.wait_online();
-    let received = watcher.process.wait_for("every number", Duration::from_secs(60), |lines| {
-        (lines.len() >= ACCEPTED).then(|| readings(lines)).filter(|readings| readings.len() >= ACCEPTED)
-    });
+    let received = collect(&watcher, ACCEPTED);
     judge(&received, ACCEPTED, 0);
 }
 
@@ -144,6 +138,12 @@ impl Drop for End<'_> {
 /// watcher is back and has what was kept for it.
 fn kill_among(scene: &mut Scene, watcher: &Subscriber, gateway: &super::Gateway, count: usize, which: &str) {
     watcher.wait_for_count(count, Duration::from_secs(60));
+    if which == "first" {
+        // A full window dies unread in its socket: whoever deletes before the PUBACK loses it, always. The
+        // second kill strikes at work: what was read but not acknowledged comes twice.
+        scene.cloud.freeze();
+        thread::sleep(Duration::from_millis(200));
+    }
     scene.cloud.kill();
     let seen = watcher.received().len();
     assert!(seen < READINGS * 9 / 10, "the {which} kill came too late: {seen} readings had arrived");
@@ -156,9 +156,18 @@ fn kill_among(scene: &mut Scene, watcher: &Subscriber, gateway: &super::Gateway,
     eprintln!("{which} kill at {seen} readings, {} when all were back", watcher.received().len());
 }
 
-fn readings(lines: &[String]) -> Vec<Received> {
-    let received = lines.iter().filter_map(|line| Received::parse(line));
-    received.filter(|message| message.topic == "hearthlink/home/sensors/attic").collect()
+/// What arrived when every number below `count` is there, or after a minute.
+fn collect(watcher: &Subscriber, count: usize) -> Vec<Received> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut received = watcher.received();
+        received.retain(|message| message.topic == READINGS_TOPIC);
+        let distinct = received.iter().map(|reading| &reading.payload).collect::<BTreeSet<_>>().len();
+        if distinct >= count || Instant::now() > deadline {
+            return received;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Each of `count` readings is there, once for each message-id and in order; at most `twice` came again.
@@ -173,6 +182,9 @@ fn judge(received: &[Received], count: usize, twice: usize) {
             None => in_order.push(number),
         }
     }
+    let arrived: BTreeSet<usize> = in_order.iter().copied().collect();
+    let lost: Vec<usize> = (0..count).filter(|number| !arrived.contains(number)).collect();
+    assert!(lost.is_empty(), "{} of {count} readings were lost: {lost:?}", lost.len());
     assert_eq!(in_order.len(), count, "after dropping by message-id, each reading exactly once");
     assert!(in_order.is_sorted(), "readings arrive in the order in which they were accepted");
     let again = received.len() - count;
