@@ -1,40 +1,62 @@
-//! The gateway's own way into its broker: publish and subscribe without a socket.
+//! How the gateway itself publishes and subscribes, without a connection.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::connection::Shared;
+use super::{
+    delivery::Publication,
+    hub::{Hub, InProcessMessage},
+};
 use crate::model::{ClientId, Message, TopicFilter};
 
-/// A handle for the other parts of the gateway; cheap to clone.
-#[derive(Clone)]
-pub struct BrokerHandle(pub(super) Arc<Shared>);
+/// The broker, for the rest of the gateway; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct BrokerHandle {
+    hub: Arc<Hub>,
+}
+
+/// A subscription of the gateway's own. It ends when this is dropped.
+#[derive(Debug)]
+pub struct InProcess {
+    hub: Arc<Hub>,
+    filters: Vec<TopicFilter>,
+    key: u64,
+    messages: mpsc::Receiver<InProcessMessage>,
+}
 
 impl BrokerHandle {
-    /// Publishes from the gateway itself: retained if it says so, delivered at once, not offered to
-    /// the [`super::Uplink`]. Gives the number of receivers that it was queued for: connected clients,
-    /// absent ones with a persistent session (QoS 1 and 2 only), and parts of the gateway.
-    pub fn publish(&self, message: &Message) -> usize {
-        self.0.hub.publish(message, None)
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
     }
 
-    /// Subscribes a part of the gateway to several filters; a message that matches more than one
-    /// comes once. Retained messages come first, with their flag. Full: the newest message is dropped
-    /// and counted. The subscription ends when the receiver is dropped.
+    /// Publishes from the gateway itself, retained if the message says so. It is not offered to the
+    /// [`super::Uplink`]. Gives how many it was queued for: connected clients, absent ones with a
+    /// persistent session (QoS 1 and 2 only), and parts of the gateway.
+    pub fn publish(&self, message: &Message) -> usize {
+        self.hub.publish(&Publication::new(message.clone(), None), 0)
+    }
+
+    /// Subscribes a part of the gateway to several filters; a message that matches more than one comes
+    /// once. The retained messages come first. `capacity` messages may wait; then the newest is dropped,
+    /// and counted with those of the clients.
     pub fn subscribe(&self, filters: &[TopicFilter], capacity: usize) -> InProcess {
-        InProcess(self.0.hub.subscribe_in_process(filters, capacity))
+        let (sender, messages) = mpsc::channel(capacity.max(1));
+        let key = self.hub.subscribe_gateway(filters, &sender);
+        InProcess { hub: self.hub.clone(), filters: filters.to_vec(), key, messages }
     }
 }
 
-/// Messages for a part of the gateway.
-#[derive(Debug)]
-pub struct InProcess(mpsc::Receiver<(Message, Option<ClientId>)>);
-
 impl InProcess {
-    /// The next message with the client that published it; `None` for the gateway itself. `None` at
-    /// all when the broker is gone. Cancel safe.
+    /// The next message, and who published it (`None`: the gateway itself). Its `retain` is true only
+    /// when it was kept from before. Cancel safe.
     pub async fn recv(&mut self) -> Option<(Message, Option<ClientId>)> {
-        self.0.recv().await
+        self.messages.recv().await
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.hub.unsubscribe_gateway(&self.filters, self.key);
     }
 }

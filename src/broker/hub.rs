@@ -1,527 +1,496 @@
-//! Where publishers and subscribers meet: subscriptions, sessions and retained messages behind one
-//! short lock.
+//! Where publishers and subscribers meet: the sessions, their subscriptions, the retained messages.
 //!
-//! One lock and no router task: a publish takes it for the time of a walk through the tree and a push
-//! a receiver, no I/O and no await under it, and the order of retained messages and deliveries is the
-//! same for everybody. A task in the middle would add two queues, each with a bound and a policy of
-//! its own. What must reach the disk is only marked here, and written by [`super::keeper`].
+//! Owns the house's shared state behind one `RwLock`, held for microseconds and never across an await.
+//! Never does I/O: the disk follows by the recorder. Lock order: house, then a session.
+//!
+//! Invariants: publishing costs what it matches, never O(sessions); a message that is to be retained is
+//! kept and delivered under one write lock, and a subscription is made and sent its retained messages
+//! under one, so that no subscriber misses a value or gets an older one after a newer one; every index
+//! entry leaves with its session.
+//!
+//! A lock and not a router task: a task would cost every message a hop through a channel, whose being
+//! full would let one flood hold up everybody. Publishes that are not retained share the read lock.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, hash_map},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use super::{
-    Limits,
-    session::{Delivery, Session, Subscription},
-    subscriptions::Subscriptions,
+    counters::Counters,
+    delivery::{Delivery, Identifiers, Publication},
+    options::Limits,
+    packet::{Reason, RetainHandling, SubscriptionOptions},
+    recorder::Agenda,
+    retained::{Kept, Retained},
+    session::{Bounds, End, Owner, Session, State},
+    subscriptions::{Match, Tree},
 };
-use crate::{
-    health::BrokerReport,
-    model::{ClientId, Message, QoS, Topic, TopicFilter},
-};
+use crate::model::{ClientId, Message, QoS, Topic, TopicFilter};
 
-/// A message with who published it; nobody is the gateway itself.
-type Told = (Message, Option<ClientId>);
-
-/// Names a receiver in the tree.
-type Key = u64;
-
-/// A session as its connection and the hub share it.
-pub(super) struct Seat {
-    pub(super) key: Key,
-    pub(super) client: ClientId,
-    /// Wakes the connection when there is something to send.
-    pub(super) wake: Notify,
-    state: Mutex<Session>,
-}
-
-impl Seat {
-    pub(super) fn state(&self) -> MutexGuard<'_, Session> {
-        // A panic under this lock leaves a session that is at worst short of one message's bookkeeping.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A client's place in the hub.
-struct Place {
-    seat: Arc<Seat>,
-    /// How long the session outlives its connection; zero: not at all.
-    expiry: Duration,
-    attached: Option<CancellationToken>,
-    left: Instant,
-}
-
-enum Receiver {
-    Session(Arc<Seat>, bool),
-    InProcess(mpsc::Sender<Told>),
-}
-
-struct Retained {
-    message: Message,
-    since: Instant,
-}
-
-struct State {
-    subscriptions: Subscriptions<Key, Subscription>,
-    receivers: HashMap<Key, Receiver>,
-    places: HashMap<ClientId, Place>,
-    retained: BTreeMap<Topic, Retained>,
-    retained_bytes: usize,
-    next_key: Key,
-    unsaved_topics: HashSet<Topic>,
-    unsaved_sessions: HashSet<ClientId>,
-    found: Vec<(Key, Subscription)>,
-}
-
-/// What a CONNECT asks of the hub.
-pub(super) struct Attach {
-    pub(super) client: ClientId,
-    pub(super) is_clean: bool,
-    pub(super) expiry: Duration,
-    pub(super) window: u16,
-}
-
-/// What a CONNECT got.
-pub(super) struct Attached {
-    pub(super) seat: Arc<Seat>,
-    pub(super) session_present: bool,
-    /// Cancelled when another connection takes the session over.
-    pub(super) taken_over: CancellationToken,
-}
-
-/// A session as it is kept on the disk.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Kept {
-    pub(super) expiry_seconds: u64,
-    pub(super) subscriptions: Vec<(TopicFilter, Subscription)>,
-}
-
-/// What is to be written to the disk; `None` is to be deleted there.
-#[derive(Default)]
-pub(super) struct Unsaved {
-    pub(super) retained: Vec<(Topic, Option<Message>)>,
-    pub(super) sessions: Vec<(ClientId, Option<Kept>)>,
-}
-
-/// The hub.
+/// The meeting place, shared by all connections.
+#[derive(Debug)]
 pub(super) struct Hub {
-    state: Mutex<State>,
     pub(super) limits: Limits,
-    /// Wakes the keeper.
-    pub(super) unsaved: Notify,
-    dropped: AtomicU64,
-    refused: AtomicU64,
+    pub(super) counters: Counters,
+    pub(super) agenda: Agenda,
+    house: RwLock<House>,
+    last_key: AtomicU64,
+}
+
+#[derive(Debug)]
+struct House {
+    tree: Tree<Subscriber>,
+    sessions: HashMap<ClientId, Arc<Session>>,
+    retained: Retained,
+}
+
+/// Who is behind a subscription.
+#[derive(Debug, Clone)]
+enum Subscriber {
+    Client(Arc<Session>, SubscriptionOptions),
+    /// A part of the gateway. Full: the newest is dropped and counted.
+    Gateway(mpsc::Sender<InProcessMessage>),
+}
+
+/// What a part of the gateway gets: the message, and who published it.
+pub(super) type InProcessMessage = (Message, Option<ClientId>);
+
+/// A session that a connection owns.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) session: Arc<Session>,
+    pub(super) owner: Arc<Owner>,
+    /// Whether it had been there before.
+    pub(super) was_present: bool,
+    /// Of the session that this one replaces; the caller publishes it.
+    pub(super) will: Option<Message>,
 }
 
 impl Hub {
     pub(super) fn new(limits: Limits) -> Self {
+        let retained = Retained::new(limits.retained_count, limits.retained_bytes);
+        let house = House { tree: Tree::default(), sessions: HashMap::new(), retained };
         Self {
-            state: Mutex::new(State {
-                subscriptions: Subscriptions::new(),
-                receivers: HashMap::new(),
-                places: HashMap::new(),
-                retained: BTreeMap::new(),
-                retained_bytes: 0,
-                next_key: 1,
-                unsaved_topics: HashSet::new(),
-                unsaved_sessions: HashSet::new(),
-                found: Vec::new(),
-            }),
             limits,
-            unsaved: Notify::new(),
-            dropped: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            counters: Counters::default(),
+            agenda: Agenda::default(),
+            house: RwLock::new(house),
+            last_key: AtomicU64::new(0),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, House> {
+        self.house.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes back what the disk has kept, before anybody is served.
-    pub(super) fn restore(&self, retained: Vec<Message>, sessions: Vec<(ClientId, Kept)>) {
-        let mut state = self.state();
-        for message in retained {
-            state.retained_bytes += message.size();
-            state.retained.insert(message.topic.clone(), Retained { message, since: Instant::now() });
+    fn write(&self) -> RwLockWriteGuard<'_, House> {
+        self.house.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_key(&self) -> u64 {
+        self.last_key.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { session: self.limits.queue_bytes_per_session, all: self.limits.queue_bytes }
+    }
+
+    /// Delivers a message to everybody who subscribed; how many took it. `key` is the publisher's.
+    pub(super) fn publish(&self, publication: &Arc<Publication>, key: u64) -> usize {
+        if !publication.message.retain {
+            return self.deliver(&self.read(), publication, key);
         }
-        for (client, kept) in sessions {
-            let seat = state.seat(&client);
-            state.receivers.insert(seat.key, Receiver::Session(seat.clone(), false));
-            for (filter, subscription) in kept.subscriptions {
-                state.subscriptions.insert(&filter, seat.key, subscription);
-                seat.state().subscriptions.insert(filter, subscription);
+        let mut house = self.write();
+        match house.retained.keep(publication) {
+            Kept::Changed => self.agenda.retained(publication.message.topic.clone()),
+            Kept::Unchanged => {}
+            Kept::Refused => Counters::count(&self.counters.not_retained),
+        }
+        self.deliver(&house, publication, key)
+    }
+
+    fn deliver(&self, house: &House, publication: &Arc<Publication>, key: u64) -> usize {
+        let mut taken = 0;
+        // A client whose filters overlap gets the message once, with the highest QoS (section 3.3.4):
+        // only when several filters match is there anything to merge.
+        let mut only: Option<&[(u64, Subscriber)]> = None;
+        let mut merged: Vec<(u64, &Subscriber, Delivery)> = Vec::new();
+        house.tree.visit(&publication.message.topic, |hit| match hit {
+            Match::All(all) if only.is_none() && merged.is_empty() => only = Some(all),
+            Match::All(all) => {
+                if let Some(first) = only.take() {
+                    merge(&mut merged, first, publication, key);
+                }
+                merge(&mut merged, all, publication, key);
             }
-            let expiry = Duration::from_secs(kept.expiry_seconds);
-            state.places.insert(client, Place { seat, expiry, attached: None, left: Instant::now() });
-        }
-    }
-
-    /// A client has connected: takes over its session, or makes one.
-    pub(super) fn attach(&self, wish: Attach) -> Attached {
-        let mut state = self.state();
-        let old = state.places.remove(&wish.client);
-        if let Some(token) = old.as_ref().and_then(|place| place.attached.as_ref()) {
-            token.cancel();
-        }
-        let kept = match old {
-            Some(place) if wish.is_clean || place.is_over() => {
-                state.forget(&wish.client, &place.seat);
-                None
+            Match::One(group) => {
+                taken += usize::from(self.to_one_of(group.in_turn(), publication));
             }
-            other => other,
-        };
-        let session_present = kept.is_some();
-        let seat = kept.map_or_else(|| state.seat(&wish.client), |place| place.seat);
-        seat.state().resume(wish.window);
-        state.receivers.insert(seat.key, Receiver::Session(seat.clone(), true));
-        let taken_over = CancellationToken::new();
-        let place = Place {
-            seat: seat.clone(),
-            expiry: wish.expiry,
-            attached: Some(taken_over.clone()),
-            left: Instant::now(),
-        };
-        state.places.insert(wish.client.clone(), place);
-        // Also when nothing of it is to outlive the connection: an older one on the disk must go.
-        state.unsaved_sessions.insert(wish.client);
-        drop(state);
-        self.unsaved.notify_one();
-        Attached { seat, session_present, taken_over }
-    }
-
-    /// A connection has ended. Does nothing when another one has taken its session over.
-    pub(super) fn detach(&self, seat: &Seat, expiry: Option<Duration>) {
-        let mut state = self.state();
-        let Some(place) = state.places.get_mut(&seat.client).filter(|place| place.seat.key == seat.key)
-        else {
-            return;
-        };
-        if place.attached.as_ref().is_none_or(CancellationToken::is_cancelled) {
-            return;
-        }
-        place.attached = None;
-        place.left = Instant::now();
-        place.expiry = expiry.unwrap_or(place.expiry);
-        if place.expiry.is_zero() {
-            if let Some(place) = state.places.remove(&seat.client) {
-                state.forget(&seat.client, &place.seat);
-            }
-        } else if let Some(Receiver::Session(_, is_present)) = state.receivers.get_mut(&seat.key) {
-            *is_present = false;
-        }
-        state.unsaved_sessions.insert(seat.client.clone());
-        drop(state);
-        self.unsaved.notify_one();
-    }
-
-    /// Drops the sessions whose time is over.
-    pub(super) fn expire_sessions(&self) {
-        let mut state = self.state();
-        let over: Vec<ClientId> = state
-            .places
-            .iter()
-            .filter(|(_, place)| place.attached.is_none() && place.is_over())
-            .map(|(client, _)| client.clone())
-            .collect();
-        for client in over {
-            if let Some(place) = state.places.remove(&client) {
-                state.forget(&client, &place.seat);
+        });
+        for (other, subscriber) in only.into_iter().flatten() {
+            if let Some(delivery) = delivery(subscriber, *other, publication, key) {
+                taken += usize::from(self.offer(subscriber, delivery));
             }
         }
-        drop(state);
-        self.unsaved.notify_one();
-    }
-
-    /// Subscribes a session; the retained messages follow unless `wants_retained` says no for this
-    /// case (it is asked whether the subscription is new). `false` when the client has too many.
-    pub(super) fn subscribe(
-        &self,
-        seat: &Arc<Seat>,
-        filter: &TopicFilter,
-        subscription: Subscription,
-        wants_retained: impl Fn(bool) -> bool,
-    ) -> bool {
-        let mut state = self.state();
-        {
-            let mut session = seat.state();
-            let is_known = session.subscriptions.contains_key(filter);
-            if !is_known && session.subscriptions.len() >= self.limits.subscriptions_per_client {
-                return false;
-            }
-            session.subscriptions.insert(filter.clone(), subscription);
+        for (_, subscriber, delivery) in merged {
+            taken += usize::from(self.offer(subscriber, delivery));
         }
-        let is_new = state.subscriptions.insert(filter, seat.key, subscription);
-        state.unsaved_sessions.insert(seat.client.clone());
-        // A shared subscription gets no retained messages (MQTT 5 section 4.8.2).
-        if filter.share().is_none() && wants_retained(is_new) {
-            for (message, since) in state.retained_for(filter) {
-                let qos = message.qos.min(subscription.qos);
-                let delivery = Delivery {
-                    message: Message { qos, ..message },
-                    subscription_ids: subscription.id.into_iter().collect(),
-                    since,
-                };
-                self.offer(seat, delivery);
-            }
-            seat.wake.notify_one();
-        }
-        drop(state);
-        self.unsaved.notify_one();
-        true
+        taken
     }
 
-    /// Ends a subscription; whether there was one.
-    pub(super) fn unsubscribe(&self, seat: &Seat, filter: &TopicFilter) -> bool {
-        let mut state = self.state();
-        seat.state().subscriptions.remove(filter);
-        let was_there = state.subscriptions.remove(filter, &seat.key);
-        state.unsaved_sessions.insert(seat.client.clone());
-        drop(state);
-        self.unsaved.notify_one();
-        was_there
-    }
-
-    /// A subscriber inside the gateway. Full channel: the newest message is dropped and counted.
-    pub(super) fn subscribe_in_process(
-        &self,
-        filters: &[TopicFilter],
-        capacity: usize,
-    ) -> mpsc::Receiver<Told> {
-        let (sender, receiver) = mpsc::channel(capacity);
-        let mut state = self.state();
-        let key = state.key();
-        let subscription =
-            Subscription { qos: QoS::ExactlyOnce, no_local: false, retain_as_published: false, id: None };
-        for filter in filters {
-            state.subscriptions.insert(filter, key, subscription);
-            for (message, _) in state.retained_for(filter) {
-                self.tell(&sender, (message, None));
-            }
-        }
-        state.receivers.insert(key, Receiver::InProcess(sender));
-        receiver
-    }
-
-    /// Keeps and hands out a message; to how many receivers.
-    pub(super) fn publish(&self, message: &Message, publisher: Option<&Seat>) -> usize {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let is_unsaved = message.retain && state.retain(message, &self.limits);
-        let mut found = std::mem::take(&mut state.found);
-        let receivers = &state.receivers;
-        let is_present = |key: &Key| matches!(receivers.get(key), Some(Receiver::Session(_, true)));
-        state.subscriptions.matching(&message.topic, is_present, &mut found);
-        found.sort_unstable_by_key(|(key, _)| *key);
-        let now = Instant::now();
-        let mut count = 0;
-        for same in found.chunk_by(|(a, _), (b, _)| a == b) {
-            let key = same[0].0;
-            match receivers.get(&key) {
-                Some(Receiver::Session(seat, is_present)) => {
-                    let Some(delivery) = merge(message, same, publisher.map(|seat| seat.key), now) else {
-                        continue;
-                    };
-                    // QoS 0 is not kept for who is away (MQTT 3.1.1 section 4.1.2 leaves it open).
-                    if (*is_present || delivery.message.qos != QoS::AtMostOnce) && self.offer(seat, delivery)
-                    {
-                        seat.wake.notify_one();
-                        count += 1;
+    fn offer(&self, subscriber: &Subscriber, delivery: Delivery) -> bool {
+        match subscriber {
+            Subscriber::Client(session, _) => session.offer(delivery, self.bounds(), &self.counters),
+            Subscriber::Gateway(sender) => {
+                let publication = &delivery.publication;
+                let mut message = publication.message.clone();
+                message.retain = delivery.retain;
+                match sender.try_send((message, publication.publisher.clone())) {
+                    Ok(()) => true,
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        Counters::count(&self.counters.dropped);
+                        false
                     }
+                    Err(mpsc::error::TrySendError::Closed(_)) => false,
                 }
-                Some(Receiver::InProcess(sender)) => {
-                    let told = Message { retain: false, ..message.clone() };
-                    count +=
-                        usize::from(self.tell(sender, (told, publisher.map(|seat| seat.client.clone()))));
-                }
-                None => {}
             }
         }
-        found.clear();
-        state.found = found;
-        drop(guard);
-        if is_unsaved {
-            self.unsaved.notify_one();
-        }
-        count
     }
 
-    fn offer(&self, seat: &Seat, delivery: Delivery) -> bool {
-        let was_taken = seat.state().offer(delivery, self.limits.queue_bytes_per_session);
-        if !was_taken {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        was_taken
-    }
-
-    fn tell(&self, sender: &mpsc::Sender<Told>, told: Told) -> bool {
-        match sender.try_send(told) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full((message, _))) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(topic = %message.topic, "the gateway is behind; a local message was dropped");
-                false
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        }
-    }
-
-    /// Counts a connection that was refused.
-    pub(super) fn count_refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What changed since the last call, to be written to the disk.
-    pub(super) fn take_unsaved(&self) -> Unsaved {
-        let mut state = self.state();
-        let topics = std::mem::take(&mut state.unsaved_topics);
-        let clients = std::mem::take(&mut state.unsaved_sessions);
-        Unsaved {
-            retained: topics
-                .into_iter()
-                .map(|topic| {
-                    let message = state.retained.get(&topic).map(|retained| retained.message.clone());
-                    (topic, message)
-                })
-                .collect(),
-            sessions: clients
-                .into_iter()
-                .map(|client| {
-                    let kept =
-                        state.places.get(&client).filter(|place| !place.expiry.is_zero()).map(|place| Kept {
-                            expiry_seconds: place.expiry.as_secs(),
-                            subscriptions: place
-                                .seat
-                                .state()
-                                .subscriptions
-                                .iter()
-                                .map(|(filter, subscription)| (filter.clone(), *subscription))
-                                .collect(),
-                        });
-                    (client, kept)
-                })
-                .collect(),
-        }
-    }
-
-    /// The sums for the board.
-    pub(super) fn report(&self, listeners: Vec<String>) -> BrokerReport {
-        let state = self.state();
-        BrokerReport {
-            listeners,
-            clients: state.places.values().filter(|place| place.attached.is_some()).count(),
-            sessions: state.places.len(),
-            retained: state.retained.len(),
-            queued_bytes: state.places.values().map(|place| place.seat.state().bytes()).sum(),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Whether another client may connect.
-    pub(super) fn has_room(&self, client: &ClientId) -> bool {
-        let state = self.state();
-        state.places.contains_key(client) || state.places.len() < self.limits.max_sessions
-    }
-}
-
-impl Place {
-    fn is_over(&self) -> bool {
-        self.attached.is_none() && self.left.elapsed() >= self.expiry
-    }
-}
-
-impl State {
-    fn key(&mut self) -> Key {
-        self.next_key += 1;
-        self.next_key
-    }
-
-    fn seat(&mut self, client: &ClientId) -> Arc<Seat> {
-        Arc::new(Seat {
-            key: self.key(),
-            client: client.clone(),
-            wake: Notify::new(),
-            state: Mutex::new(Session::new()),
+    /// One member of a group gets it: the next that is connected, else the next that keeps it.
+    fn to_one_of<'a>(
+        &self,
+        members: impl Iterator<Item = &'a (u64, Subscriber)>,
+        publication: &Arc<Publication>,
+    ) -> bool {
+        let (present, absent): (Vec<_>, Vec<_>) = members.partition(|(_, subscriber)| match subscriber {
+            Subscriber::Client(session, _) => session.lock().owner.is_some(),
+            Subscriber::Gateway(sender) => !sender.is_closed(),
+        });
+        present.into_iter().chain(absent).any(|(other, subscriber)| {
+            // Key 0 is nobody's: a shared subscription is never `no local`.
+            delivery(subscriber, *other, publication, 0)
+                .is_some_and(|delivery| self.offer(subscriber, delivery))
         })
     }
 
-    fn forget(&mut self, client: &ClientId, seat: &Seat) {
-        for filter in std::mem::take(&mut seat.state().subscriptions).into_keys() {
-            self.subscriptions.remove(&filter, &seat.key);
-        }
-        self.receivers.remove(&seat.key);
-        self.unsaved_sessions.insert(client.clone());
-    }
-
-    /// Keeps a retained message, or forgets one; whether the disk must hear of it. Policy at the
-    /// bounds: the new message is delivered but not retained.
-    fn retain(&mut self, message: &Message, limits: &Limits) -> bool {
-        let old = self.retained.remove(&message.topic);
-        self.retained_bytes -= old.as_ref().map_or(0, |old| old.message.size());
-        let is_known = old.is_some();
-        let keeps = !message.payload.is_empty()
-            && self.retained.len() < limits.retained_count
-            && self.retained_bytes + message.size() <= limits.retained_bytes;
-        if keeps {
-            self.retained_bytes += message.size();
-            let retained = Retained { message: message.clone(), since: Instant::now() };
-            self.retained.insert(message.topic.clone(), retained);
-        } else if !message.payload.is_empty() {
-            tracing::warn!(topic = %message.topic, "the bound of retained messages is reached; this one is not kept");
-        }
-        let is_unsaved = keeps || is_known;
-        if is_unsaved {
-            self.unsaved_topics.insert(message.topic.clone());
-        }
-        is_unsaved
-    }
-
-    fn retained_for(&self, filter: &TopicFilter) -> Vec<(Message, Instant)> {
-        // What stands before the first wildcard bounds the search.
-        let text = filter.as_str();
-        let fixed = &text[..text.find(['+', '#']).unwrap_or(text.len())];
-        let fixed = fixed.strip_suffix('/').unwrap_or(fixed);
-        let all = match Topic::parse(fixed) {
-            Ok(first) => self.retained.range(first..),
-            Err(_) => self.retained.range::<Topic, _>(..),
+    /// Gives a session to a new connection: the client's old one, or a new one.
+    ///
+    /// # Errors
+    /// [`Reason::ServerUnavailable`] at the bound on sessions.
+    pub(super) fn attach(
+        &self,
+        client: &ClientId,
+        is_clean: bool,
+        expiry: Option<Duration>,
+    ) -> Result<Attached, Reason> {
+        let expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.longest_session);
+        let owner = Arc::new(Owner::default());
+        let mut will = None;
+        let mut house = self.write();
+        let old = house.sessions.get(client).cloned();
+        let kept = old.clone().filter(|_| !is_clean);
+        let was_present = kept.is_some();
+        let session = match kept {
+            Some(session) => session,
+            None => {
+                if let Some(old) = old {
+                    will = self.remove(&mut house, &old);
+                } else if house.sessions.len() >= self.limits.max_sessions {
+                    return Err(Reason::ServerUnavailable);
+                }
+                let session = Session::new(self.next_key(), client.clone(), expiry);
+                house.sessions.insert(client.clone(), session.clone());
+                session
+            }
         };
-        all.take_while(|(topic, _)| topic.as_str().starts_with(fixed))
-            .filter(|(topic, _)| filter.matches(topic))
-            .map(|(_, retained)| (retained.message.clone(), retained.since))
-            .collect()
+        let mut state = session.lock();
+        state.take_over(&owner);
+        state.expiry = expiry;
+        self.note(&session, &mut state);
+        drop(state);
+        Ok(Attached { session, owner, was_present, will })
+    }
+
+    /// Puts a session on the recorder's agenda, if the disk knows it or is to know it.
+    fn note(&self, session: &Session, state: &mut State) {
+        if state.is_recorded || !state.expiry.is_zero() {
+            state.is_recorded = true;
+            self.agenda.session(session.client.clone());
+        }
+    }
+
+    /// The client of this connection wants another life for its session (MQTT 5 DISCONNECT).
+    pub(super) fn set_expiry(&self, attached: &Attached, expiry: Option<Duration>) {
+        let mut state = attached.session.lock();
+        state.expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.longest_session);
+        self.note(&attached.session, &mut state);
+    }
+
+    /// A connection has ended; `will` waits for its delay. Gives the will if the session is over, for
+    /// the caller to publish. Without effect when the connection no longer owned the session.
+    pub(super) fn detach(&self, attached: &Attached, will: Option<(Duration, Message)>) -> Option<Message> {
+        let Attached { session, owner, .. } = attached;
+        let mut house = self.write();
+        if !session.is_owned_by(owner) {
+            return will.map(|(_, message)| message);
+        }
+        let mut state = session.lock();
+        state.owner = None;
+        state.absent_since = Some(Instant::now());
+        state.will = will.and_then(|(delay, message)| Some((Instant::now().checked_add(delay)?, message)));
+        let is_over = state.expiry.is_zero();
+        drop(state);
+        if is_over { self.remove(&mut house, session) } else { None }
+    }
+
+    /// Takes a session out of every index; gives the will that had waited for that.
+    fn remove(&self, house: &mut House, session: &Arc<Session>) -> Option<Message> {
+        let mut state = session.lock();
+        if state.is_recorded {
+            self.agenda.session(session.client.clone());
+        }
+        if let Some(owner) = state.owner.take() {
+            owner.ask_to_end(End::TakenOver);
+        }
+        for filter in state.subscriptions.keys() {
+            house.tree.remove(filter, session.key);
+        }
+        state.subscriptions.clear();
+        state.clear(&self.counters);
+        if let hash_map::Entry::Occupied(entry) = house.sessions.entry(session.client.clone())
+            && entry.get().key == session.key
+        {
+            entry.remove();
+        }
+        state.will.take().map(|(_, message)| message)
+    }
+
+    /// Subscribes a session to `filter`, and queues the retained messages for it.
+    ///
+    /// # Errors
+    /// [`Reason::QuotaExceeded`] at the bound on subscriptions.
+    pub(super) fn subscribe(
+        &self,
+        attached: &Attached,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+    ) -> Result<QoS, Reason> {
+        let Attached { session, owner, .. } = attached;
+        let mut house = self.write();
+        if !session.is_owned_by(owner) {
+            return Err(Reason::UnspecifiedError);
+        }
+        let mut state = session.lock();
+        let is_new = !state.subscriptions.contains_key(filter);
+        if is_new && state.subscriptions.len() >= self.limits.subscriptions_per_client {
+            return Err(Reason::QuotaExceeded);
+        }
+        state.subscriptions.insert(filter.clone(), options);
+        self.note(session, &mut state);
+        drop(state);
+        let subscriber = Subscriber::Client(session.clone(), options);
+        house.tree.insert(filter, session.key, subscriber.clone());
+        let wants_retained = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::Never => false,
+        };
+        // A shared subscription is sent none (MQTT 5 section 4.8.2).
+        if wants_retained && filter.share().is_none() {
+            self.send_retained(&house, filter, &subscriber, |_| true);
+        }
+        Ok(options.qos)
+    }
+
+    fn send_retained(
+        &self,
+        house: &House,
+        filter: &TopicFilter,
+        subscriber: &Subscriber,
+        is_wanted: impl Fn(&Topic) -> bool,
+    ) {
+        for publication in house.retained.matching(filter) {
+            if is_wanted(&publication.message.topic)
+                && let Some(mut delivery) = delivery(subscriber, 0, publication, 0)
+            {
+                delivery.retain = true;
+                self.offer(subscriber, delivery);
+            }
+        }
+    }
+
+    /// Ends a subscription; whether there was one.
+    pub(super) fn unsubscribe(&self, attached: &Attached, filter: &TopicFilter) -> bool {
+        let Attached { session, owner, .. } = attached;
+        let mut house = self.write();
+        if !session.is_owned_by(owner) {
+            return false;
+        }
+        house.tree.remove(filter, session.key);
+        let mut state = session.lock();
+        let was_there = state.subscriptions.remove(filter).is_some();
+        self.note(session, &mut state);
+        was_there
+    }
+
+    /// Subscribes a part of the gateway; the number is for [`Hub::unsubscribe_gateway`].
+    pub(super) fn subscribe_gateway(
+        &self,
+        filters: &[TopicFilter],
+        sender: &mpsc::Sender<InProcessMessage>,
+    ) -> u64 {
+        let key = self.next_key();
+        let subscriber = Subscriber::Gateway(sender.clone());
+        let mut house = self.write();
+        for (index, filter) in filters.iter().enumerate() {
+            house.tree.insert(filter, key, subscriber.clone());
+            if filter.share().is_none() {
+                // What an earlier filter matches has been sent.
+                let earlier = &filters[..index];
+                self.send_retained(&house, filter, &subscriber, |topic| {
+                    !earlier.iter().any(|filter| filter.share().is_none() && filter.matches(topic))
+                });
+            }
+        }
+        key
+    }
+
+    /// Ends a subscription of the gateway.
+    pub(super) fn unsubscribe_gateway(&self, filters: &[TopicFilter], key: u64) {
+        let mut house = self.write();
+        for filter in filters {
+            house.tree.remove(filter, key);
+        }
+    }
+
+    /// Puts a session back that the store remembers; its expiry begins anew.
+    pub(super) fn restore(
+        &self,
+        client: &ClientId,
+        expiry: Duration,
+        subscriptions: impl IntoIterator<Item = (TopicFilter, SubscriptionOptions)>,
+    ) {
+        let session = Session::new(self.next_key(), client.clone(), expiry.min(self.limits.longest_session));
+        let mut house = self.write();
+        for (filter, options) in subscriptions {
+            house.tree.insert(&filter, session.key, Subscriber::Client(session.clone(), options));
+            session.lock().subscriptions.insert(filter, options);
+        }
+        let mut state = session.lock();
+        state.absent_since = Some(Instant::now());
+        state.is_recorded = true;
+        drop(state);
+        house.sessions.insert(client.clone(), session);
+    }
+
+    /// Puts a retained message back; false: the bounds have no room for it any more.
+    pub(super) fn restore_retained(&self, message: Message) -> bool {
+        self.write().retained.keep(&Publication::new(message, None)) != Kept::Refused
+    }
+
+    /// The retained message of a topic, as the disk is to have it.
+    pub(super) fn retained(&self, topic: &Topic) -> Option<Message> {
+        self.read().retained.get(topic).map(|publication| publication.message.clone())
+    }
+
+    /// A client's session.
+    pub(super) fn session(&self, client: &ClientId) -> Option<Arc<Session>> {
+        self.read().sessions.get(client).cloned()
+    }
+
+    /// Whether somebody is connected with this id.
+    pub(super) fn is_connected(&self, client: &ClientId) -> bool {
+        self.session(client).is_some_and(|session| session.lock().owner.is_some())
+    }
+
+    /// How many sessions and retained messages there are.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let house = self.read();
+        (house.sessions.len(), house.retained.len())
+    }
+
+    /// Ends what is over: sessions, delayed wills, retained messages. Gives the wills to publish.
+    pub(super) fn sweep(&self) -> Vec<(ClientId, Message)> {
+        let now = Instant::now();
+        let mut wills = Vec::new();
+        let mut house = self.write();
+        for topic in house.retained.expire() {
+            self.agenda.retained(topic);
+        }
+        let sessions: Vec<Arc<Session>> = house.sessions.values().cloned().collect();
+        for session in sessions {
+            let mut state = session.lock();
+            let is_over = state.absent_since.is_some_and(|since| now.duration_since(since) >= state.expiry);
+            let will = state.will.take_if(|(at, _)| is_over || *at <= now).map(|(_, message)| message);
+            drop(state);
+            wills.extend(will.map(|will| (session.client.clone(), will)));
+            if is_over {
+                self.remove(&mut house, &session);
+            }
+        }
+        wills
+    }
+
+    /// Asks every connection to end.
+    pub(super) fn end_all(&self) {
+        for session in self.read().sessions.values() {
+            if let Some(owner) = &session.lock().owner {
+                owner.ask_to_end(End::ShuttingDown);
+            }
+        }
     }
 }
 
-/// One delivery for all subscriptions of a session that match: the highest QoS (MQTT 3.1.1 section
-/// 3.3.5), every subscription's id. `None` when all of them want nothing of their own.
-fn merge(
-    message: &Message,
-    same: &[(Key, Subscription)],
-    publisher: Option<Key>,
-    since: Instant,
+/// The message as `subscriber` is to get it; `None`: not at all (`no local`).
+fn delivery(
+    subscriber: &Subscriber,
+    key: u64,
+    publication: &Arc<Publication>,
+    publisher: u64,
 ) -> Option<Delivery> {
-    let wanted =
-        same.iter().filter(|(key, subscription)| !(subscription.no_local && publisher == Some(*key)));
-    let mut best: Option<QoS> = None;
-    let mut retain = false;
-    let mut subscription_ids = Vec::new();
-    for (_, subscription) in wanted {
-        best = best.max(Some(subscription.qos));
-        retain |= message.retain && subscription.retain_as_published;
-        subscription_ids.extend(subscription.id);
+    let message = &publication.message;
+    let mut identifiers = Identifiers::default();
+    let (qos, retain) = match subscriber {
+        Subscriber::Client(_, options) if options.no_local && key == publisher => return None,
+        Subscriber::Client(_, options) => {
+            identifiers.add(options.identifier);
+            (message.qos.min(options.qos), message.retain && options.retain_as_published)
+        }
+        Subscriber::Gateway(_) => (message.qos, false),
+    };
+    Some(Delivery { publication: publication.clone(), qos, retain, identifiers })
+}
+
+/// Adds one filter's subscribers to those of others.
+fn merge<'a>(
+    merged: &mut Vec<(u64, &'a Subscriber, Delivery)>,
+    all: &'a [(u64, Subscriber)],
+    publication: &Arc<Publication>,
+    publisher: u64,
+) {
+    // Sorted by key, so that thousands of subscribers on two filters are not compared each with each.
+    merged.sort_unstable_by_key(|(key, ..)| *key);
+    let known = merged.len();
+    for (key, subscriber) in all {
+        let Some(new) = delivery(subscriber, *key, publication, publisher) else { continue };
+        match merged[..known].binary_search_by_key(key, |(key, ..)| *key) {
+            Ok(index) => {
+                let old = &mut merged[index].2;
+                old.qos = old.qos.max(new.qos);
+                old.retain |= new.retain;
+                for identifier in new.identifiers.as_slice() {
+                    old.identifiers.add(Some(*identifier));
+                }
+            }
+            Err(_) => merged.push((*key, subscriber, new)),
+        }
     }
-    let qos = best?.min(message.qos);
-    Some(Delivery { message: Message { qos, retain, ..message.clone() }, subscription_ids, since })
 }

@@ -1,229 +1,209 @@
-//! The local broker: what the devices of the house speak to.
+//! The local broker: what the house sees of the gateway.
 //!
-//! Owns listeners, sessions, subscriptions and retained messages. Never talks to the cloud: what is
-//! bound for it goes into the store, by the [`Uplink`]'s word. Invariants: every queue is bounded in
-//! bytes ([`Limits`]) and counts what it drops; a message bound for the cloud is acknowledged only when
-//! it is durable; no client waits for another, nor for the disk.
+//! Owns listeners, sessions, subscriptions, retained messages and who may do what. Never talks to the
+//! cloud: what goes there is handed to the store, and the client's acknowledgement waits for the disk.
+//! Invariants: every queue is bounded in bytes with a counted policy; nobody but a client itself waits
+//! for it, for its handshake, for its socket or for its disk; whatever bytes come in, nothing else stops.
 //!
-//! Sessions are ours because no embeddable broker can keep the acknowledgement back until the message
-//! is on the disk (the table in DESIGN.md); the packets are `mqtt5-protocol`'s ([`packet`]).
+//! Our own and not an embedded one, because none of those that were tried (DESIGN.md, "Facts") can hold
+//! an acknowledgement back, bound its queues in bytes and survive the traffic of a house.
+//!
+//! [`handle`] is for the gateway, `listener` → `handshake` → `connection` is a client's way in, `hub`
+//! is where they all meet, `recorder` brings what must survive a restart to the disk.
 
 mod auth;
 mod connection;
+mod core;
+mod counters;
+mod delivery;
 mod handle;
 mod handshake;
+mod held;
 mod hub;
-mod keeper;
+mod inflight;
+mod listener;
 mod options;
 mod packet;
+mod recorder;
+mod retained;
+mod seat;
 mod session;
+mod socket;
 mod subscriptions;
 mod tls;
+mod websocket;
+mod wire;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-
-use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
-    time::{MissedTickBehavior, interval, sleep},
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
-use tokio_rustls::TlsAcceptor;
+
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use handle::{BrokerHandle, InProcess};
-pub use options::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User};
+pub use options::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, Uplink, User};
 
+use self::core::Core;
 use crate::{
-    health::Board,
-    model::{ClientId, Message},
-    store::{Entry, Store, StoreError},
+    health::{Board, BrokerReport},
+    store::{Store, StoreError},
 };
-use auth::Users;
-use connection::Shared;
-use handshake::Gate;
-use hub::{Hub, Kept};
-
-/// How often the board hears of the broker, and sessions are looked through for their end.
-const REPORT_EVERY: Duration = Duration::from_secs(2);
-/// How long to wait when the system has no more file descriptors or memory for a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// Which messages go to the cloud, and as what. Asked for every publish, so it must be quick and pure.
-pub trait Uplink: Send + Sync + 'static {
-    /// What is to be kept for the cloud; `None` when the message stays at home.
-    fn route(&self, message: &Message) -> Option<Entry>;
-}
+use auth::Auth;
+use hub::Hub;
+use listener::{House, Listener};
 
 /// Why the broker cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The address is in use or not ours.
-    #[error("failed to listen on {address}: {reason}; is another broker running there?")]
+    /// An address cannot be listened on.
+    #[error("failed to listen on {address}: {reason}")]
     Bind {
-        /// Where.
+        /// Which.
         address: SocketAddr,
         /// What the system said.
         reason: String,
     },
-    /// A listener's certificate or key.
-    #[error("failed to use `{path}` for the local broker's TLS: {reason}")]
-    Tls {
+    /// A listener's certificate, key or client CA cannot be used.
+    #[error("failed to use `{path}` for a listener: {reason}")]
+    Certificate {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// A user's password hash.
+    /// A user's password hash is none.
     #[error(
-        "the password hash of user `{user}` is not one: {reason}; make it with `hearthlink hash-password`"
+        "failed to read the password hash of the user `{user}`: {reason}; make one with `hearthlink hash-password`"
     )]
     PasswordHash {
-        /// The user.
+        /// Whose.
         user: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// What the last run kept cannot be read.
-    #[error("failed to read the retained messages and sessions: {0}")]
+    /// What is remembered cannot be read.
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-struct Bound {
-    listener: TcpListener,
-    address: SocketAddr,
-    gate: Arc<Gate>,
-}
+/// How long clients may take to leave when the broker stops.
+const FAREWELL: Duration = Duration::from_secs(4);
+/// How often sessions, wills and retained messages are looked through for what is over, and the board
+/// is told.
+const ROUND: Duration = Duration::from_secs(1);
 
-/// The broker with its addresses bound, not serving yet.
+/// The broker, bound and not yet running.
 pub struct Broker {
-    bound: Vec<Bound>,
-    shared: Arc<Shared>,
+    core: Arc<Core>,
+    listeners: Vec<Listener>,
     board: Board,
-    stop: CancellationToken,
 }
 
 impl Broker {
-    /// Reads what the last run kept and binds every listener.
+    /// Loads what is remembered and binds every listener.
     ///
     /// # Errors
-    /// [`BrokerError`] names the listener, file or user.
+    /// [`BrokerError`], which names the address, the file or the user.
     pub async fn bind(
         options: BrokerOptions,
         uplink: Arc<dyn Uplink>,
         store: Store,
         board: Board,
     ) -> Result<Self, BrokerError> {
-        let users = Arc::new(Users::new(&options.users)?);
-        let hub = Hub::new(options.limits);
-        hub.restore(store.retained().await?, kept_sessions(&store).await?);
-        let shared = Arc::new(Shared { hub, uplink, store });
-        let stop = CancellationToken::new();
-        let mut bound = Vec::new();
-        for one in options.listeners {
-            let failed =
-                |error: std::io::Error| BrokerError::Bind { address: one.address, reason: error.to_string() };
-            let tls = one.tls.as_ref().map(tls::config).transpose()?.map(TlsAcceptor::from);
-            let listener = TcpListener::bind(one.address).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            let gate = Gate {
-                kind: one.kind,
-                tls,
-                anonymous: one.anonymous,
-                users: users.clone(),
-                shared: shared.clone(),
-                stop: stop.clone(),
-            };
-            bound.push(Bound { listener, address, gate: Arc::new(gate) });
+        let auth = Auth::new(&options.users)?;
+        let hub = Arc::new(Hub::new(options.limits));
+        recorder::restore(&hub, &store).await?;
+        let mut listeners = Vec::new();
+        for listener in &options.listeners {
+            listeners.push(Listener::bind(listener).await?);
         }
-        Ok(Self { bound, shared, board, stop })
+        let broker = Self { core: Arc::new(Core { hub, auth, uplink, store }), listeners, board };
+        broker.board.broker(report(&broker.core, broker.urls()));
+        Ok(broker)
     }
 
-    /// A way in for the other parts of the gateway.
+    /// For the rest of the gateway; works from now on.
     pub fn handle(&self) -> BrokerHandle {
-        BrokerHandle(self.shared.clone())
+        BrokerHandle::new(self.core.hub.clone())
     }
 
     /// Where it listens: what is spoken, whether in TLS, the address.
     pub fn addresses(&self) -> Vec<(ListenerKind, bool, SocketAddr)> {
-        self.bound.iter().map(|one| (one.gate.kind, one.gate.tls.is_some(), one.address)).collect()
+        self.listeners
+            .iter()
+            .map(|listener| (listener.kind(), listener.has_tls(), listener.address))
+            .collect()
     }
 
-    /// Serves until `stop`; then sends every client away and writes what is to be kept.
+    fn urls(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::url).collect()
+    }
+
+    /// Serves until `stop`; returns when every client was told and what is remembered is on the disk.
     pub async fn run(self, stop: CancellationToken) {
-        let urls: Vec<String> = self
-            .addresses()
-            .into_iter()
-            .map(|(kind, has_tls, address)| format!("{}://{address}", kind.scheme(has_tls)))
-            .collect();
-        let clients = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(self.shared.hub.limits.max_clients));
-        let helpers = TaskTracker::new();
-        for bound in self.bound {
-            helpers.spawn(accept(bound, clients.clone(), room.clone()));
+        let urls = self.urls();
+        let Self { core, listeners, board } = self;
+        let tasks = TaskTracker::new();
+        let recorder_stop = CancellationToken::new();
+        let recorder =
+            tokio::spawn(recorder::run(core.hub.clone(), core.store.clone(), recorder_stop.clone()));
+        let limits = &core.hub.limits;
+        let house = House {
+            core: core.clone(),
+            places: Arc::new(Semaphore::new(limits.max_clients.min(Semaphore::MAX_PERMITS))),
+            lobby: Arc::new(Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS))),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        for listener in listeners {
+            tracing::info!(address = listener.url(), "the local broker listens");
+            tasks.spawn(listener.run(house.clone()));
         }
-        let keeper_stop = CancellationToken::new();
-        let keeper = tokio::spawn(keeper::run(self.shared.clone(), keeper_stop.clone()));
-
-        let mut ticks = interval(REPORT_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = None;
-        // Cancel safety: a tick that is missed comes later.
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.shared.hub.expire_sessions();
-            let report = self.shared.hub.report(urls.clone());
-            if last.as_ref() != Some(&report) {
-                self.board.broker(report.clone());
-                last = Some(report);
-            }
+        drop(house);
+        let _ = stop.run_until_cancelled(rounds(&core, &board, &urls)).await;
+        core.hub.end_all();
+        tasks.close();
+        if timeout(FAREWELL, tasks.wait()).await.is_err() {
+            tracing::warn!(clients = tasks.len(), "clients did not leave in time");
         }
-
-        self.stop.cancel();
-        helpers.close();
-        helpers.wait().await;
-        clients.close();
-        clients.wait().await;
-        keeper_stop.cancel();
-        if let Err(error) = keeper.await {
-            tracing::error!(%error, "what the broker keeps was not written at the end");
+        recorder_stop.cancel();
+        if recorder.await.is_err() {
+            tracing::error!("the recorder of retained messages and sessions has panicked");
         }
+        board.broker(report(&core, Vec::new()));
     }
 }
 
-async fn kept_sessions(store: &Store) -> Result<Vec<(ClientId, Kept)>, StoreError> {
-    let mut sessions = Vec::new();
-    for (client, state) in store.sessions().await? {
-        match serde_json::from_slice(&state) {
-            Ok(kept) => sessions.push((ClientId::new(&client), kept)),
-            // One session less is better than no broker; its client subscribes again.
-            Err(error) => tracing::error!(client, %error, "a kept session cannot be read and is left out"),
+/// Looks after what is over and tells the board what has changed, for ever.
+async fn rounds(core: &Core, board: &Board, urls: &[String]) {
+    let mut last = BrokerReport::default();
+    loop {
+        for (client, will) in core.hub.sweep() {
+            core.publish_will(will, &client).await;
         }
+        let now = report(core, urls.to_vec());
+        if now != last {
+            board.broker(now.clone());
+            last = now;
+        }
+        tokio::time::sleep(ROUND).await;
     }
-    Ok(sessions)
 }
 
-/// Accepts and never waits for a client. Full: the newest connection is closed at once, counted.
-async fn accept(bound: Bound, clients: TaskTracker, room: Arc<Semaphore>) {
-    let stop = bound.gate.stop.clone();
-    // Cancel safety: `accept` loses no connection when dropped.
-    while let Some(accepted) = stop.run_until_cancelled(bound.listener.accept()).await {
-        match accepted {
-            Ok((socket, peer)) => match room.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let gate = bound.gate.clone();
-                    clients.spawn(async move {
-                        handshake::serve(gate, socket, peer).await;
-                        drop(place);
-                    });
-                }
-                Err(_) => {
-                    bound.gate.shared.hub.count_refused();
-                    tracing::warn!(%peer, "too many clients; this one is closed");
-                }
-            },
-            Err(error) => {
-                tracing::warn!(%error, address = %bound.address, "failed to accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
+fn report(core: &Core, listeners: Vec<String>) -> BrokerReport {
+    let counters = &core.hub.counters;
+    let (sessions, retained) = core.hub.sizes();
+    BrokerReport {
+        listeners,
+        clients: counters.clients.load(Ordering::Relaxed),
+        sessions,
+        retained,
+        queued_bytes: counters.queued_bytes.load(Ordering::Relaxed),
+        dropped: counters.dropped.load(Ordering::Relaxed),
+        refused: counters.refused.load(Ordering::Relaxed),
     }
 }

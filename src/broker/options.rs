@@ -1,9 +1,11 @@
-//! What the broker is told by `app/`: listeners, users, and a bound for everything that can grow.
+//! What the broker is told: where it listens, who may connect, how much anybody may hold.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-/// The local broker's settings.
-#[derive(Debug, Clone)]
+use crate::{model::Message, store};
+
+/// Everything that the broker needs to know.
+#[derive(Debug, Clone, Default)]
 pub struct BrokerOptions {
     /// Where it listens.
     pub listeners: Vec<ListenerOptions>,
@@ -13,111 +15,119 @@ pub struct BrokerOptions {
     pub limits: Limits,
 }
 
-/// What is spoken at a listener.
+/// What is spoken at a listener, inside of TLS if it has TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerKind {
-    /// MQTT.
+    /// MQTT over TCP.
     Tcp,
-    /// MQTT in WebSockets, subprotocol `mqtt` (MQTT 5 section 6).
+    /// MQTT over WebSockets, subprotocol `mqtt`.
     WebSocket,
 }
 
-impl ListenerKind {
-    /// The scheme of its URLs.
-    pub fn scheme(self, has_tls: bool) -> &'static str {
-        match (self, has_tls) {
-            (ListenerKind::Tcp, false) => "mqtt",
-            (ListenerKind::Tcp, true) => "mqtts",
-            (ListenerKind::WebSocket, false) => "ws",
-            (ListenerKind::WebSocket, true) => "wss",
-        }
-    }
-}
-
-/// One listener.
+/// One address to listen on.
 #[derive(Debug, Clone)]
 pub struct ListenerOptions {
-    /// What is spoken.
+    /// What is spoken there.
     pub kind: ListenerKind,
     /// Where; port 0 lets the kernel choose.
     pub address: SocketAddr,
-    /// Encryption; `None` for none.
+    /// Encrypted, if given.
     pub tls: Option<TlsFiles>,
-    /// Whether clients without a name may connect.
+    /// Whether clients without a user may connect.
     pub anonymous: bool,
 }
 
-/// A listener's certificate.
+/// The PEM files of a listener.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// PEM: the certificate with its chain.
+    /// The server's certificate, then its intermediates.
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// Its key.
     pub key: PathBuf,
-    /// PEM: the CA of client certificates, which are optional then.
+    /// The CA of client certificates: a client may then prove who it is with one of them.
     pub client_ca: Option<PathBuf>,
 }
 
 /// Somebody who may connect.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct User {
     /// The user name in CONNECT.
     pub name: String,
-    /// Argon2 in PHC form.
+    /// Argon2 as a PHC string; `None`: this user has no password, only a certificate.
     pub password_hash: Option<String>,
-    /// The common name or a DNS name of a client certificate that is this user.
+    /// The CN or a SAN of a client certificate that is this user.
     pub certificate_name: Option<String>,
 }
 
-/// The bounds of everything that a client can make grow. Each has its policy beside it.
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("has_password", &self.password_hash.is_some())
+            .field("certificate_name", &self.certificate_name)
+            .finish()
+    }
+}
+
+/// Every bound of the broker. What is beyond one is refused or dropped, and counted.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at a time, handshakes included. Full: new ones are closed at once.
+    /// Clients connected at a time. Beyond: CONNACK "server unavailable".
     pub max_clients: usize,
-    /// Sessions, those of absent clients included. Full: CONNACK "server unavailable".
-    pub max_sessions: usize,
-    /// From TCP accept to CONNECT, TLS and WebSocket included. Over: closed.
+    /// Connections that have not yet sent CONNECT. Beyond: closed at once.
+    pub max_handshakes: usize,
+    /// From TCP accept to CONNECT; TLS and WebSocket handshakes included.
     pub handshake_time: Duration,
-    /// The largest packet in, in bytes. Over: closed.
+    /// The largest packet, in bytes. Beyond: the connection is closed.
     pub max_packet: usize,
-    /// What waits for a session and is on its way to it, in bytes. Full: the newest is dropped, counted.
+    /// What waits for one client, sent and not yet acknowledged included, in bytes. Beyond: the newest
+    /// message is dropped.
     pub queue_bytes_per_session: usize,
-    /// QoS 1 and 2 messages on their way to a client. Full: the others wait.
+    /// The same for all clients together, in bytes.
+    pub queue_bytes: usize,
+    /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
     pub inflight: u16,
-    /// Retained messages, in bytes. Full: delivered but not retained.
+    /// QoS 1 and 2 messages of one client that wait for the disk, 1 to 65,535. Beyond: it is not read.
+    pub receive_maximum: u16,
+    /// Retained messages in all, in bytes. Beyond: delivered, but not retained.
     pub retained_bytes: usize,
-    /// Retained messages. Full: delivered but not retained.
+    /// How many messages may be retained.
     pub retained_count: usize,
-    /// Subscriptions of a client. Full: refused in SUBACK.
+    /// Subscriptions a client. Beyond: refused.
     pub subscriptions_per_client: usize,
-    /// Levels of a topic or filter. Over: refused.
+    /// Levels of a topic and of a filter, 1 or more. Beyond: refused.
     pub topic_depth: usize,
-    /// How long an absent client's session is kept at most. Over: forgotten.
+    /// Sessions, those of absent clients included. Beyond: CONNACK "server unavailable".
+    pub max_sessions: usize,
+    /// How long a session outlives its connection at most.
     pub longest_session: Duration,
 }
 
 impl Default for Limits {
-    /// A house: 500 clients, 1 MiB a queue and a packet, 10,000 retained messages in 16 MiB, a week.
+    /// A house: 500 clients, 1 MiB a packet and a queue, 64 MiB of queues, 10,000 retained, a week.
     fn default() -> Self {
         Self {
             max_clients: 500,
-            max_sessions: 1000,
+            max_handshakes: 200,
             handshake_time: Duration::from_secs(10),
             max_packet: 1 << 20,
             queue_bytes_per_session: 1 << 20,
-            inflight: 32,
+            queue_bytes: 64 << 20,
+            inflight: 64,
+            receive_maximum: 1_000,
             retained_bytes: 16 << 20,
             retained_count: 10_000,
-            subscriptions_per_client: 200,
+            subscriptions_per_client: 1_000,
             topic_depth: 32,
+            max_sessions: 1_000,
             longest_session: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
 
-impl Limits {
-    /// The life that a session gets which asks for `seconds`.
-    pub(super) fn session_expiry(&self, seconds: u64) -> Duration {
-        Duration::from_secs(seconds).min(self.longest_session)
-    }
+/// Which messages go to the cloud.
+pub trait Uplink: Send + Sync + 'static {
+    /// What to keep for the cloud of a message that a client published; `None`: nothing. Called once a
+    /// message, on the client's task: pure and quick.
+    fn route(&self, message: &Message) -> Option<store::Entry>;
 }

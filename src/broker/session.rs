@@ -1,309 +1,329 @@
-//! One client's session: what waits for it, what is on its way, what it sent and has not released.
+//! One client's session: what waits for it, what it is subscribed to, who is connected as it.
 //!
-//! Pure: no I/O, no lock, no clock of its own. Invariants: what waits and what is on its way is
-//! bounded in bytes; a packet id is in use once at a time; QoS 1 and 2 messages leave in the order
-//! in which they came (MQTT-4.6.0-6); a QoS 2 packet id that was received is handed on once.
+//! Owns the queue, the window and the QoS 2 ids of one client id, behind a short mutex. Never does I/O
+//! and never takes the hub's lock (the order is hub, then session). Invariants: `bytes` is the sum of
+//! what waits and what is on its way, and stays within the bound; at most one connection owns the
+//! session, and what any other does to it has no effect.
+//!
+//! Full: the newest message is dropped and counted, as Mosquitto does; the older ones may be half sent.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use bytes::BytesMut;
+use futures_util::future::Shared;
+use tokio::sync::Notify;
 
-use crate::model::{Message, QoS, TopicFilter};
+use super::{
+    counters::Counters,
+    delivery::Delivery,
+    inflight::{Again, Inflight, Received},
+    packet::{Ack, Encoder, Outgoing, Reason, SubscriptionOptions},
+};
+use crate::{
+    model::{ClientId, Message, QoS, TopicFilter},
+    store::Durable,
+};
 
-/// What a client asked for with one filter (MQTT 5 section 3.8.3.1; 3.1.1 has the QoS alone).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Subscription {
-    pub(super) qos: QoS,
-    pub(super) no_local: bool,
-    pub(super) retain_as_published: bool,
-    pub(super) id: Option<u32>,
-}
-
-/// A message for one session, its QoS and retain flag as this session is to see them.
-#[derive(Debug, Clone)]
-pub(super) struct Delivery {
-    pub(super) message: Message,
-    pub(super) subscription_ids: Vec<u32>,
-    pub(super) since: Instant,
-}
-
-impl Delivery {
-    /// What it counts for, in bytes: the payload is shared, but may outlive every other holder.
-    fn size(&self) -> usize {
-        self.message.size() + size_of::<Self>()
-    }
-
-    /// Whether its MQTT 5 life is over.
-    fn is_expired(&self) -> bool {
-        let life = self.message.properties.as_ref().and_then(|properties| properties.expiry);
-        life.is_some_and(|life| self.since.elapsed() >= life)
-    }
-}
-
+/// Why a connection is to end, told by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Sent, waiting for PUBACK or PUBREC.
-    Sent,
-    /// QoS 2: received there, PUBREL sent, waiting for PUBCOMP.
-    Released,
+pub(super) enum End {
+    /// Another connection came with the same client id.
+    TakenOver,
+    /// The broker stops.
+    ShuttingDown,
 }
 
-#[derive(Debug)]
-struct InFlight {
-    packet_id: u16,
-    stage: Stage,
-    delivery: Delivery,
+/// The connection that owns a session, as others see it.
+#[derive(Debug, Default)]
+pub(super) struct Owner {
+    /// Rung when there is something to send or a reason to end.
+    pub(super) bell: Notify,
+    end: AtomicU8,
 }
 
-/// What the connection is to send next.
+impl Owner {
+    /// Asks the connection to end.
+    pub(super) fn ask_to_end(&self, why: End) {
+        self.end.store(if why == End::TakenOver { 1 } else { 2 }, Ordering::Release);
+        self.bell.notify_one();
+    }
+
+    /// Whether it was asked to, and why.
+    pub(super) fn end(&self) -> Option<End> {
+        match self.end.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(End::TakenOver),
+            _ => Some(End::ShuttingDown),
+        }
+    }
+}
+
+/// What is known of a QoS 2 message between its PUBLISH and its PUBREL.
 #[derive(Debug, Clone)]
-pub(super) enum Outgoing {
-    Publish { packet_id: Option<u16>, is_again: bool, delivery: Delivery },
-    Release { packet_id: u16 },
+pub(super) enum Arrived {
+    /// Delivered, and nothing to wait for.
+    Done,
+    /// Delivered at home; not yet handed to the store.
+    NotStored,
+    /// On its way to the disk; whoever asks again waits for the same answer.
+    Storing(Shared<Durable<u64>>),
 }
 
-/// The state of a session.
+/// A client's session.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) subscriptions: HashMap<TopicFilter, Subscription>,
+    /// Its number, never used again.
+    pub(super) key: u64,
+    pub(super) client: ClientId,
+    pub(super) state: Mutex<State>,
+}
+
+/// What changes in a session.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) owner: Option<Arc<Owner>>,
+    /// Whether the owner sleeps until its bell rings.
+    is_asleep: bool,
     queue: VecDeque<Delivery>,
-    in_flight: VecDeque<InFlight>,
-    again: VecDeque<Outgoing>,
-    received: HashSet<u16>,
+    inflight: Inflight,
+    /// Of the queue and the window.
     bytes: usize,
-    last_packet_id: u16,
-    window: u16,
+    /// QoS 2 messages from the client.
+    pub(super) arrived: HashMap<u16, Arrived>,
+    pub(super) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
+    /// How long it outlives its connection; zero: not at all.
+    pub(super) expiry: Duration,
+    pub(super) absent_since: Option<Instant>,
+    /// Whether the disk knows of it, or is to.
+    pub(super) is_recorded: bool,
+    /// A will that waits for its delay.
+    pub(super) will: Option<(Instant, Message)>,
+}
+
+/// The bounds of a queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) session: usize,
+    pub(super) all: usize,
+}
+
+/// How much a connection may be given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Appetite {
+    /// The window: messages on their way at a time.
+    pub(super) window: usize,
+    /// Fill the output up to here, in bytes.
+    pub(super) until: usize,
+    /// The largest packet that the client takes, in bytes.
+    pub(super) packet: usize,
 }
 
 impl Session {
-    pub(super) fn new() -> Self {
-        Self {
-            subscriptions: HashMap::new(),
-            queue: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            again: VecDeque::new(),
-            received: HashSet::new(),
-            bytes: 0,
-            last_packet_id: 0,
-            window: 1,
-        }
+    pub(super) fn new(key: u64, client: ClientId, expiry: Duration) -> Arc<Self> {
+        Arc::new(Self { key, client, state: Mutex::new(State { expiry, ..State::default() }) })
     }
 
-    /// A connection takes over: at most `window` messages on their way; what was on its way goes again.
-    pub(super) fn resume(&mut self, window: u16) {
-        self.window = window.max(1);
-        self.again = self
-            .in_flight
-            .iter()
-            .map(|one| match one.stage {
-                Stage::Sent => Outgoing::Publish {
-                    packet_id: Some(one.packet_id),
-                    is_again: true,
-                    delivery: one.delivery.clone(),
-                },
-                Stage::Released => Outgoing::Release { packet_id: one.packet_id },
-            })
-            .collect();
+    /// The state; a panic while it was held leaves at worst a message uncounted.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message, or drops it (policy: the newest gives way) when `limit` bytes are reached.
-    pub(super) fn offer(&mut self, delivery: Delivery, limit: usize) -> bool {
-        if self.bytes + delivery.size() > limit {
+    /// Queues a message. False: it was not, because the client is absent and the message QoS 0, or
+    /// because there is no room, which is counted.
+    pub(super) fn offer(&self, delivery: Delivery, bounds: Bounds, counters: &Counters) -> bool {
+        let mut state = self.lock();
+        if state.owner.is_none() && (delivery.qos == QoS::AtMostOnce || state.expiry.is_zero()) {
             return false;
         }
-        self.bytes += delivery.size();
-        self.queue.push_back(delivery);
+        let size = delivery.publication.size();
+        // A queue that is empty takes any message: packets are bounded.
+        let is_full = state.bytes > 0 && state.bytes + size > bounds.session;
+        if is_full || counters.queued_bytes.load(Ordering::Relaxed) + size > bounds.all {
+            drop(state);
+            Counters::count(&counters.dropped);
+            return false;
+        }
+        state.bytes += size;
+        counters.queued_bytes.fetch_add(size, Ordering::Relaxed);
+        state.queue.push_back(delivery);
+        if state.is_asleep
+            && let Some(owner) = state.owner.clone()
+        {
+            state.is_asleep = false;
+            drop(state);
+            owner.bell.notify_one();
+        }
         true
     }
 
-    /// The next packet to send, if the window allows one.
-    pub(super) fn next(&mut self) -> Option<Outgoing> {
-        if let Some(again) = self.again.pop_front() {
-            return Some(again);
-        }
-        loop {
-            let head = self.queue.front()?;
-            if head.message.qos != QoS::AtMostOnce && self.in_flight.len() >= usize::from(self.window) {
-                return None;
-            }
-            let delivery = self.queue.pop_front()?;
-            if delivery.is_expired() {
-                self.bytes -= delivery.size();
-                continue;
-            }
-            if delivery.message.qos == QoS::AtMostOnce {
-                self.bytes -= delivery.size();
-                return Some(Outgoing::Publish { packet_id: None, is_again: false, delivery });
-            }
-            let packet_id = self.free_packet_id();
-            self.in_flight.push_back(InFlight { packet_id, stage: Stage::Sent, delivery: delivery.clone() });
-            return Some(Outgoing::Publish { packet_id: Some(packet_id), is_again: false, delivery });
-        }
-    }
-
-    fn free_packet_id(&mut self) -> u16 {
-        // The window is smaller than the space of ids, so one is free.
-        loop {
-            self.last_packet_id = self.last_packet_id.checked_add(1).unwrap_or(1);
-            if !self.in_flight.iter().any(|one| one.packet_id == self.last_packet_id) {
-                return self.last_packet_id;
+    /// Writes what waits into `out`; afterwards the owner's bell rings for what comes. `None`: the
+    /// session belongs to another connection now.
+    pub(super) fn fill(
+        &self,
+        owner: &Arc<Owner>,
+        encoder: Encoder,
+        out: &mut BytesMut,
+        appetite: Appetite,
+        counters: &Counters,
+    ) -> Option<()> {
+        let mut guard = self.owned(owner)?;
+        let state = &mut *guard;
+        while out.len() < appetite.until {
+            match state.inflight.again() {
+                None => break,
+                Some(Again::Release(id)) => encoder.ack(out, Ack::PubRel, id, Reason::Success),
+                Some(Again::Publish(id, delivery)) => {
+                    let left = delivery.publication.left().unwrap_or_default();
+                    encoder.publish(out, outgoing(delivery, id, true, left), appetite.packet);
+                }
             }
         }
-    }
-
-    fn finish(&mut self, packet_id: u16, qos: QoS, stage: Stage) -> bool {
-        let found = self.in_flight.iter().position(|one| {
-            one.packet_id == packet_id && one.delivery.message.qos == qos && one.stage == stage
-        });
-        match found.and_then(|at| self.in_flight.remove(at)) {
-            Some(done) => {
-                self.bytes -= done.delivery.size();
-                true
+        while out.len() < appetite.until && !state.inflight.has_again() {
+            let Some(delivery) = state.queue.front() else {
+                state.queue = VecDeque::new();
+                break;
+            };
+            if delivery.qos != QoS::AtMostOnce && state.inflight.len() >= appetite.window {
+                break;
             }
-            None => false,
+            let Some(delivery) = state.queue.pop_front() else { break };
+            state.send(encoder, out, delivery, appetite.packet, counters);
         }
+        // With output left over the connection comes back by itself.
+        state.is_asleep = out.len() < appetite.until;
+        Some(())
     }
 
-    /// A PUBACK. One for nothing changes nothing.
-    pub(super) fn puback(&mut self, packet_id: u16) -> bool {
-        self.finish(packet_id, QoS::AtLeastOnce, Stage::Sent)
+    /// Locks the state for its owner.
+    fn owned(&self, owner: &Arc<Owner>) -> Option<MutexGuard<'_, State>> {
+        let state = self.lock();
+        state.owner.as_ref().is_some_and(|current| Arc::ptr_eq(current, owner)).then_some(state)
     }
 
-    /// A PUBREC; whether a PUBREL is to answer it. With an error code the delivery ends there.
-    pub(super) fn pubrec(&mut self, packet_id: u16, is_error: bool) -> bool {
-        if is_error {
-            return self.finish(packet_id, QoS::ExactlyOnce, Stage::Sent);
-        }
-        let found = self
-            .in_flight
-            .iter_mut()
-            .find(|one| one.packet_id == packet_id && one.delivery.message.qos == QoS::ExactlyOnce);
-        match found {
-            Some(one) => {
-                one.stage = Stage::Released;
-                true
+    /// An acknowledgement from the client. Gives what is to be answered.
+    pub(super) fn acknowledge(
+        &self,
+        owner: &Arc<Owner>,
+        (kind, id, is_failure): (Ack, u16, bool),
+        counters: &Counters,
+    ) -> Option<(Ack, Reason)> {
+        let mut state = self.owned(owner)?;
+        let (done, answer) = match kind {
+            Ack::PubAck => (state.inflight.acknowledged(id), None),
+            Ack::PubRec => match state.inflight.received(id, is_failure) {
+                Received::Release(done) => (done, Some((Ack::PubRel, Reason::Success))),
+                Received::Refused(done) => (Some(done), None),
+                Received::Unknown if is_failure => (None, None),
+                Received::Unknown => (None, Some((Ack::PubRel, Reason::PacketIdNotFound))),
+            },
+            Ack::PubComp => {
+                state.inflight.completed(id);
+                (None, None)
             }
-            None => false,
+            Ack::PubRel => {
+                let known = state.arrived.remove(&id).is_some();
+                let reason = if known { Reason::Success } else { Reason::PacketIdNotFound };
+                (None, Some((Ack::PubComp, reason)))
+            }
+        };
+        if let Some(done) = done {
+            state.release(&done, counters);
+        }
+        answer
+    }
+
+    /// What is known of the QoS 2 message with this id.
+    pub(super) fn arrived(&self, id: u16) -> Option<Arrived> {
+        self.lock().arrived.get(&id).cloned()
+    }
+
+    /// Remembers, or forgets, what is known of a QoS 2 message; without effect for who is not the owner.
+    pub(super) fn set_arrived(&self, owner: &Arc<Owner>, id: u16, arrived: Option<Arrived>) {
+        if let Some(mut state) = self.owned(owner) {
+            match arrived {
+                Some(arrived) => drop(state.arrived.insert(id, arrived)),
+                None => drop(state.arrived.remove(&id)),
+            }
         }
     }
 
-    /// A PUBCOMP.
-    pub(super) fn pubcomp(&mut self, packet_id: u16) -> bool {
-        self.finish(packet_id, QoS::ExactlyOnce, Stage::Released)
-    }
-
-    /// A message that the client cannot take, as if it had been delivered.
-    pub(super) fn discard(&mut self, packet_id: u16) {
-        let found = self.in_flight.iter().position(|one| one.packet_id == packet_id);
-        if let Some(gone) = found.and_then(|at| self.in_flight.remove(at)) {
-            self.bytes -= gone.delivery.size();
-        }
-    }
-
-    /// A QoS 2 PUBLISH from the client; whether it is the first with this id.
-    pub(super) fn receive(&mut self, packet_id: u16) -> bool {
-        self.received.insert(packet_id)
-    }
-
-    /// A PUBREL from the client; whether the id was known.
-    pub(super) fn release(&mut self, packet_id: u16) -> bool {
-        self.received.remove(&packet_id)
-    }
-
-    /// How many QoS 2 messages the client has not released.
-    pub(super) fn unreleased(&self) -> usize {
-        self.received.len()
-    }
-
-    /// What waits and is on its way, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Whether this connection still owns the session.
+    pub(super) fn is_owned_by(&self, owner: &Arc<Owner>) -> bool {
+        self.owned(owner).is_some()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Topic;
-    use proptest::prelude::*;
-
-    fn delivery(number: usize, qos: QoS) -> Delivery {
-        let message = Message::new(Topic::parse("t").unwrap(), number.to_string(), qos);
-        Delivery { message, subscription_ids: Vec::new(), since: Instant::now() }
+impl State {
+    /// Hands the session to a new connection; the old one is asked to end.
+    pub(super) fn take_over(&mut self, owner: &Arc<Owner>) {
+        if let Some(old) = self.owner.replace(owner.clone()) {
+            old.ask_to_end(End::TakenOver);
+        }
+        self.is_asleep = false;
+        self.absent_since = None;
+        self.will = None;
+        self.inflight.resume();
     }
 
-    fn sent(outgoing: Option<Outgoing>) -> Option<(Option<u16>, bool, String)> {
-        match outgoing? {
-            Outgoing::Publish { packet_id, is_again, delivery } => {
-                Some((packet_id, is_again, String::from_utf8_lossy(&delivery.message.payload).into_owned()))
-            }
-            Outgoing::Release { packet_id } => Some((Some(packet_id), true, "release".into())),
+    /// Empties the session for good, and gives back its room.
+    pub(super) fn clear(&mut self, counters: &Counters) {
+        counters.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = 0;
+        self.queue = VecDeque::new();
+        self.inflight = Inflight::default();
+        self.arrived = HashMap::new();
+    }
+
+    /// What waits and is on its way, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn release(&mut self, delivery: &Delivery, counters: &Counters) {
+        self.bytes -= delivery.publication.size();
+        counters.queued_bytes.fetch_sub(delivery.publication.size(), Ordering::Relaxed);
+    }
+
+    fn send(
+        &mut self,
+        encoder: Encoder,
+        out: &mut BytesMut,
+        delivery: Delivery,
+        limit: usize,
+        counters: &Counters,
+    ) {
+        let Ok(left) = delivery.publication.left() else { return self.release(&delivery, counters) };
+        if delivery.qos == QoS::AtMostOnce {
+            // Too large for this client: as if delivered (MQTT-3.1.2-25).
+            encoder.publish(out, outgoing(&delivery, 0, false, left), limit);
+            return self.release(&delivery, counters);
+        }
+        let Some(id) = self.inflight.launch(delivery.clone()) else {
+            return self.queue.push_front(delivery);
+        };
+        if !encoder.publish(out, outgoing(&delivery, id, false, left), limit) {
+            self.inflight.withdraw(id);
+            self.release(&delivery, counters);
         }
     }
+}
 
-    #[test]
-    fn the_window_holds_the_rest_back_and_acknowledgements_for_nothing_change_nothing() {
-        let mut session = Session::new();
-        session.resume(2);
-        for number in 0..3 {
-            assert!(session.offer(delivery(number, QoS::AtLeastOnce), 1 << 20));
-        }
-        assert_eq!(sent(session.next()), Some((Some(1), false, "0".into())));
-        assert_eq!(sent(session.next()), Some((Some(2), false, "1".into())));
-        assert!(session.next().is_none());
-        assert!(!session.puback(7) && !session.pubcomp(1) && !session.pubrec(1, false));
-        assert!(session.puback(2) && !session.puback(2), "out of order is fine, twice is not");
-        assert_eq!(sent(session.next()), Some((Some(3), false, "2".into())));
-    }
-
-    #[test]
-    fn what_was_on_its_way_goes_again_first_and_a_received_one_is_only_released() {
-        let mut session = Session::new();
-        session.resume(10);
-        session.offer(delivery(0, QoS::AtLeastOnce), 1 << 20);
-        session.offer(delivery(1, QoS::ExactlyOnce), 1 << 20);
-        session.next();
-        session.next();
-        assert!(session.pubrec(2, false));
-        session.offer(delivery(2, QoS::AtLeastOnce), 1 << 20);
-        session.resume(10);
-        assert_eq!(sent(session.next()), Some((Some(1), true, "0".into())));
-        assert_eq!(sent(session.next()), Some((Some(2), true, "release".into())));
-        assert_eq!(sent(session.next()), Some((Some(3), false, "2".into())));
-        assert!(session.pubcomp(2) && session.puback(1) && session.puback(3));
-        assert_eq!(session.bytes(), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn bytes_stay_within_the_limit_and_return_to_nothing(
-            steps in prop::collection::vec((0u8..6, 0u8..3, 1u16..12), 0..300)
-        ) {
-            let mut session = Session::new();
-            session.resume(3);
-            let limit = 8 * delivery(0, QoS::AtMostOnce).size();
-            for (number, (step, qos, id)) in steps.into_iter().enumerate() {
-                match step {
-                    0 | 1 => { session.offer(delivery(number, QoS::try_from(qos).unwrap()), limit); }
-                    2 => { session.next(); }
-                    3 => { session.puback(id); }
-                    4 => { session.pubrec(id, qos == 0); }
-                    _ => { session.pubcomp(id); }
-                }
-                prop_assert!(session.bytes() <= limit);
-                prop_assert!(session.in_flight.len() <= 3);
-            }
-            for _ in 0..1000 {
-                session.next();
-                let ids: Vec<u16> = session.in_flight.iter().map(|one| one.packet_id).collect();
-                for id in ids {
-                    session.puback(id);
-                    session.pubrec(id, false);
-                    session.pubcomp(id);
-                }
-            }
-            prop_assert_eq!(session.bytes(), 0);
-        }
+fn outgoing(delivery: &Delivery, id: u16, is_duplicate: bool, left: Option<Duration>) -> Outgoing<'_> {
+    Outgoing {
+        message: &delivery.publication.message,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        id,
+        is_duplicate,
+        left,
+        identifiers: delivery.identifiers.as_slice(),
     }
 }

@@ -1,308 +1,325 @@
-//! Who wants which topics: a tree by levels, so that a publish costs its topic's depth and its
-//! receivers, not the number of subscriptions.
+//! The tree of subscriptions: which subscribers a topic has.
 //!
-//! Generic over the subscriber's key, and pure. Shared subscriptions (`$share/<name>/…`) sit at the
-//! same nodes, a ring each.
+//! Owns filters and who holds them, one node a level. Never knows sessions: a subscriber is anything
+//! with a key. Invariants: it finds exactly those filters for which `TopicFilter::matches` is true
+//! (proptest below); a node without subscribers and children does not stay. The cost of a publish
+//! grows with the topic's levels and its matches, never with the number of sessions.
+//!
+//! Rejected: one hash map of filters and a scan a publish (O(filters)), and a cache of topics to
+//! subscribers (every SUBSCRIBE empties it, a hostile publisher fills it).
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use crate::model::{ShareName, Topic, TopicFilter};
 
-/// The tree of subscriptions of subscribers `K` with options `V`.
+/// The tree; `S` is a subscriber with its options.
 #[derive(Debug)]
-pub(super) struct Subscriptions<K, V> {
-    root: Node<K, V>,
-    count: usize,
+pub(super) struct Tree<S> {
+    root: Node<S>,
 }
 
 #[derive(Debug)]
-struct Node<K, V> {
-    below: HashMap<Box<str>, Node<K, V>>,
-    any: Option<Box<Node<K, V>>>,
-    here: Leaf<K, V>,
-    rest: Leaf<K, V>,
+struct Node<S> {
+    children: HashMap<Box<str>, Node<S>>,
+    any: Option<Box<Node<S>>>,
+    /// Of the filter that ends here.
+    here: Leaf<S>,
+    /// Of the filter that ends here with `/#`.
+    below: Leaf<S>,
 }
 
+/// The subscribers of one filter.
 #[derive(Debug)]
-struct Leaf<K, V> {
-    alone: Vec<(K, V)>,
-    shared: BTreeMap<ShareName, Ring<K, V>>,
+struct Leaf<S> {
+    direct: Vec<(u64, S)>,
+    groups: Vec<Group<S>>,
 }
 
-/// The members of a share group, and whose turn it is.
+/// The members of one `$share` group on one filter.
 #[derive(Debug)]
-struct Ring<K, V> {
-    members: Vec<(K, V)>,
-    turn: usize,
+pub(super) struct Group<S> {
+    name: ShareName,
+    members: Vec<(u64, S)>,
+    turn: AtomicUsize,
 }
 
-impl<K, V> Default for Leaf<K, V> {
+/// What a topic meets in the tree.
+#[derive(Debug)]
+pub(super) enum Match<'a, S> {
+    /// Everybody in here.
+    All(&'a [(u64, S)]),
+    /// One of these.
+    One(&'a Group<S>),
+}
+
+impl<S> Group<S> {
+    /// The members, each time beginning with the next one.
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = &(u64, S)> {
+        let start = self.turn.fetch_add(1, Ordering::Relaxed) % self.members.len().max(1);
+        self.members[start..].iter().chain(&self.members[..start])
+    }
+}
+
+impl<S> Default for Leaf<S> {
     fn default() -> Self {
-        Self { alone: Vec::new(), shared: BTreeMap::new() }
+        Self { direct: Vec::new(), groups: Vec::new() }
     }
 }
 
-impl<K, V> Default for Node<K, V> {
+impl<S> Default for Node<S> {
     fn default() -> Self {
-        Self { below: HashMap::new(), any: None, here: Leaf::default(), rest: Leaf::default() }
+        Self { children: HashMap::new(), any: None, here: Leaf::default(), below: Leaf::default() }
     }
 }
 
-impl<K, V> Node<K, V> {
-    fn is_empty(&self) -> bool {
-        self.below.is_empty() && self.any.is_none() && self.here.is_empty() && self.rest.is_empty()
+impl<S> Default for Tree<S> {
+    fn default() -> Self {
+        Self { root: Node::default() }
     }
 }
 
-fn put<K: PartialEq, V>(members: &mut Vec<(K, V)>, key: K, value: V) -> bool {
-    match members.iter_mut().find(|(known, _)| *known == key) {
+fn put<S>(list: &mut Vec<(u64, S)>, key: u64, subscriber: S) -> bool {
+    match list.iter_mut().find(|(other, _)| *other == key) {
         Some((_, old)) => {
-            *old = value;
+            *old = subscriber;
             false
         }
         None => {
-            members.push((key, value));
+            list.push((key, subscriber));
             true
         }
     }
 }
 
-fn take<K: PartialEq, V>(members: &mut Vec<(K, V)>, key: &K) -> bool {
-    match members.iter().position(|(known, _)| known == key) {
-        Some(at) => {
-            members.remove(at);
-            true
-        }
-        None => false,
+fn take<S>(list: &mut Vec<(u64, S)>, key: u64) -> bool {
+    let found = list.iter().position(|(other, _)| *other == key);
+    if let Some(index) = found {
+        list.swap_remove(index);
     }
+    found.is_some()
 }
 
-impl<K: PartialEq, V> Leaf<K, V> {
-    fn insert(&mut self, share: Option<&ShareName>, key: K, value: V) -> bool {
-        match share {
-            None => put(&mut self.alone, key, value),
-            Some(name) => {
-                let ring =
-                    self.shared.entry(name.clone()).or_insert_with(|| Ring { members: Vec::new(), turn: 0 });
-                put(&mut ring.members, key, value)
-            }
-        }
-    }
-
-    fn remove(&mut self, share: Option<&ShareName>, key: &K) -> bool {
-        let Some(name) = share else { return take(&mut self.alone, key) };
-        let Some(ring) = self.shared.get_mut(name) else { return false };
-        let was_there = take(&mut ring.members, key);
-        if ring.members.is_empty() {
-            self.shared.remove(name);
-        }
-        was_there
-    }
-}
-
-impl<K, V> Leaf<K, V> {
+impl<S> Leaf<S> {
     fn is_empty(&self) -> bool {
-        self.alone.is_empty() && self.shared.is_empty()
-    }
-}
-
-impl<K: PartialEq + Clone, V: Copy> Subscriptions<K, V> {
-    pub(super) fn new() -> Self {
-        Self { root: Node::default(), count: 0 }
+        self.direct.is_empty() && self.groups.is_empty()
     }
 
-    /// Adds or replaces a subscription; whether it is new.
-    pub(super) fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> bool {
-        let mut node = &mut self.root;
-        let mut is_rest = false;
-        for level in filter.levels() {
-            node = match level {
-                "#" => {
-                    is_rest = true;
-                    break;
-                }
-                "+" => node.any.get_or_insert_default(),
-                name => {
-                    if !node.below.contains_key(name) {
-                        node.below.insert(name.into(), Node::default());
-                    }
-                    node.below.get_mut(name).expect("it was put there just now")
-                }
-            };
+    fn insert(&mut self, share: Option<&ShareName>, key: u64, subscriber: S) -> bool {
+        let Some(name) = share else { return put(&mut self.direct, key, subscriber) };
+        match self.groups.iter_mut().find(|group| group.name == *name) {
+            Some(group) => put(&mut group.members, key, subscriber),
+            None => {
+                let members = vec![(key, subscriber)];
+                self.groups.push(Group { name: name.clone(), members, turn: AtomicUsize::new(0) });
+                true
+            }
         }
-        let leaf = if is_rest { &mut node.rest } else { &mut node.here };
-        let is_new = leaf.insert(filter.share(), key, value);
-        self.count += usize::from(is_new);
-        is_new
     }
 
-    /// Removes a subscription; whether there was one.
-    pub(super) fn remove(&mut self, filter: &TopicFilter, key: &K) -> bool {
-        let levels: Vec<&str> = filter.levels().collect();
-        let was_there = Self::remove_below(&mut self.root, &levels, filter.share(), key);
-        self.count -= usize::from(was_there);
+    fn remove(&mut self, share: Option<&ShareName>, key: u64) -> bool {
+        let Some(name) = share else { return take(&mut self.direct, key) };
+        let Some(index) = self.groups.iter().position(|group| group.name == *name) else { return false };
+        let was_there = take(&mut self.groups[index].members, key);
+        if self.groups[index].members.is_empty() {
+            self.groups.swap_remove(index);
+        }
         was_there
     }
 
-    fn remove_below(node: &mut Node<K, V>, levels: &[&str], share: Option<&ShareName>, key: &K) -> bool {
-        match levels {
-            [] => node.here.remove(share, key),
-            ["#"] => node.rest.remove(share, key),
-            ["+", rest @ ..] => {
-                let Some(next) = &mut node.any else { return false };
-                let was_there = Self::remove_below(next, rest, share, key);
-                if next.is_empty() {
-                    node.any = None;
-                }
-                was_there
-            }
-            [name, rest @ ..] => {
-                let Some(next) = node.below.get_mut(*name) else { return false };
-                let was_there = Self::remove_below(next, rest, share, key);
-                if next.is_empty() {
-                    node.below.remove(*name);
-                }
-                was_there
-            }
+    fn visit<'a>(&'a self, visit: &mut impl FnMut(Match<'a, S>)) {
+        if !self.direct.is_empty() {
+            visit(Match::All(&self.direct));
         }
-    }
-
-    /// Every subscription that wants this topic; of a share group the next member in turn, one that
-    /// `is_present` before one that is not.
-    pub(super) fn matching(
-        &mut self,
-        topic: &Topic,
-        is_present: impl Fn(&K) -> bool,
-        found: &mut Vec<(K, V)>,
-    ) {
-        let levels: Vec<&str> = topic.levels().collect();
-        Self::collect(&mut self.root, &levels, topic.is_reserved(), &is_present, found);
-    }
-
-    fn collect(
-        node: &mut Node<K, V>,
-        levels: &[&str],
-        is_reserved_here: bool,
-        is_present: &impl Fn(&K) -> bool,
-        found: &mut Vec<(K, V)>,
-    ) {
-        if !is_reserved_here {
-            // `a/#` also matches `a` itself.
-            node.rest.give(is_present, found);
+        for group in &self.groups {
+            visit(Match::One(group));
         }
-        let Some((level, rest)) = levels.split_first() else {
-            node.here.give(is_present, found);
-            return;
-        };
-        if let Some(next) = node.below.get_mut(*level) {
-            Self::collect(next, rest, false, is_present, found);
-        }
-        if let Some(next) = node.any.as_mut().filter(|_| !is_reserved_here) {
-            Self::collect(next, rest, false, is_present, found);
-        }
-    }
-
-    /// How many subscriptions there are.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.count
     }
 }
 
-impl<K: Clone, V: Copy> Leaf<K, V> {
-    fn give(&mut self, is_present: &impl Fn(&K) -> bool, found: &mut Vec<(K, V)>) {
-        found.extend(self.alone.iter().cloned());
-        for ring in self.shared.values_mut() {
-            let count = ring.members.len();
-            let turns = (0..count).map(|step| (ring.turn + step) % count);
-            let chosen = turns.clone().find(|at| is_present(&ring.members[*at].0)).or(turns.clone().next());
-            if let Some(at) = chosen {
-                found.push(ring.members[at].clone());
-                ring.turn = (at + 1) % count;
+impl<S> Node<S> {
+    fn is_empty(&self) -> bool {
+        self.children.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
+    }
+
+    fn leaf(&mut self, filter: &str) -> &mut Leaf<S> {
+        let mut node = self;
+        for level in filter.split('/') {
+            match level {
+                "#" => return &mut node.below,
+                "+" => node = node.any.get_or_insert_default(),
+                name => {
+                    // Not `entry`: it would allocate the name at every visit.
+                    if !node.children.contains_key(name) {
+                        node.children.insert(name.into(), Node::default());
+                    }
+                    node = node.children.get_mut(name).expect("it was inserted just now");
+                }
             }
         }
+        &mut node.here
+    }
+
+    fn remove(&mut self, rest: Option<&str>, share: Option<&ShareName>, key: u64) -> bool {
+        let Some(rest) = rest else { return self.here.remove(share, key) };
+        let (level, rest) = split(rest);
+        match level {
+            "#" => self.below.remove(share, key),
+            "+" => {
+                let Some(any) = &mut self.any else { return false };
+                let was_there = any.remove(rest, share, key);
+                if any.is_empty() {
+                    self.any = None;
+                }
+                was_there
+            }
+            name => {
+                let Some(child) = self.children.get_mut(name) else { return false };
+                let was_there = child.remove(rest, share, key);
+                if child.is_empty() {
+                    self.children.remove(name);
+                    if self.children.is_empty() {
+                        self.children = HashMap::new();
+                    }
+                }
+                was_there
+            }
+        }
+    }
+
+    /// `wild` is false on the first level of a `$` topic (MQTT-4.7.2-1).
+    fn visit<'a>(&'a self, rest: Option<&str>, wild: bool, visit: &mut impl FnMut(Match<'a, S>)) {
+        if wild {
+            self.below.visit(visit);
+        }
+        let Some(rest) = rest else { return self.here.visit(visit) };
+        let (level, rest) = split(rest);
+        if let Some(child) = self.children.get(level) {
+            child.visit(rest, true, visit);
+        }
+        if let Some(any) = self.any.as_ref().filter(|_| wild) {
+            any.visit(rest, true, visit);
+        }
+    }
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (text, None),
+    }
+}
+
+impl<S> Tree<S> {
+    /// Puts `key`'s subscription there, in place of its last one; whether there was none before.
+    pub(super) fn insert(&mut self, filter: &TopicFilter, key: u64, subscriber: S) -> bool {
+        self.root.leaf(filter.as_str()).insert(filter.share(), key, subscriber)
+    }
+
+    /// Takes `key`'s subscription away; whether it was there.
+    pub(super) fn remove(&mut self, filter: &TopicFilter, key: u64) -> bool {
+        self.root.remove(Some(filter.as_str()), filter.share(), key)
+    }
+
+    /// Calls `visit` for every filter that matches `topic` and has subscribers.
+    pub(super) fn visit<'a>(&'a self, topic: &Topic, mut visit: impl FnMut(Match<'a, S>)) {
+        self.root.visit(Some(topic.as_str()), !topic.is_reserved(), &mut visit);
+    }
+
+    /// Whether nobody is subscribed to anything.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.root.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
-    fn matching(tree: &mut Subscriptions<usize, u8>, topic: &str, present: &[usize]) -> Vec<usize> {
-        let mut found = Vec::new();
-        tree.matching(&Topic::parse(topic).unwrap(), |key| present.contains(key), &mut found);
-        let mut keys: Vec<usize> = found.into_iter().map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        keys
+    use super::*;
+
+    fn level() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["a", "b", "", "$x", "ö"])
     }
 
-    #[test]
-    fn a_share_group_takes_turns_among_those_who_are_present() {
-        let mut tree = Subscriptions::new();
-        let filter = TopicFilter::parse("$share/g/a/+").unwrap();
-        for key in 1..=3 {
-            tree.insert(&filter, key, 0u8);
-        }
-        tree.insert(&TopicFilter::parse("a/b").unwrap(), 9, 0);
-        let seen: Vec<Vec<usize>> = (0..4).map(|_| matching(&mut tree, "a/b", &[1, 3])).collect();
-        assert_eq!(seen, [vec![1, 9], vec![3, 9], vec![1, 9], vec![3, 9]]);
-        assert_eq!(matching(&mut tree, "a/b", &[]).len(), 2, "somebody absent keeps it");
+    fn topic() -> impl Strategy<Value = Topic> {
+        prop::collection::vec(level(), 1..5)
+            .prop_map(|levels| levels.join("/"))
+            .prop_filter_map("not a topic", |text| Topic::parse(&text).ok())
     }
 
-    fn level() -> impl Strategy<Value = String> {
-        prop_oneof![Just("a"), Just("b"), Just(""), Just("$x"), Just("ö")].prop_map(str::to_owned)
+    fn filter() -> impl Strategy<Value = TopicFilter> {
+        let level = prop_oneof![3 => level().boxed(), 1 => Just("+").boxed()];
+        (prop::collection::vec(level, 1..5), any::<bool>(), prop::sample::select(vec!["", "$share/g/"]))
+            .prop_map(|(levels, all_below, share)| {
+                format!("{share}{}{}", levels.join("/"), if all_below { "/#" } else { "" })
+            })
+            .prop_filter_map("not a filter", |text| TopicFilter::parse(&text).ok())
     }
 
-    fn filter() -> impl Strategy<Value = String> {
-        let level = prop_oneof![3 => level(), 1 => Just("+".to_owned())];
-        (prop::collection::vec(level, 0..4), any::<bool>()).prop_map(|(mut levels, ends_open)| {
-            if ends_open || levels.is_empty() {
-                levels.push("#".to_owned());
+    fn matches(tree: &Tree<TopicFilter>, topic: &Topic) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        tree.visit(topic, |hit| match hit {
+            Match::All(all) => found.extend(all.iter().map(|(key, filter)| format!("{key} {filter}"))),
+            Match::One(group) => {
+                found.extend(group.in_turn().map(|(key, filter)| format!("{key} {filter}")));
             }
-            levels.join("/")
-        })
+        });
+        found
     }
 
     proptest! {
         #[test]
-        fn the_tree_agrees_with_matching_one_by_one(
-            filters in prop::collection::vec(filter(), 1..20),
-            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
-            topics in prop::collection::vec(prop::collection::vec(level(), 1..5), 1..10),
+        fn the_tree_finds_what_the_filters_match(
+            filters in prop::collection::vec((filter(), 0_u64..3), 0..12),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+            topics in prop::collection::vec(topic(), 1..6),
         ) {
-            let mut filters: Vec<Option<TopicFilter>> =
-                filters.iter().map(|text| TopicFilter::parse(text).ok()).collect();
-            let mut tree = Subscriptions::new();
-            for (key, filter) in filters.iter().enumerate() {
-                if let Some(filter) = filter {
-                    prop_assert!(tree.insert(filter, key, 0u8));
+            let mut tree = Tree::default();
+            let mut model: BTreeSet<(TopicFilter, u64)> = BTreeSet::new();
+            for (filter, key) in &filters {
+                prop_assert_eq!(tree.insert(filter, *key, filter.clone()), model.insert((filter.clone(), *key)));
+            }
+            for index in removed {
+                if !filters.is_empty() {
+                    let (filter, key) = index.get(&filters);
+                    prop_assert_eq!(tree.remove(filter, *key), model.remove(&(filter.clone(), *key)));
                 }
             }
-            for index in gone {
-                let key = index.index(filters.len());
-                if let Some(filter) = filters[key].take() {
-                    prop_assert!(tree.remove(&filter, &key));
-                    prop_assert!(!tree.remove(&filter, &key));
-                }
-            }
-            prop_assert_eq!(tree.len(), filters.iter().flatten().count());
-            for topic in topics {
-                let Ok(topic) = Topic::parse(&topic.join("/")) else { continue };
-                let expected: Vec<usize> = filters
+            for topic in &topics {
+                let expected: BTreeSet<String> = model
                     .iter()
-                    .enumerate()
-                    .filter(|(_, filter)| filter.as_ref().is_some_and(|filter| filter.matches(&topic)))
-                    .map(|(key, _)| key)
+                    .filter(|(filter, _)| filter.matches(topic))
+                    .map(|(filter, key)| format!("{key} {filter}"))
                     .collect();
-                prop_assert_eq!(matching(&mut tree, topic.as_str(), &[]), expected);
+                prop_assert_eq!(matches(&tree, topic), expected);
             }
-            for (key, filter) in filters.iter().enumerate() {
-                if let Some(filter) = filter {
-                    tree.remove(filter, &key);
-                }
+            for (filter, key) in std::mem::take(&mut model) {
+                prop_assert!(tree.remove(&filter, key));
             }
-            prop_assert!(tree.root.is_empty(), "nothing is left behind");
+            prop_assert!(tree.is_empty(), "nodes stayed behind");
         }
+    }
+
+    #[test]
+    fn the_members_of_a_group_take_turns() {
+        let mut tree = Tree::default();
+        let filter = TopicFilter::parse("$share/g/a").unwrap();
+        for key in 0..3 {
+            tree.insert(&filter, key, ());
+        }
+        let mut first = Vec::new();
+        for _ in 0..6 {
+            tree.visit(&Topic::parse("a").unwrap(), |hit| match hit {
+                Match::One(group) => first.extend(group.in_turn().next().map(|(key, ())| *key)),
+                Match::All(_) => panic!("a shared subscription is not a direct one"),
+            });
+        }
+        assert_eq!(first, [0, 1, 2, 0, 1, 2]);
     }
 }

@@ -1,51 +1,82 @@
-//! A listener's certificate and key, made into what TLS needs.
+//! A listener's certificate, and the names in a client's.
 
 use std::{path::Path, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
+use tokio_rustls::TlsAcceptor;
+use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
-use super::{BrokerError, TlsFiles};
+use super::{BrokerError, options::TlsFiles};
 
-/// Reads the files. Client certificates are optional, so that a user with a password may do without.
-pub(super) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, BrokerError> {
-    let provider = Arc::new(ring::default_provider());
+/// Reads a listener's files. A client certificate is asked for when there is a CA for it, and never
+/// required here: whether a client without one may come in is for its user to say.
+pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, BrokerError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let bad = |path: &Path, reason: String| BrokerError::Certificate { path: path.to_owned(), reason };
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, error.to_string()))?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(&files.certificate, &error))?;
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| bad(&files.certificate, error.to_string()))?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| bad(path, &error))?;
+                roots.add(certificate).map_err(|error| bad(path, error.to_string()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .allow_unauthenticated()
                 .build()
-                .map_err(|error| bad(path, &error))?;
+                .map_err(|error| bad(path, error.to_string()))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, &error))?;
-    let config = builder
-        .with_single_cert(certificates(&files.certificate)?, key)
-        .map_err(|error| bad(&files.certificate, &error))?;
-    Ok(Arc::new(config))
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|error| bad(&files.certificate, error.to_string()))?;
+    // Without tickets a client is verified anew each time, and the server keeps nothing for those gone.
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BrokerError> {
-    let all: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| bad(path, &error))?
-        .collect::<Result<_, _>>()
-        .map_err(|error| bad(path, &error))?;
-    if all.is_empty() { Err(bad(path, &"it has no certificate in PEM form")) } else { Ok(all) }
+    let bad = |reason: String| BrokerError::Certificate { path: path.to_owned(), reason };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| bad(error.to_string()))?;
+    if found.is_empty() {
+        return Err(bad("there is no certificate in it".to_owned()));
+    }
+    Ok(found)
 }
 
-fn bad(path: &Path, reason: &dyn std::fmt::Display) -> BrokerError {
-    BrokerError::Tls { path: path.to_owned(), reason: reason.to_string() }
+/// The common name and the alternative names of a certificate that TLS has verified.
+pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(certificate) else { return Vec::new() };
+    let common = common_names(&certificate);
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let alternative = alternative.iter().flat_map(|names| &names.value.general_names);
+    common
+        .into_iter()
+        .chain(alternative.filter_map(|name| match name {
+            GeneralName::DNSName(text) | GeneralName::RFC822Name(text) | GeneralName::URI(text) => {
+                Some((*text).to_owned())
+            }
+            _ => None,
+        }))
+        .collect()
+}
+
+fn common_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    certificate
+        .subject()
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok())
+        .map(str::to_owned)
+        .collect()
 }

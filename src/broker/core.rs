@@ -1,0 +1,35 @@
+//! What all connections of a broker share, and the one way that a message takes into the house.
+
+use std::sync::Arc;
+
+use super::{auth::Auth, delivery::Publication, hub::Hub, options::Uplink};
+use crate::{
+    model::{ClientId, Message},
+    store::{Entry, Store},
+};
+
+/// The broker's shared parts.
+pub(super) struct Core {
+    pub(super) hub: Arc<Hub>,
+    pub(super) auth: Auth,
+    pub(super) uplink: Arc<dyn Uplink>,
+    pub(super) store: Store,
+}
+
+impl Core {
+    /// Delivers a client's message at home, at once, and gives what is to be kept for the cloud.
+    pub(super) fn take_in(&self, message: Message, publisher: &ClientId, key: u64) -> Option<Entry> {
+        let entry = self.uplink.route(&message);
+        self.hub.publish(&Publication::new(message, Some(publisher.clone())), key);
+        entry
+    }
+
+    /// Publishes the will of a client that was lost. Nobody waits for it to be on the disk.
+    pub(super) async fn publish_will(&self, will: Message, client: &ClientId) {
+        if let Some(entry) = self.take_in(will, client, 0)
+            && let Err(error) = self.store.append(entry).await.map(drop)
+        {
+            tracing::error!(client = client.as_str(), %error, "a will does not reach the cloud");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A message on its way to subscribers: published once, shared by all who wait for it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::model::{ClientId, Message, QoS};
+
+/// What a queue entry costs beside the message itself, in bytes, about.
+const OVERHEAD: usize = 128;
+
+/// A message as published, with what was learned when it arrived.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) message: Message,
+    /// Who published it; `None`: the gateway itself.
+    pub(super) publisher: Option<ClientId>,
+    expires: Option<Instant>,
+    size: usize,
+}
+
+impl Publication {
+    pub(super) fn new(message: Message, publisher: Option<ClientId>) -> Arc<Self> {
+        let life = message.properties.as_ref().and_then(|properties| properties.expiry);
+        let expires = life.and_then(|life| Instant::now().checked_add(life));
+        let size = message.size() + OVERHEAD;
+        Arc::new(Self { message, publisher, expires, size })
+    }
+
+    /// What it counts for in a queue, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What is left of its life; `Err`: nothing is.
+    pub(super) fn left(&self) -> Result<Option<Duration>, Expired> {
+        match self.expires {
+            None => Ok(None),
+            Some(end) => match end.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => Ok(Some(left)),
+                _ => Err(Expired),
+            },
+        }
+    }
+}
+
+/// The message's life is over (MQTT-3.3.2-5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Expired;
+
+/// A message for one subscriber.
+#[derive(Debug, Clone)]
+pub(super) struct Delivery {
+    pub(super) publication: Arc<Publication>,
+    /// The lesser of the publisher's and the subscription's.
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    /// The identifiers of all the subscriptions that it is for.
+    pub(super) identifiers: Identifiers,
+}
+
+/// Subscription identifiers, mostly none: a null pointer then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Identifiers(Option<Box<Vec<u32>>>);
+
+impl Identifiers {
+    pub(super) fn add(&mut self, identifier: Option<u32>) {
+        if let Some(identifier) = identifier {
+            self.0.get_or_insert_default().push(identifier);
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u32] {
+        self.0.as_ref().map_or(&[], |list| list.as_slice())
+    }
+}

@@ -1,0 +1,118 @@
+//! Acknowledgements that are held back until their message is on the disk, in the client's order.
+//!
+//! Owns a connection's unanswered QoS 1 and 2 publishes. Never delivers. Invariant: PUBACK and PUBREC
+//! leave in the order in which the publishes came (MQTT-4.6.0-2), and none leaves before what it
+//! promises is durable. Bounded by `Limits::receive_maximum`: beyond it the client is not read.
+
+use std::{collections::VecDeque, future::Future, pin::Pin, task::Context};
+
+use futures_util::{FutureExt, future::Shared};
+
+use super::packet::{Ack, Reason};
+use crate::{
+    model::QoS,
+    store::{Durable, Entry, Store, StoreError},
+};
+
+/// A message on its way to the disk; shared with a QoS 2 message's entry in the session.
+pub(super) type Storing = Shared<Durable<u64>>;
+
+/// An acknowledgement to come.
+#[derive(Debug)]
+struct Held {
+    kind: Ack,
+    id: u16,
+    reason: Reason,
+    storing: Option<Storing>,
+}
+
+/// Waiting for room in the store's queue.
+type Appending = Pin<Box<dyn Future<Output = Result<Durable<u64>, StoreError>> + Send>>;
+
+/// The acknowledgements of one connection.
+#[derive(Default)]
+pub(super) struct HeldBack {
+    queue: VecDeque<Held>,
+    appending: Option<(Appending, QoS, u16)>,
+}
+
+/// What can go on now.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// The store took a message that had waited for room; `None` with QoS 0.
+    Taken { id: u16, qos: QoS, storing: Option<Storing> },
+    /// This acknowledgement can be sent, or its message is not kept.
+    Answer { kind: Ack, id: u16, result: Result<Reason, StoreError> },
+}
+
+fn kind(qos: QoS) -> Option<Ack> {
+    match qos {
+        QoS::AtMostOnce => None,
+        QoS::AtLeastOnce => Some(Ack::PubAck),
+        QoS::ExactlyOnce => Some(Ack::PubRec),
+    }
+}
+
+impl HeldBack {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.appending.is_none()
+    }
+
+    /// Whether the client may go on: the store has room, and not too much waits.
+    pub(super) fn has_room(&self, limit: u16) -> bool {
+        self.appending.is_none() && self.queue.len() < usize::from(limit)
+    }
+
+    /// An acknowledgement that needs no disk; true: it can go out at once, nothing is before it.
+    pub(super) fn pass(&mut self, kind: Ack, id: u16, reason: Reason) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        self.queue.push_back(Held { kind, id, reason, storing: None });
+        false
+    }
+
+    /// An acknowledgement that waits for a message which is on its way to the disk already.
+    pub(super) fn hold(&mut self, kind: Ack, id: u16, storing: Storing) {
+        self.queue.push_back(Held { kind, id, reason: Reason::Success, storing: Some(storing) });
+    }
+
+    /// Hands a message to the store. Only when [`HeldBack::has_room`]. It is the next [`Progress`] that
+    /// tells that it was taken.
+    pub(super) fn append(&mut self, store: &Store, entry: Entry, qos: QoS, id: u16) {
+        let store = store.clone();
+        self.appending = Some((Box::pin(async move { store.append(entry).await }), qos, id));
+    }
+
+    /// The next thing that can go on, if any can. Cancel safe.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Option<Progress> {
+        if let Some((appending, qos, id)) = &mut self.appending
+            && let std::task::Poll::Ready(result) = appending.as_mut().poll(context)
+        {
+            let (qos, id) = (*qos, *id);
+            self.appending = None;
+            match (result, kind(qos)) {
+                (Ok(durable), Some(kind)) => {
+                    let storing = durable.shared();
+                    self.hold(kind, id, storing.clone());
+                    return Some(Progress::Taken { id, qos, storing: Some(storing) });
+                }
+                (Ok(_), None) => return Some(Progress::Taken { id, qos, storing: None }),
+                (Err(error), Some(kind)) => {
+                    return Some(Progress::Answer { kind, id, result: Err(error) });
+                }
+                (Err(_), None) => return Some(Progress::Taken { id, qos, storing: None }),
+            }
+        }
+        let front = self.queue.front_mut()?;
+        let result = match &mut front.storing {
+            None => Ok(front.reason),
+            Some(storing) => match storing.poll_unpin(context) {
+                std::task::Poll::Pending => return None,
+                std::task::Poll::Ready(result) => result.map(|_| Reason::Success),
+            },
+        };
+        let Held { kind, id, .. } = self.queue.pop_front()?;
+        Some(Progress::Answer { kind, id, result })
+    }
+}

@@ -1,0 +1,48 @@
+//! Why something was refused or ended: MQTT 5's reason codes and what 3.1.1 has for them.
+
+/// The reason codes that this broker uses (MQTT 5 section 2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(in crate::broker) enum Reason {
+    Success = 0x00,
+    NoSubscriptionExisted = 0x11,
+    UnspecifiedError = 0x80,
+    MalformedPacket = 0x81,
+    ProtocolError = 0x82,
+    ImplementationSpecific = 0x83,
+    UnsupportedVersion = 0x84,
+    ClientIdNotValid = 0x85,
+    BadUserNameOrPassword = 0x86,
+    NotAuthorized = 0x87,
+    ServerUnavailable = 0x88,
+    ServerShuttingDown = 0x8B,
+    BadAuthenticationMethod = 0x8C,
+    KeepAliveTimeout = 0x8D,
+    SessionTakenOver = 0x8E,
+    TopicFilterInvalid = 0x8F,
+    TopicNameInvalid = 0x90,
+    PacketIdNotFound = 0x92,
+    TopicAliasInvalid = 0x94,
+    PacketTooLarge = 0x95,
+    QuotaExceeded = 0x97,
+}
+
+impl Reason {
+    /// The code of a MQTT 5 packet.
+    pub(in crate::broker) fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The return code of a 3.1.1 CONNACK (section 3.2.2.3); `None`: 3.1.1 closes without one.
+    pub(in crate::broker) fn return_code(self) -> Option<u8> {
+        match self {
+            Self::Success => Some(0),
+            Self::UnsupportedVersion => Some(1),
+            Self::ClientIdNotValid => Some(2),
+            Self::ServerUnavailable | Self::ServerShuttingDown | Self::QuotaExceeded => Some(3),
+            Self::BadUserNameOrPassword => Some(4),
+            Self::NotAuthorized | Self::BadAuthenticationMethod => Some(5),
+            _ => None,
+        }
+    }
+}

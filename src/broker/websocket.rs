@@ -1,0 +1,48 @@
+//! MQTT inside of WebSockets (MQTT 5 section 6): the handshake, and the byte stream within.
+
+use async_tungstenite::{
+    tokio::accept_hdr_async_with_config,
+    tungstenite::{
+        handshake::server::{ErrorResponse, Request, Response},
+        http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
+        protocol::WebSocketConfig,
+    },
+};
+use ws_stream_tungstenite::WsStream;
+
+use super::socket::Duplex;
+
+/// What is read and written at a time, in bytes: allocated for every connection, idle or not.
+const BUFFER: usize = 4 << 10;
+
+/// Answers the HTTP upgrade. Any path will do; the subprotocol is `mqtt` (MQTT-6.0.0-3), or `mqttv3.1`,
+/// which older clients say. `None`: it was not one, or went wrong.
+pub(super) async fn accept<S: Duplex + 'static>(stream: S, largest: usize) -> Option<Box<dyn Duplex>> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        // A frame may hold several packets: bounded all the same.
+        .max_message_size(Some(largest.saturating_mul(2)))
+        .max_frame_size(Some(largest.saturating_mul(2)));
+    let stream = accept_hdr_async_with_config(stream, choose, Some(config)).await.ok()?;
+    Some(Box::new(WsStream::new(stream)))
+}
+
+#[expect(clippy::result_large_err, reason = "the callback's type is the crate's")]
+fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+    let chosen = offered
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .find(|protocol| matches!(*protocol, "mqtt" | "mqttv3.1"));
+    let Some(chosen) = chosen.and_then(|protocol| HeaderValue::from_str(protocol).ok()) else {
+        let mut refusal =
+            ErrorResponse::new(Some("This is a MQTT broker: ask for the subprotocol `mqtt`.".to_owned()));
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        return Err(refusal);
+    };
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+    Ok(response)
+}

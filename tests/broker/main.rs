@@ -1,0 +1,8 @@
+//! The local broker, through real sockets: with rumqttc, and with a client that keeps no rules.
+
+mod durable;
+mod hostile;
+mod raw;
+mod rig;
+mod sessions;
+mod transports;

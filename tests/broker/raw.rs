@@ -1,0 +1,135 @@
+//! A MQTT client that does what it is told, legal or not.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Raw(pub TcpStream);
+
+pub fn text(text: &str) -> Vec<u8> {
+    let mut bytes = (text.len() as u16).to_be_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// A whole packet.
+pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut length = body.len();
+    loop {
+        let low = (length % 128) as u8;
+        length /= 128;
+        bytes.push(if length > 0 { low | 0x80 } else { low });
+        if length == 0 {
+            break;
+        }
+    }
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// CONNECT 3.1.1 with a keep-alive of 60 s; `flags` beside what `rest` needs.
+pub fn connect(id: &str, flags: u8, rest: &[&[u8]]) -> Vec<u8> {
+    packet(0x10, &[&text("MQTT")[..], &[4, flags, 0, 60], &text(id), &rest.concat()].concat())
+}
+
+pub fn connect5(id: &str, flags: u8, properties: &[u8], rest: &[&[u8]]) -> Vec<u8> {
+    let head = [&text("MQTT")[..], &[5, flags, 0, 60, properties.len() as u8], properties].concat();
+    packet(0x10, &[&head[..], &text(id), &rest.concat()].concat())
+}
+
+/// PUBLISH 3.1.1; `flags` are DUP, QoS and retain.
+pub fn publish(flags: u8, topic: &str, id: u16, payload: &[u8]) -> Vec<u8> {
+    let id: &[u8] = if flags & 6 == 0 { &[] } else { &id.to_be_bytes() };
+    packet(0x30 | flags, &[&text(topic)[..], id, payload].concat())
+}
+
+/// A PUBLISH 3.1.1 as it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Got {
+    pub flags: u8,
+    pub topic: String,
+    pub id: u16,
+    pub payload: Vec<u8>,
+}
+
+impl Raw {
+    pub async fn to(port: u16) -> Self {
+        Self(TcpStream::connect(("127.0.0.1", port)).await.unwrap())
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) {
+        // A broker that has hung up is for the test to see by what comes back.
+        let _ = self.0.write_all(bytes).await;
+    }
+
+    /// The next packet: first byte and body; `None`: the broker hung up.
+    pub async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        timeout(PATIENCE, self.read()).await.expect("the broker neither answered nor hung up")
+    }
+
+    async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+        let first = self.0.read_u8().await.ok()?;
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let byte = self.0.read_u8().await.ok()?;
+            length |= usize::from(byte & 0x7F) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await.ok()?;
+        Some((first, body))
+    }
+
+    /// Nothing comes for a while.
+    pub async fn is_quiet(&mut self) -> bool {
+        timeout(Duration::from_millis(200), self.read()).await.is_err()
+    }
+
+    pub async fn hangs_up(&mut self) -> bool {
+        self.next().await.is_none()
+    }
+
+    pub async fn connect(&mut self, id: &str, is_clean: bool) -> bool {
+        self.send(&connect(id, if is_clean { 2 } else { 0 }, &[])).await;
+        let (first, body) = self.next().await.expect("CONNACK");
+        assert_eq!((first, body[1]), (0x20, 0), "refused");
+        body[0] == 1
+    }
+
+    /// Subscribes; the granted QoS, or 0x80.
+    pub async fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
+        self.send(&packet(0x82, &[&[0, 9][..], &text(filter), &[qos]].concat())).await;
+        let (first, body) = self.next().await.expect("SUBACK");
+        assert_eq!((first, &body[..2]), (0x90, &[0, 9][..]));
+        body[2]
+    }
+
+    /// The next PUBLISH.
+    pub async fn got(&mut self) -> Got {
+        let (first, body) = self.next().await.expect("PUBLISH");
+        assert_eq!(first >> 4, 3, "not a PUBLISH: {first:02x} {body:?}");
+        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+        let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
+        let rest = &body[2 + length..];
+        let (id, payload) =
+            if first & 6 == 0 { (0, rest) } else { (u16::from_be_bytes([rest[0], rest[1]]), &rest[2..]) };
+        Got { flags: first & 15, topic, id, payload: payload.to_vec() }
+    }
+
+    /// A PING that is answered: everything before it was handled.
+    pub async fn ping(&mut self) {
+        self.send(&[0xC0, 0]).await;
+        assert_eq!(self.next().await, Some((0xD0, vec![])));
+    }
+}
