@@ -23,6 +23,8 @@ pub struct InProcess {
     filters: Vec<TopicFilter>,
     key: u64,
     messages: mpsc::Receiver<InProcessMessage>,
+    /// Keeps the channel open where no filter holds its other end.
+    _open: mpsc::Sender<InProcessMessage>,
 }
 
 impl BrokerHandle {
@@ -43,12 +45,13 @@ impl BrokerHandle {
     pub fn subscribe(&self, filters: &[TopicFilter], capacity: usize) -> InProcess {
         let (sender, messages) = mpsc::channel(capacity.max(1));
         let key = self.hub.subscribe_gateway(filters, &sender);
-        InProcess { hub: self.hub.clone(), filters: filters.to_vec(), key, messages }
+        InProcess { hub: self.hub.clone(), filters: filters.to_vec(), key, messages, _open: sender }
     }
 }
 
 impl InProcess {
-    /// The next message, and who published it (`None`: the gateway itself). Its `retain` is true only
+    /// The next message, and who published it (`None`: the gateway itself); for ever nothing when there
+    /// is no filter. Its `retain` is true only
     /// when it was kept from before. Cancel safe.
     pub async fn recv(&mut self) -> Option<(Message, Option<ClientId>)> {
         self.messages.recv().await

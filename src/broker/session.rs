@@ -281,12 +281,6 @@ impl State {
         self.arrived = HashMap::new();
     }
 
-    /// What waits and is on its way, in bytes.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     fn release(&mut self, delivery: &Delivery, counters: &Counters) {
         self.bytes -= delivery.publication.size();
         counters.queued_bytes.fetch_sub(delivery.publication.size(), Ordering::Relaxed);

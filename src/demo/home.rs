@@ -64,7 +64,8 @@ pub(super) struct Home {
     /// What really reached the simulated devices.
     pub(super) devices: SimulationProbe,
     stop: CancellationToken,
-    running: JoinHandle<Result<(), RunError>>,
+    /// `None` once its end was seen.
+    running: Option<JoinHandle<Result<(), RunError>>>,
 }
 
 impl Home {
@@ -97,12 +98,16 @@ impl Home {
             running.await.map_err(|_| HomeError::Gone)??;
             return Err(HomeError::Gone);
         };
+        let running = Some(running);
         Ok(Self { configuration, file, broker, status_page, board, devices, stop, running })
     }
 
     /// Waits until the gateway ends by itself, which it should not.
     pub(super) async fn ended(&mut self) -> HomeError {
-        match (&mut self.running).await {
+        let Some(running) = &mut self.running else { return HomeError::Gone };
+        let ended = running.await;
+        self.running = None;
+        match ended {
             Ok(Err(error)) => error.into(),
             Ok(Ok(())) | Err(_) => HomeError::Gone,
         }
@@ -111,7 +116,8 @@ impl Home {
     /// Stops the gateway in order.
     pub(super) async fn stop(self) -> Result<(), HomeError> {
         self.stop.cancel();
-        let ended = timeout(STOP_LIMIT, self.running).await.map_err(|_| HomeError::Stuck)?;
+        let Some(running) = self.running else { return Ok(()) };
+        let ended = timeout(STOP_LIMIT, running).await.map_err(|_| HomeError::Stuck)?;
         Ok(ended.map_err(|_| HomeError::Gone)??)
     }
 }
