@@ -24,7 +24,10 @@ fn demo(once: bool) -> Exit {
             return Exit::Failure;
         }
     };
-    match runtime.block_on(demo::run(DemoOptions { once })) {
+    let played = runtime.block_on(demo::run(DemoOptions { once }));
+    // Nothing is left that would need longer; a stuck thread must not keep the terminal.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match played {
         Ok(Verdict::Passed) => Exit::Success,
         Ok(Verdict::Failed) => Exit::Failure,
         Err(error) => {

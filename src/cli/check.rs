@@ -8,7 +8,7 @@ use crate::config::Config;
 pub(super) fn run(path: &Path) -> Exit {
     match configuration::load(path) {
         Ok(config) => {
-            println!("{} is good: {}.", path.display(), summary(&config));
+            super::say::say(format_args!("{} is good: {}.", path.display(), summary(&config)));
             Exit::Success
         }
         Err(exit) => exit,

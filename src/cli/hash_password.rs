@@ -14,7 +14,7 @@ use super::Exit;
 pub(super) fn run() -> Exit {
     match password().and_then(|password| hash(&password)) {
         Ok(hash) => {
-            println!("{hash}");
+            super::say::say(&hash);
             if io::stdout().is_terminal() {
                 eprintln!("Put this line into the configuration, in quotes: password_hash: \"{hash}\"");
             }

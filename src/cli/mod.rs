@@ -2,8 +2,6 @@
 //!
 //! Owns the command line, its exit codes and the set-up of the log. Holds no logic of the gateway.
 
-#![expect(clippy::print_stdout, reason = "what a command answers goes to standard output, unlike the log")]
-
 mod check;
 mod configuration;
 mod exit;
@@ -11,6 +9,7 @@ mod hash_password;
 mod http;
 mod logging;
 mod run;
+mod say;
 mod status;
 
 use std::{path::PathBuf, process::ExitCode};

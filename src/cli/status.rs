@@ -66,9 +66,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     };
     if arguments.json {
-        println!("{body}")
+        super::say::say(body);
     } else {
-        print!("{}", text(&status))
+        super::say::say(text(&status).trim_end());
     }
     if status.verdict.level == "error" { Exit::Failure } else { Exit::Success }
 }

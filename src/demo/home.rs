@@ -69,10 +69,22 @@ pub(super) struct Home {
 
 impl Home {
     /// Writes `hearthlink.yaml` into `directory`, where the certificates are, and runs a gateway from it.
-    pub(super) async fn start(directory: &Path, configuration: String) -> Result<Self, HomeError> {
+    /// `configuration` writes the text for a directory of the store and a port of the status page: that is
+    /// `web_port` or, if somebody has it, 0, so that the kernel chooses.
+    pub(super) async fn start(
+        directory: &Path,
+        configuration: impl Fn(&str, u16) -> String,
+        web_port: u16,
+    ) -> Result<Self, HomeError> {
         let file = directory.join("hearthlink.yaml");
-        fs::write(&file, &configuration).map_err(|source| HomeError::Write { path: file.clone(), source })?;
-        let gateway = Gateway::build(&config::load(&file)?).await?;
+        let mut text = configuration("data", free_or_any(web_port));
+        let mut built = build(&file, &text).await;
+        if let Err(HomeError::Build(BuildError::Web(_))) = built {
+            // Somebody took the port since we looked. The first try may not have closed its store yet.
+            text = configuration("data-again", 0);
+            built = build(&file, &text).await;
+        }
+        let (gateway, configuration) = (built?, text);
         let broker = gateway.broker_addresses().first().map(|(_, _, address)| *address);
         let (status_page, board, devices) = (gateway.web_address(), gateway.board(), gateway.simulation());
         let stop = CancellationToken::new();
@@ -104,20 +116,24 @@ impl Home {
     }
 }
 
+async fn build(file: &Path, configuration: &str) -> Result<Gateway, HomeError> {
+    fs::write(file, configuration).map_err(|source| HomeError::Write { path: file.to_owned(), source })?;
+    Ok(Gateway::build(&config::load(file)?).await?)
+}
+
 /// The port if nobody has it, else 0: the kernel chooses.
 fn free_or_any(port: u16) -> u16 {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() { port } else { 0 }
 }
 
-/// The demonstration's configuration, with the status page on `web_port` or, if that is taken, on any.
-pub(super) fn configuration(cloud_url: &str, web_port: u16) -> String {
-    let web_port = free_or_any(web_port);
+/// The demonstration's configuration.
+pub(super) fn configuration(cloud_url: &str, data_dir: &str, web_port: u16) -> String {
     format!(
         "\
 # Written by `hearthlink demo`; it goes when the demonstration ends.
 gateway:
   id: demo
-  data_dir: data
+  data_dir: {data_dir}
 broker:
   listeners:
     - address: 127.0.0.1:0          # port 0: the kernel chooses one that is free
@@ -156,15 +172,25 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         CertificateFiles::make(directory.path(), "demo").unwrap();
         let file = directory.path().join("hearthlink.yaml");
-        fs::write(&file, configuration("wss://localhost:4433/mqtt", 0)).unwrap();
+        fs::write(&file, configuration("wss://localhost:4433/mqtt", "data", 0)).unwrap();
         let config = config::load(&file).unwrap_or_else(|error| panic!("{}", error.render(false)));
         assert_eq!(config.gateway.id.as_str(), "demo");
         assert!(config.routes[0].local.as_str().starts_with(METER_TOPIC.split('/').next().unwrap()));
     }
 
-    #[test]
-    fn a_taken_port_is_left_alone() {
+    #[tokio::test]
+    async fn a_taken_port_is_left_alone_even_if_it_was_taken_since_we_looked() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        assert_eq!(free_or_any(taken.local_addr().unwrap().port()), 0);
+        let taken = taken.local_addr().map(|address| (taken, address.port())).unwrap();
+        assert_eq!(free_or_any(taken.1), 0);
+        let directory = tempfile::tempdir().unwrap();
+        CertificateFiles::make(directory.path(), "demo").unwrap();
+        let text = |data_dir: &str, port| {
+            let port = if data_dir == "data" { taken.1 } else { port };
+            configuration("wss://localhost:4433/mqtt", data_dir, port)
+        };
+        let home = Home::start(directory.path(), text, 0).await.unwrap();
+        assert_ne!(home.status_page.unwrap().port(), taken.1);
+        home.stop().await.unwrap();
     }
 }

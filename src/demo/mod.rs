@@ -90,7 +90,16 @@ pub enum DemoError {
 /// # Errors
 /// [`DemoError`] when a part cannot be started or the gateway ends by itself.
 pub async fn run(options: DemoOptions) -> Result<Verdict, DemoError> {
-    let interrupted = interruption().map_err(DemoError::Signal)?;
+    let (interrupted, at_once) = interruption().map_err(DemoError::Signal)?;
+    // Cancel safety: cut off anywhere, every connection and the directory go; the gateway is where a
+    // crash would leave it.
+    tokio::select! {
+        verdict = play(options, interrupted) => verdict,
+        () = at_once.cancelled() => Ok(Verdict::Failed),
+    }
+}
+
+async fn play(options: DemoOptions, interrupted: CancellationToken) -> Result<Verdict, DemoError> {
     let narrator = Narrator::new();
     let directory = tempfile::Builder::new().prefix("hearthlink-demo-").tempdir();
     let directory = directory.map_err(DemoError::Directory)?;
@@ -105,25 +114,23 @@ pub async fn run(options: DemoOptions) -> Result<Verdict, DemoError> {
     verdict
 }
 
-/// Cancelled by Ctrl-C or SIGTERM. A second one ends the process at once.
-fn interruption() -> io::Result<CancellationToken> {
-    let token = CancellationToken::new();
+/// Cancelled by Ctrl-C or SIGTERM: the first token by the first, the second by another one, of somebody
+/// who cannot wait.
+fn interruption() -> io::Result<(CancellationToken, CancellationToken)> {
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let tokens = (first.clone(), second.clone());
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let interrupted = token.clone();
     tokio::spawn(async move {
-        loop {
+        for token in [first, second] {
             // Cancel safety: a signal that comes meanwhile is kept by its stream.
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if interrupted.is_cancelled() {
-                std::process::exit(130);
-            }
-            interrupted.cancel();
+            token.cancel();
         }
     });
-    Ok(token)
+    Ok(tokens)
 }
 
 /// All who play.
@@ -160,7 +167,8 @@ impl Stage {
         let phone =
             Phone::start(cloud.broker_address(), PHONE_PORT, cloud.line(), clock, stop.clone()).await?;
         let started = Instant::now();
-        let home = Home::start(path, home::configuration(&cloud.url(), STATUS_PORT)).await?;
+        let text = |data_dir: &str, port| home::configuration(&cloud.url(), data_dir, port);
+        let home = Home::start(path, text, STATUS_PORT).await?;
         narrator.say(format_args!("The gateway runs from {}:", home.file.display()));
         narrator.show(&home.configuration);
         narrator.say(format_args!(
@@ -212,9 +220,9 @@ impl Stage {
             () = interrupted.cancelled() => false,
             () = story.play(&mut report) => true,
         };
-        println!("\n{report}\n");
+        self.narrator.table(&report);
         if !is_whole {
-            self.narrator.say("Interrupted: the story was not played to its end.");
+            self.narrator.say("Interrupted: the story was not played to its end, so it proves nothing.");
         }
         Ok(if is_whole && report.is_kept() { Verdict::Passed } else { Verdict::Failed })
     }

@@ -51,6 +51,13 @@ impl Narrator {
         }
     }
 
+    /// Something that stands for itself, with a line of space around it.
+    pub(super) fn table(self, table: impl Display) {
+        self.print("");
+        self.print(table);
+        self.print("");
+    }
+
     fn print(self, line: impl Display) {
         // Whoever closed the pipe does not want to read it, and the story goes on all the same.
         let _ = writeln!(io::stdout().lock(), "{}", line.to_string().trim_end());

@@ -1,3 +1,5 @@
+//! The cloud from outside, by rumqttc through the front, and what rumqttd really does behind it.
+
 //! The demonstration's cloud, from outside: TLS, WebSocket, rumqttd's sessions, cut and restore.
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -1,3 +1,5 @@
+//! The phone against a real cloud, by plain HTTP on one side and MQTT on the other.
+
 //! The phone's page and its way through the cloud.
 
 use std::time::Duration;

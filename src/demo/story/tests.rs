@@ -1,3 +1,5 @@
+//! The steps of the story where they must fail: a home that was tampered with, a toast out of turn.
+
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +21,7 @@ struct Scene {
     started: Instant,
 }
 
-async fn scene(tamper: impl FnOnce(String) -> String) -> Scene {
+async fn scene(tamper: impl Fn(String) -> String) -> Scene {
     let directory = tempfile::tempdir().unwrap();
     let files = CertificateFiles::make(directory.path(), "demo").unwrap();
     let cloud = Cloud::start(CloudOptions::new(&files)).await.unwrap();
@@ -29,8 +31,8 @@ async fn scene(tamper: impl FnOnce(String) -> String) -> Scene {
     collector.listening().await;
     let phone = Phone::start(broker, 0, cloud.line(), Clock::system(), stop.clone()).await.unwrap();
     let started = Instant::now();
-    let configuration = tamper(home::configuration(&cloud.url(), 0));
-    let home = Home::start(directory.path(), configuration).await.unwrap();
+    let configuration = |data_dir: &str, port| tamper(home::configuration(&cloud.url(), data_dir, port));
+    let home = Home::start(directory.path(), configuration, 0).await.unwrap();
     let meter = Meter::start(home.broker, &stop);
     Scene { _directory: directory, cloud, phone: phone.app(), home, collector, meter, stop, started }
 }
