@@ -253,7 +253,7 @@ impl Connection {
                     return Ok(());
                 }
                 Some(Arrived::Storing(storing)) if !matches!(storing.peek(), Some(Err(_))) => {
-                    held.hold(Ack::PubRec, id, storing);
+                    held.hold(Ack::Received, id, storing);
                     return Ok(());
                 }
                 // Delivered at home before, and never stored: only the store is tried again.
@@ -286,8 +286,8 @@ impl Connection {
     fn answer(&mut self, held: &mut HeldBack, qos: QoS, id: u16, reason: Reason) {
         let kind = match qos {
             QoS::AtMostOnce => return,
-            QoS::AtLeastOnce => Ack::PubAck,
-            QoS::ExactlyOnce => Ack::PubRec,
+            QoS::AtLeastOnce => Ack::Taken,
+            QoS::ExactlyOnce => Ack::Received,
         };
         if held.pass(kind, id, reason) {
             self.encoder.ack(&mut self.wire.output, kind, id, reason);
@@ -302,7 +302,7 @@ impl Connection {
             }
             Progress::Taken { .. } => {}
             Progress::Answer { kind, id, result: Ok(reason) } => {
-                if kind == Ack::PubRec && reason == Reason::Success {
+                if kind == Ack::Received && reason == Reason::Success {
                     session.set_arrived(owner, id, Some(Arrived::Done));
                 }
                 self.encoder.ack(&mut self.wire.output, kind, id, reason);
@@ -312,7 +312,7 @@ impl Connection {
                     // The client will come back and send it again (there is no way to say no).
                     return Err(Over::Lost(None));
                 }
-                if kind == Ack::PubRec {
+                if kind == Ack::Received {
                     session.set_arrived(owner, id, None);
                 }
                 self.encoder.ack(&mut self.wire.output, kind, id, refusal(&error));

@@ -60,18 +60,16 @@ pub(super) struct Delivery {
     pub(super) identifiers: Identifiers,
 }
 
-/// Subscription identifiers, mostly none: a null pointer then.
+/// Subscription identifiers: mostly none, seldom more than one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Identifiers(Option<Box<Vec<u32>>>);
+pub(super) struct Identifiers(Vec<u32>);
 
 impl Identifiers {
     pub(super) fn add(&mut self, identifier: Option<u32>) {
-        if let Some(identifier) = identifier {
-            self.0.get_or_insert_default().push(identifier);
-        }
+        self.0.extend(identifier);
     }
 
     pub(super) fn as_slice(&self) -> &[u32] {
-        self.0.as_ref().map_or(&[], |list| list.as_slice())
+        &self.0
     }
 }

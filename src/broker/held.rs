@@ -48,8 +48,8 @@ pub(super) enum Progress {
 fn kind(qos: QoS) -> Option<Ack> {
     match qos {
         QoS::AtMostOnce => None,
-        QoS::AtLeastOnce => Some(Ack::PubAck),
-        QoS::ExactlyOnce => Some(Ack::PubRec),
+        QoS::AtLeastOnce => Some(Ack::Taken),
+        QoS::ExactlyOnce => Some(Ack::Received),
     }
 }
 

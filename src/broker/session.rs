@@ -178,7 +178,7 @@ impl Session {
         while out.len() < appetite.until {
             match state.inflight.again() {
                 None => break,
-                Some(Again::Release(id)) => encoder.ack(out, Ack::PubRel, id, Reason::Success),
+                Some(Again::Release(id)) => encoder.ack(out, Ack::Release, id, Reason::Success),
                 Some(Again::Publish(id, delivery)) => {
                     let left = delivery.publication.left().unwrap_or_default();
                     encoder.publish(out, outgoing(delivery, id, true, left), appetite.packet);
@@ -216,21 +216,21 @@ impl Session {
     ) -> Option<(Ack, Reason)> {
         let mut state = self.owned(owner)?;
         let (done, answer) = match kind {
-            Ack::PubAck => (state.inflight.acknowledged(id), None),
-            Ack::PubRec => match state.inflight.received(id, is_failure) {
-                Received::Release(done) => (done, Some((Ack::PubRel, Reason::Success))),
+            Ack::Taken => (state.inflight.acknowledged(id), None),
+            Ack::Received => match state.inflight.received(id, is_failure) {
+                Received::Release(done) => (done, Some((Ack::Release, Reason::Success))),
                 Received::Refused(done) => (Some(done), None),
                 Received::Unknown if is_failure => (None, None),
-                Received::Unknown => (None, Some((Ack::PubRel, Reason::PacketIdNotFound))),
+                Received::Unknown => (None, Some((Ack::Release, Reason::PacketIdNotFound))),
             },
-            Ack::PubComp => {
+            Ack::Complete => {
                 state.inflight.completed(id);
                 (None, None)
             }
-            Ack::PubRel => {
+            Ack::Release => {
                 let known = state.arrived.remove(&id).is_some();
                 let reason = if known { Reason::Success } else { Reason::PacketIdNotFound };
-                (None, Some((Ack::PubComp, reason)))
+                (None, Some((Ack::Complete, reason)))
             }
         };
         if let Some(done) = done {

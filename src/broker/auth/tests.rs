@@ -1,3 +1,5 @@
+//! Who is let in by what, and what nobody may write.
+
 use argon2::password_hash::{PasswordHasher, SaltString};
 
 use super::*;

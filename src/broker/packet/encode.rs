@@ -98,10 +98,10 @@ impl Encoder {
     /// PUBACK, PUBREC, PUBREL or PUBCOMP; a reason other than success only with MQTT 5.
     pub(in crate::broker) fn ack(self, out: &mut BytesMut, kind: Ack, id: u16, reason: Reason) {
         let first = match kind {
-            Ack::PubAck => 0x40,
-            Ack::PubRec => 0x50,
-            Ack::PubRel => 0x62,
-            Ack::PubComp => 0x70,
+            Ack::Taken => 0x40,
+            Ack::Received => 0x50,
+            Ack::Release => 0x62,
+            Ack::Complete => 0x70,
         };
         let [high, low] = id.to_be_bytes();
         if self.is_five() && reason != Reason::Success {

@@ -143,10 +143,14 @@ pub(super) enum RetainHandling {
 /// Which of the four acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ack {
-    PubAck,
-    PubRec,
-    PubRel,
-    PubComp,
+    /// PUBACK: QoS 1 is done.
+    Taken,
+    /// PUBREC.
+    Received,
+    /// PUBREL.
+    Release,
+    /// PUBCOMP: QoS 2 is done.
+    Complete,
 }
 
 /// A packet from a client that is connected.

@@ -45,20 +45,20 @@ pub(super) fn decode(version: Version, first: u8, body: &[u8]) -> Result<Packet,
     match first >> 4 {
         4 if is_five => {
             let packet = whole(body, v5_0::Puback::parse)?;
-            ack(Ack::PubAck, packet.packet_id(), packet.reason_code().is_some_and(|code| code.is_failure()))
+            ack(Ack::Taken, packet.packet_id(), packet.reason_code().is_some_and(|code| code.is_failure()))
         }
         5 if is_five => {
             let packet = whole(body, v5_0::Pubrec::parse)?;
-            ack(Ack::PubRec, packet.packet_id(), packet.reason_code().is_some_and(|code| code.is_failure()))
+            ack(Ack::Received, packet.packet_id(), packet.reason_code().is_some_and(|code| code.is_failure()))
         }
-        6 if is_five => ack(Ack::PubRel, whole(body, v5_0::Pubrel::parse)?.packet_id(), false),
-        7 if is_five => ack(Ack::PubComp, whole(body, v5_0::Pubcomp::parse)?.packet_id(), false),
+        6 if is_five => ack(Ack::Release, whole(body, v5_0::Pubrel::parse)?.packet_id(), false),
+        7 if is_five => ack(Ack::Complete, whole(body, v5_0::Pubcomp::parse)?.packet_id(), false),
         kind @ 4..=7 => {
             // The crate takes bytes behind the id.
             let &[high, low] = body else {
                 return Err(PacketError::malformed("a 3.1.1 acknowledgement has a body of two bytes"));
             };
-            let kind = [Ack::PubAck, Ack::PubRec, Ack::PubRel, Ack::PubComp][usize::from(kind) - 4];
+            let kind = [Ack::Taken, Ack::Received, Ack::Release, Ack::Complete][usize::from(kind) - 4];
             ack(kind, u16::from_be_bytes([high, low]), false)
         }
         8 => subscribe(is_five, body),
@@ -85,12 +85,10 @@ fn subscribe(is_five: bool, body: &[u8]) -> Result<Packet, PacketError> {
     let (id, entries) = if is_five {
         let packet = whole(body, v5_0::Subscribe::parse)?;
         for property in &packet.props {
-            if let Property::SubscriptionIdentifier(number) = property {
-                if identifier.replace(number.val()).is_some() {
-                    return Err(PacketError::protocol(
-                        "SUBSCRIBE has one subscription identifier (3.8.2.1.2)",
-                    ));
-                }
+            if let Property::SubscriptionIdentifier(number) = property
+                && identifier.replace(number.val()).is_some()
+            {
+                return Err(PacketError::protocol("SUBSCRIBE has one subscription identifier (3.8.2.1.2)"));
             }
         }
         (packet.packet_id(), packet.entries().clone())

@@ -1,3 +1,5 @@
+//! The rules that one packet can break, and what passes through unchanged.
+
 use proptest::prelude::*;
 
 use super::*;
