@@ -63,9 +63,10 @@ pub(super) struct Home {
     pub(super) board: Board,
     /// What really reached the simulated devices.
     pub(super) devices: SimulationProbe,
+    /// Cancelled when the gateway has ended, asked to or not; [`Home::stop`] says why.
+    pub(super) over: CancellationToken,
     stop: CancellationToken,
-    /// `None` once its end was seen.
-    running: Option<JoinHandle<Result<(), RunError>>>,
+    running: JoinHandle<Result<(), RunError>>,
 }
 
 impl Home {
@@ -88,36 +89,31 @@ impl Home {
         let (gateway, configuration) = (built?, text);
         let broker = gateway.broker_addresses().first().map(|(_, _, address)| *address);
         let (status_page, board, devices) = (gateway.web_address(), gateway.board(), gateway.simulation());
-        let stop = CancellationToken::new();
-        let token = stop.clone();
+        let (stop, over) = (CancellationToken::new(), CancellationToken::new());
+        let (token, guard) = (stop.clone(), over.clone().drop_guard());
         let (ready, is_ready) = oneshot::channel();
-        let running = tokio::spawn(gateway.run(token, || {
-            let _ = ready.send(());
-        }));
+        let running = tokio::spawn(async move {
+            // Dropped at the end and by a panic, too.
+            let _guard = guard;
+            let ready = || {
+                let _ = ready.send(());
+            };
+            gateway.run(token, ready).await
+        });
         let (Ok(()), Some(broker)) = (is_ready.await, broker) else {
             running.await.map_err(|_| HomeError::Gone)??;
             return Err(HomeError::Gone);
         };
-        let running = Some(running);
-        Ok(Self { configuration, file, broker, status_page, board, devices, stop, running })
+        Ok(Self { configuration, file, broker, status_page, board, devices, over, stop, running })
     }
 
-    /// Waits until the gateway ends by itself, which it should not.
-    pub(super) async fn ended(&mut self) -> HomeError {
-        let Some(running) = &mut self.running else { return HomeError::Gone };
-        let ended = running.await;
-        self.running = None;
-        match ended {
-            Ok(Err(error)) => error.into(),
-            Ok(Ok(())) | Err(_) => HomeError::Gone,
-        }
-    }
-
-    /// Stops the gateway in order.
+    /// Stops the gateway in order. One that had ended by itself is an error.
+    ///
+    /// # Errors
+    /// [`HomeError`] says how it ended.
     pub(super) async fn stop(self) -> Result<(), HomeError> {
         self.stop.cancel();
-        let Some(running) = self.running else { return Ok(()) };
-        let ended = timeout(STOP_LIMIT, running).await.map_err(|_| HomeError::Stuck)?;
+        let ended = timeout(STOP_LIMIT, self.running).await.map_err(|_| HomeError::Stuck)?;
         Ok(ended.map_err(|_| HomeError::Gone)??)
     }
 }
@@ -197,6 +193,9 @@ mod tests {
         };
         let home = Home::start(directory.path(), text, 0).await.unwrap();
         assert_ne!(home.status_page.unwrap().port(), taken.1);
+        assert!(!home.over.is_cancelled());
+        home.stop.cancel();
+        timeout(STOP_LIMIT, home.over.cancelled()).await.unwrap();
         home.stop().await.unwrap();
     }
 }

@@ -104,14 +104,14 @@ async fn play(options: DemoOptions, interrupted: CancellationToken) -> Result<Ve
     let directory = tempfile::Builder::new().prefix("hearthlink-demo-").tempdir();
     let directory = directory.map_err(DemoError::Directory)?;
     let stage = Stage::build(narrator, &directory).await?;
-    let (stage, verdict) = stage.play(options, interrupted).await;
+    let verdict = stage.play(options, interrupted).await;
     narrator.say("Stopping in order: gateway, phone, cloud.");
     stage.strike().await?;
     narrator.say(match directory.close() {
         Ok(()) => "Everything is stopped, and the temporary directory is gone.".to_owned(),
         Err(error) => format!("Everything is stopped, but the temporary directory stays: {error}."),
     });
-    verdict
+    Ok(verdict)
 }
 
 /// Cancelled by Ctrl-C or SIGTERM: the first token by the first, the second by another one, of somebody
@@ -179,55 +179,49 @@ impl Stage {
         Ok(Self { narrator, cloud, phone, home, collector, meter, stop, started })
     }
 
-    async fn play(
-        mut self,
-        options: DemoOptions,
-        interrupted: CancellationToken,
-    ) -> (Self, Result<Verdict, DemoError>) {
+    /// Until the story is over, somebody has seen enough, or the gateway ended by itself.
+    async fn play(&self, options: DemoOptions, interrupted: CancellationToken) -> Verdict {
         self.narrator.say("Open these in a browser:");
         self.narrator.show(format_args!("the phone         {}", self.phone.url()));
         if let Some(address) = self.home.status_page {
             self.narrator.show(format_args!("the status page   http://{address}/"));
         }
-        let verdict = if options.once {
-            self.play_story(interrupted).await
-        } else {
+        if !options.once {
             self.narrator.show("Ctrl-C ends the demonstration.");
-            // Cancel safety: both only wait.
-            tokio::select! {
-                () = interrupted.cancelled() => Ok(Verdict::Passed),
-                error = self.home.ended() => Err(error.into()),
-            }
+        }
+        let mut report = Report::default();
+        // Cancel safety: a story that is dropped leaves nothing but a cut line.
+        let is_whole = tokio::select! {
+            () = interrupted.cancelled() => false,
+            () = self.home.over.cancelled() => false,
+            () = self.play_story(&mut report), if options.once => true,
         };
-        (self, verdict)
+        if !options.once {
+            return Verdict::Passed;
+        }
+        self.narrator.table(&report);
+        if !is_whole {
+            self.narrator.say("Interrupted: the story was not played to its end, so it proves nothing.");
+        }
+        if is_whole && report.is_kept() { Verdict::Passed } else { Verdict::Failed }
     }
 
-    async fn play_story(&self, interrupted: CancellationToken) -> Result<Verdict, DemoError> {
-        let mut report = Report::default();
-        let phone = self.phone.app();
+    async fn play_story(&self, report: &mut Report) {
         let story = Story {
             narrator: self.narrator,
             cloud: &self.cloud,
-            phone: &phone,
+            phone: &self.phone.app(),
             home: &self.home,
             collector: &self.collector,
             meter: &self.meter,
             started: self.started,
             toaster: DeviceId::parse("toaster").expect("a word of letters"),
         };
-        // Cancel safety: a story that is dropped leaves nothing but a cut line.
-        let is_whole = tokio::select! {
-            () = interrupted.cancelled() => false,
-            () = story.play(&mut report) => true,
-        };
-        self.narrator.table(&report);
-        if !is_whole {
-            self.narrator.say("Interrupted: the story was not played to its end, so it proves nothing.");
-        }
-        Ok(if is_whole && report.is_kept() { Verdict::Passed } else { Verdict::Failed })
+        story.play(report).await;
     }
 
-    /// Ends everything in order: the home first, so that it can still say goodbye.
+    /// Ends everything in order: the home first, so that it can still say goodbye. A gateway that had
+    /// ended by itself is an error here.
     async fn strike(self) -> Result<(), DemoError> {
         let Self { cloud, phone, home, meter, stop, .. } = self;
         cloud.line().restore();

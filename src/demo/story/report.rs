@@ -53,6 +53,9 @@ impl Report {
 impl fmt::Display for Report {
     /// The table: one line a step, and a closing line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("No step was played.");
+        }
         const HEAD: [&str; 4] = ["step", "time", "verdict", "seen"];
         let rows: Vec<[String; 4]> = self
             .0
@@ -89,6 +92,7 @@ mod tests {
     async fn a_step_that_fails_says_what_was_seen_and_spoils_the_whole() {
         let mut report = Report::default();
         assert!(!report.is_kept(), "an empty story proves nothing");
+        assert_eq!(report.to_string(), "No step was played.");
         report
             .judge("Bread is there", async { Ok(Measured::new(Duration::from_millis(7), "2 slices")) })
             .await;

@@ -1,5 +1,7 @@
 //! The steps of the story where they must fail: a home that was tampered with, a toast out of turn.
 
+use std::net::SocketAddr;
+
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +10,18 @@ use crate::{
     clock::Clock,
     demo::{certificates::CertificateFiles, cloud::CloudOptions, home, phone::Phone},
 };
+
+#[tokio::test]
+async fn a_story_in_which_nothing_was_measured_proves_nothing() {
+    let scene = scene(|configuration| configuration).await;
+    let story = scene.story();
+    let silent = Meter::start(SocketAddr::from(([127, 0, 0, 1], 9)), &scene.stop);
+    let story = Story { meter: &silent, ..story };
+    let cut = a_cut(story.tally(), CommandId::parse("nobody-sent-it").unwrap());
+    let seen = story.readings_arrive(&cut, soon(1)).await.unwrap_err();
+    assert!(seen.contains("no reading was accepted"), "{seen}");
+    scene.end().await;
+}
 
 /// Everybody who plays, with a configuration that was tampered with.
 struct Scene {
