@@ -33,6 +33,10 @@ use crate::{
 /// stopping broker waits for the disk.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How long a client is not read whose messages crowd a queue of somebody who reads: at most 16 KiB
+/// come in meanwhile, so a burst is slowed to what is taken, and a lone message not at all.
+const REST: Duration = Duration::from_millis(2);
+
 /// A connected client.
 pub(super) struct Connection {
     pub(super) core: Arc<Core>,
@@ -43,6 +47,10 @@ pub(super) struct Connection {
     /// What it takes.
     pub(super) appetite: Appetite,
     pub(super) alarm: Option<Alarm>,
+    /// Until when it is not read.
+    pub(super) rest: Option<Instant>,
+    /// Whether somebody else's task is to have its turn first: a task that it woke waits for it otherwise.
+    pub(super) gives_way: bool,
     pub(super) will: Option<Will>,
     /// Its place among the clients connected at a time.
     pub(super) place: OwnedSemaphorePermit,
@@ -106,6 +114,7 @@ enum Event {
     Progress(Progress),
     Wire(io::Result<Turn>),
     Silence,
+    Rested,
 }
 
 impl Connection {
@@ -123,6 +132,9 @@ impl Connection {
     async fn step(&mut self, held: &mut HeldBack) -> Result<(), Over> {
         self.understand(held)?;
         self.give()?;
+        if std::mem::take(&mut self.gives_way) {
+            tokio::task::yield_now().await;
+        }
         match self.wait(held).await {
             Event::Bell => match self.seat.owner().end() {
                 None => Ok(()),
@@ -134,12 +146,17 @@ impl Connection {
                 Turn::Read | Turn::Wrote => Ok(()),
                 Turn::Closed => Err(Over::Lost(None)),
             },
+            Event::Rested => {
+                self.rest = None;
+                Ok(())
+            }
             Event::Silence => Err(Over::Lost(Some(Reason::KeepAliveTimeout))),
         }
     }
 
     async fn wait(&mut self, held: &mut HeldBack) -> Event {
-        let may_read = held.has_room(self.core.hub.limits.receive_maximum);
+        let rest = self.rest;
+        let may_read = rest.is_none() && held.has_room(self.core.hub.limits.receive_maximum);
         if let Some(alarm) = self.alarm.as_mut().filter(|_| !may_read) {
             // It is we who do not listen.
             alarm.heard = Instant::now();
@@ -151,6 +168,7 @@ impl Connection {
             () = self.seat.owner().bell.notified() => Event::Bell,
             progress = next_progress(held), if !held.is_empty() => Event::Progress(progress),
             turn = self.wire.turn(may_read) => Event::Wire(turn),
+            () = sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => Event::Rested,
             () = Alarm::silence(&mut self.alarm) => Event::Silence,
         }
     }
@@ -265,7 +283,11 @@ impl Connection {
             }
         }
         let session = self.seat.session();
-        let entry = self.core.take_in(message, &session.client, session.key);
+        let (entry, delivered) = self.core.take_in(message, &session.client, session.key);
+        if delivered.is_crowded && self.rest.is_none() {
+            self.rest = Some(Instant::now() + REST);
+        }
+        self.gives_way |= delivered.is_unread;
         self.keep(held, entry, qos, id);
         Ok(())
     }

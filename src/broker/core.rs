@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{auth::Auth, delivery::Publication, hub::Hub, options::Uplink};
+use super::{
+    auth::Auth,
+    delivery::Publication,
+    hub::{Delivered, Hub},
+    options::Uplink,
+};
 use crate::{
     model::{ClientId, Message},
     store::{Entry, Store},
@@ -18,15 +23,19 @@ pub(super) struct Core {
 
 impl Core {
     /// Delivers a client's message at home, at once, and gives what is to be kept for the cloud.
-    pub(super) fn take_in(&self, message: Message, publisher: &ClientId, key: u64) -> Option<Entry> {
+    pub(super) fn take_in(
+        &self,
+        message: Message,
+        publisher: &ClientId,
+        key: u64,
+    ) -> (Option<Entry>, Delivered) {
         let entry = self.uplink.route(&message);
-        self.hub.publish(&Publication::new(message, Some(publisher.clone())), key);
-        entry
+        (entry, self.hub.publish(&Publication::new(message, Some(publisher.clone())), key))
     }
 
     /// Publishes the will of a client that was lost. Nobody waits for it to be on the disk.
     pub(super) async fn publish_will(&self, will: Message, client: &ClientId) {
-        if let Some(entry) = self.take_in(will, client, 0)
+        if let (Some(entry), _) = self.take_in(will, client, 0)
             && let Err(error) = self.store.append(entry).await.map(drop)
         {
             tracing::error!(client = client.as_str(), %error, "a will does not reach the cloud");

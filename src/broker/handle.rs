@@ -36,7 +36,7 @@ impl BrokerHandle {
     /// [`super::Uplink`]. Gives how many it was queued for: connected clients, absent ones with a
     /// persistent session (QoS 1 and 2 only), and parts of the gateway.
     pub fn publish(&self, message: &Message) -> usize {
-        self.hub.publish(&Publication::new(message.clone(), None), 0)
+        self.hub.publish(&Publication::new(message.clone(), None), 0).taken
     }
 
     /// Subscribes a part of the gateway to several filters; a message that matches more than one comes

@@ -195,6 +195,8 @@ impl Admitted {
             encoder: Encoder { version: connect.version },
             appetite,
             alarm: Alarm::new(connect.keep_alive),
+            rest: None,
+            gives_way: false,
             will: connect.will,
             place,
         }

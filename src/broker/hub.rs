@@ -29,7 +29,7 @@ use super::{
     packet::{Reason, RetainHandling, SubscriptionOptions},
     recorder::Agenda,
     retained::{Kept, Retained},
-    session::{Bounds, End, Owner, Session, State},
+    session::{Bounds, End, Offered, Owner, Session, State},
     subscriptions::{Match, Tree},
 };
 use crate::model::{ClientId, Message, QoS, Topic, TopicFilter};
@@ -57,6 +57,25 @@ enum Subscriber {
     Client(Arc<Session>, SubscriptionOptions),
     /// A part of the gateway. Full: the newest is dropped and counted.
     Gateway(mpsc::Sender<InProcessMessage>),
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Delivered {
+    /// How many it was queued for.
+    pub(super) taken: usize,
+    /// Whether one of them, which does read, has a queue more than half full.
+    pub(super) is_crowded: bool,
+    /// Whether one of them has, and has not read lately.
+    pub(super) is_unread: bool,
+}
+
+impl Delivered {
+    fn count(&mut self, offered: Offered) {
+        self.taken += usize::from(offered != Offered::NotQueued);
+        self.is_crowded |= offered == Offered::Crowded;
+        self.is_unread |= offered == Offered::Unread;
+    }
 }
 
 /// What a part of the gateway gets: the message, and who published it.
@@ -102,8 +121,8 @@ impl Hub {
         Bounds { session: self.limits.queue_bytes_per_session, all: self.limits.queue_bytes }
     }
 
-    /// Delivers a message to everybody who subscribed; how many took it. `key` is the publisher's.
-    pub(super) fn publish(&self, publication: &Arc<Publication>, key: u64) -> usize {
+    /// Delivers a message to everybody who subscribed. `key` is the publisher's.
+    pub(super) fn publish(&self, publication: &Arc<Publication>, key: u64) -> Delivered {
         if !publication.message.retain {
             return self.deliver(&self.read(), publication, key);
         }
@@ -116,8 +135,8 @@ impl Hub {
         self.deliver(&house, publication, key)
     }
 
-    fn deliver(&self, house: &House, publication: &Arc<Publication>, key: u64) -> usize {
-        let mut taken = 0;
+    fn deliver(&self, house: &House, publication: &Arc<Publication>, key: u64) -> Delivered {
+        let mut done = Delivered::default();
         // A client whose filters overlap gets the message once, with the highest QoS (section 3.3.4):
         // only when several filters match is there anything to merge.
         let mut only: Option<&[(u64, Subscriber)]> = None;
@@ -131,21 +150,21 @@ impl Hub {
                 merge(&mut merged, all, publication, key);
             }
             Match::One(group) => {
-                taken += usize::from(self.to_one_of(group.in_turn(), publication));
+                done.count(self.to_one_of(group.in_turn(), publication));
             }
         });
         for (other, subscriber) in only.into_iter().flatten() {
             if let Some(delivery) = delivery(subscriber, *other, publication, key) {
-                taken += usize::from(self.offer(subscriber, delivery));
+                done.count(self.offer(subscriber, delivery));
             }
         }
         for (_, subscriber, delivery) in merged {
-            taken += usize::from(self.offer(subscriber, delivery));
+            done.count(self.offer(subscriber, delivery));
         }
-        taken
+        done
     }
 
-    fn offer(&self, subscriber: &Subscriber, delivery: Delivery) -> bool {
+    fn offer(&self, subscriber: &Subscriber, delivery: Delivery) -> Offered {
         match subscriber {
             Subscriber::Client(session, _) => session.offer(delivery, self.bounds(), &self.counters),
             Subscriber::Gateway(sender) => {
@@ -153,12 +172,12 @@ impl Hub {
                 let mut message = publication.message.clone();
                 message.retain = delivery.retain;
                 match sender.try_send((message, publication.publisher.clone())) {
-                    Ok(()) => true,
+                    Ok(()) => Offered::Queued,
                     Err(mpsc::error::TrySendError::Full(_)) => {
                         Counters::count(&self.counters.dropped);
-                        false
+                        Offered::NotQueued
                     }
-                    Err(mpsc::error::TrySendError::Closed(_)) => false,
+                    Err(mpsc::error::TrySendError::Closed(_)) => Offered::NotQueued,
                 }
             }
         }
@@ -169,16 +188,17 @@ impl Hub {
         &self,
         members: impl Iterator<Item = &'a (u64, Subscriber)>,
         publication: &Arc<Publication>,
-    ) -> bool {
+    ) -> Offered {
         let (present, absent): (Vec<_>, Vec<_>) = members.partition(|(_, subscriber)| match subscriber {
             Subscriber::Client(session, _) => session.lock().owner.is_some(),
             Subscriber::Gateway(sender) => !sender.is_closed(),
         });
-        present.into_iter().chain(absent).any(|(other, subscriber)| {
+        let in_order = present.into_iter().chain(absent);
+        let mut offers = in_order.filter_map(|(other, subscriber)| {
             // Key 0 is nobody's: a shared subscription is never `no local`.
-            delivery(subscriber, *other, publication, 0)
-                .is_some_and(|delivery| self.offer(subscriber, delivery))
-        })
+            delivery(subscriber, *other, publication, 0).map(|delivery| self.offer(subscriber, delivery))
+        });
+        offers.find(|offered| *offered != Offered::NotQueued).unwrap_or(Offered::NotQueued)
     }
 
     /// Gives a session to a new connection: the client's old one, or a new one.

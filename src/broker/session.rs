@@ -6,6 +6,8 @@
 //! session, and what any other does to it has no effect.
 //!
 //! Full: the newest message is dropped and counted, as Mosquitto does; the older ones may be half sent.
+//! Before that, publishers to a client that does read are told to pause, so that a burst is slowed to
+//! what it takes; one that does not read slows nobody.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -68,6 +70,23 @@ impl Owner {
     }
 }
 
+/// What became of a message for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offered {
+    Queued,
+    /// Queued, but the queue is more than half full, of a client that reads: whoever publishes does well
+    /// to wait a moment.
+    Crowded,
+    /// Queued, and the queue is more than half full, of a client that has taken nothing lately: perhaps
+    /// its task only needs its turn.
+    Unread,
+    /// The client is absent and the message QoS 0, or there is no room, which is counted.
+    NotQueued,
+}
+
+/// How long ago a client must have taken something to count as reading.
+const READING: Duration = Duration::from_millis(50);
+
 /// What is known of a QoS 2 message between its PUBLISH and its PUBREL.
 #[derive(Debug, Clone)]
 pub(super) enum Arrived {
@@ -98,6 +117,8 @@ pub(super) struct State {
     inflight: Inflight,
     /// Of the queue and the window.
     bytes: usize,
+    /// When the client last took something off the queue.
+    drained: Option<Instant>,
     /// QoS 2 messages from the client.
     pub(super) arrived: HashMap<u16, Arrived>,
     pub(super) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
@@ -138,12 +159,11 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message. False: it was not, because the client is absent and the message QoS 0, or
-    /// because there is no room, which is counted.
-    pub(super) fn offer(&self, delivery: Delivery, bounds: Bounds, counters: &Counters) -> bool {
+    /// Queues a message.
+    pub(super) fn offer(&self, delivery: Delivery, bounds: Bounds, counters: &Counters) -> Offered {
         let mut state = self.lock();
         if state.owner.is_none() && (delivery.qos == QoS::AtMostOnce || state.expiry.is_zero()) {
-            return false;
+            return Offered::NotQueued;
         }
         let size = delivery.publication.size();
         let all = counters.queued_bytes.load(Ordering::Relaxed) + size;
@@ -154,11 +174,16 @@ impl Session {
         if is_full {
             drop(state);
             Counters::count(&counters.dropped);
-            return false;
+            return Offered::NotQueued;
         }
         state.bytes += size;
         counters.queued_bytes.fetch_add(size, Ordering::Relaxed);
         state.queue.push_back(delivery);
+        let offered = match state.bytes > bounds.session / 2 && state.owner.is_some() {
+            false => Offered::Queued,
+            true if state.is_draining() => Offered::Crowded,
+            true => Offered::Unread,
+        };
         if state.is_asleep
             && let Some(owner) = state.owner.clone()
         {
@@ -166,7 +191,7 @@ impl Session {
             drop(state);
             owner.bell.notify_one();
         }
-        true
+        offered
     }
 
     /// Writes what waits into `out`; afterwards the owner's bell rings for what comes. `None`: the
@@ -191,6 +216,7 @@ impl Session {
                 }
             }
         }
+        let mut has_drained = false;
         while out.len() < appetite.until && !state.inflight.has_again() {
             let Some(delivery) = state.queue.front() else {
                 state.queue = VecDeque::new();
@@ -200,7 +226,11 @@ impl Session {
                 break;
             }
             let Some(delivery) = state.queue.pop_front() else { break };
+            has_drained = true;
             state.send(encoder, out, delivery, appetite.packet, counters);
+        }
+        if has_drained {
+            state.drained = Some(Instant::now());
         }
         // With output left over the connection comes back by itself.
         state.is_asleep = out.len() < appetite.until;
@@ -278,6 +308,10 @@ impl State {
         self.inflight.resume();
     }
 
+    fn is_draining(&self) -> bool {
+        self.drained.is_some_and(|at| at.elapsed() < READING)
+    }
+
     /// Empties the session for good, and gives back its room.
     pub(super) fn clear(&mut self, counters: &Counters) {
         counters.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -345,7 +379,7 @@ mod tests {
             retain: false,
             identifiers: Identifiers::default(),
         };
-        session.offer(delivery, bounds, counters)
+        session.offer(delivery, bounds, counters) != Offered::NotQueued
     }
 
     fn sessions(count: u64) -> Vec<Arc<Session>> {

@@ -163,6 +163,36 @@ async fn thousands_of_retained_messages_reach_one_new_qos_1_subscriber() {
     assert!(subscriber.is_quiet().await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_reaches_a_client_that_reads_as_a_whole() {
+    const BURST: u16 = 40_000;
+    let rig = Rig::start().await;
+    let mut subscriber = rig.client("subscriber").await;
+    subscriber.subscribe("burst", 1).await;
+    let publisher = rig.client("publisher").await;
+    let (mut answers, mut publishes) = publisher.0.into_split();
+    // Ten megabytes at once, ten times what its queue holds.
+    let sending = tokio::spawn(async move {
+        for number in 1..=BURST {
+            let packet = publish(2, "burst", number, &[0; 250]);
+            tokio::io::AsyncWriteExt::write_all(&mut publishes, &packet).await.unwrap();
+        }
+        publishes
+    });
+    let answering = tokio::spawn(async move {
+        let mut answer = [0; 4];
+        for _ in 0..BURST {
+            tokio::io::AsyncReadExt::read_exact(&mut answers, &mut answer).await.unwrap();
+        }
+    });
+    for _ in 0..BURST {
+        let got = subscriber.got().await;
+        subscriber.send(&packet(0x40, &got.id.to_be_bytes())).await;
+    }
+    answering.await.unwrap();
+    sending.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_will_is_published_when_a_client_is_lost_and_not_when_it_says_goodbye() {
     let rig = Rig::start().await;
