@@ -12,7 +12,6 @@ use super::{
     auth::{Claim, Identity},
     connection::{Alarm, Connection},
     core::Core,
-    hub::Attached,
     packet::{Accepted, Connect, Encoder, Reason, Version, connect},
     seat::Seat,
     session::Appetite,
@@ -97,7 +96,7 @@ async fn refuse(wire: &mut Wire, version: Version, reason: Reason) {
 
 /// A client that may come in.
 struct Admitted {
-    attached: Attached,
+    seat: Seat,
     identity: Identity,
     place: tokio::sync::OwnedSemaphorePermit,
     connect: Connect,
@@ -144,7 +143,10 @@ async fn admit(
         })
         .await?;
     let mut attached = core.hub.attach(&client, connect.is_clean, connect.wishes.session_expiry)?;
-    if let Some(will) = attached.will.take() {
+    let (will, was_present) = (attached.will.take(), attached.was_present);
+    // From here on the session is given back, also when the handshake's time is over.
+    let seat = Seat::new(core.hub.clone(), attached);
+    if let Some(will) = will {
         core.publish_will(will, &client).await;
     }
     let place = match place {
@@ -152,10 +154,7 @@ async fn admit(
         // It has just been asked to leave.
         None => match timeout(OWN_PLACE, places.clone().acquire_owned()).await {
             Ok(Ok(place)) => place,
-            Ok(Err(_)) | Err(_) => {
-                core.hub.detach(&attached, None);
-                return Err(Reason::ServerUnavailable);
-            }
+            Ok(Err(_)) | Err(_) => return Err(Reason::ServerUnavailable),
         },
     };
     let limits = &core.hub.limits;
@@ -163,19 +162,19 @@ async fn admit(
     Encoder { version: connect.version }.accept(
         &mut wire.output,
         &Accepted {
-            session_present: attached.was_present,
+            session_present: was_present,
             assigned_id: was_assigned.then_some(client.as_str()),
             session_expiry: granted.then_some(limits.longest_session),
             receive_maximum: limits.receive_maximum,
             maximum_packet_size: u32::try_from(limits.max_packet).unwrap_or(u32::MAX),
         },
     );
-    Ok(Admitted { attached, identity, place, connect, client, was_assigned })
+    Ok(Admitted { seat, identity, place, connect, client, was_assigned })
 }
 
 impl Admitted {
     fn into_connection(self, core: Arc<Core>, wire: Wire) -> Connection {
-        let Self { attached, identity, place, connect, client, was_assigned } = self;
+        let Self { seat, identity, place, connect, client, was_assigned } = self;
         tracing::debug!(
             client = client.as_str(),
             user = identity.0.as_deref(),
@@ -189,7 +188,7 @@ impl Admitted {
             packet: connect.wishes.maximum_packet_size.map_or(usize::MAX, |size| size as usize),
         };
         Connection {
-            seat: Seat::new(core.hub.clone(), attached),
+            seat,
             core,
             wire,
             identity,

@@ -229,6 +229,9 @@ impl Hub {
 
     /// The client of this connection wants another life for its session (MQTT 5 DISCONNECT).
     pub(super) fn set_expiry(&self, attached: &Attached, expiry: Option<Duration>) {
+        if !attached.session.is_owned_by(&attached.owner) {
+            return;
+        }
         let mut state = attached.session.lock();
         state.expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.longest_session);
         self.note(&attached.session, &mut state);

@@ -83,7 +83,7 @@ pub struct Limits {
     /// What waits for one client, sent and not yet acknowledged included, in bytes. Beyond: the newest
     /// message is dropped.
     pub queue_bytes_per_session: usize,
-    /// The same for all clients together, in bytes.
+    /// The same for all clients together, in bytes; beyond, each still has 16 KiB.
     pub queue_bytes: usize,
     /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
     pub inflight: u16,

@@ -31,6 +31,9 @@ use crate::{
     store::Durable,
 };
 
+/// What a session may hold also when all together hold too much, in bytes.
+const SHARE: usize = 16 << 10;
+
 /// Why a connection is to end, told by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -143,9 +146,12 @@ impl Session {
             return false;
         }
         let size = delivery.publication.size();
-        // A queue that is empty takes any message: packets are bounded.
-        let is_full = state.bytes > 0 && state.bytes + size > bounds.session;
-        if is_full || counters.queued_bytes.load(Ordering::Relaxed) + size > bounds.all {
+        let all = counters.queued_bytes.load(Ordering::Relaxed) + size;
+        let own = state.bytes + size;
+        // A queue that is empty takes any message: packets are bounded. And whoever fills the house's
+        // bound with absent sessions leaves the others their share.
+        let is_full = state.bytes > 0 && (own > bounds.session || (all > bounds.all && own > SHARE));
+        if is_full {
             drop(state);
             Counters::count(&counters.dropped);
             return false;
@@ -319,5 +325,55 @@ fn outgoing(delivery: &Delivery, id: u16, is_duplicate: bool, left: Option<Durat
         is_duplicate,
         left,
         identifiers: delivery.identifiers.as_slice(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::delivery::{Identifiers, Publication},
+        model::Topic,
+    };
+
+    fn offer(session: &Session, bounds: Bounds, counters: &Counters, size: usize) -> bool {
+        let message = Message::new(Topic::parse("t").unwrap(), vec![0; size], QoS::AtLeastOnce);
+        let publication = Publication::new(message, None);
+        let delivery = Delivery {
+            publication,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            identifiers: Identifiers::default(),
+        };
+        session.offer(delivery, bounds, counters)
+    }
+
+    fn sessions(count: u64) -> Vec<Arc<Session>> {
+        (0..count).map(|key| Session::new(key, ClientId::new("x"), Duration::from_secs(60))).collect()
+    }
+
+    #[test]
+    fn a_queue_stays_within_its_bound_and_counts_what_it_drops() {
+        let (counters, bounds) = (Counters::default(), Bounds { session: 10_000, all: usize::MAX });
+        let session = &sessions(1)[0];
+        let taken = (0..50).filter(|_| offer(session, bounds, &counters, 1_000)).count();
+        let state = session.lock();
+        assert!(state.bytes <= 10_000 && taken == state.queue.len() && taken > 5, "{taken}");
+        assert_eq!(counters.dropped.load(Ordering::Relaxed), 50 - taken as u64);
+        drop(state);
+        session.lock().clear(&counters);
+        assert_eq!(counters.queued_bytes.load(Ordering::Relaxed), 0);
+        assert!(offer(session, bounds, &counters, 20_000), "an empty queue takes any message");
+    }
+
+    #[test]
+    fn who_fills_the_house_leaves_the_others_their_share() {
+        let (counters, bounds) = (Counters::default(), Bounds { session: 100_000, all: 150_000 });
+        let sessions = sessions(3);
+        for hog in &sessions[..2] {
+            while offer(hog, bounds, &counters, 1_000) {}
+        }
+        let taken = (0..50).filter(|_| offer(&sessions[2], bounds, &counters, 1_000)).count();
+        assert!((10..=16).contains(&taken), "{taken}");
     }
 }
