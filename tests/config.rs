@@ -357,6 +357,9 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(limits.max_packet.unwrap() as usize, defaults.max_packet);
     assert_eq!(limits.queue_per_session.unwrap() as usize, defaults.queue_bytes_per_session);
     assert_eq!(limits.inflight.unwrap(), defaults.inflight);
+    assert_eq!(limits.receive_maximum.unwrap(), defaults.receive_maximum);
+    assert_eq!(limits.queue_in_all.unwrap() as usize, defaults.queue_bytes);
+    assert_eq!(limits.max_handshakes.unwrap() as usize, defaults.max_handshakes);
     assert_eq!(limits.retained_size.unwrap() as usize, defaults.retained_bytes);
     assert_eq!(limits.retained_count.unwrap() as usize, defaults.retained_count);
     assert_eq!(limits.subscriptions_per_client.unwrap() as usize, defaults.subscriptions_per_client);

@@ -64,34 +64,34 @@ impl Telemetry {
 
     /// Publishes at home; gives what is to be kept for the cloud.
     async fn hand_out(&mut self, event: DeviceEvent) -> Option<Entry> {
-        let (at_home, in_cloud, payload) = match event {
-            DeviceEvent::Reading(reading) => {
-                let payload = state_payload(&reading);
-                self.remember(&reading).await;
-                (
-                    self.local.state(&reading.device),
-                    self.cloud.as_ref().map(|cloud| cloud.state(&reading.device)),
-                    payload,
-                )
-            }
+        let (at_home, in_cloud, payload) = match &event {
+            DeviceEvent::Reading(reading) => (
+                self.local.state(&reading.device),
+                self.cloud.as_ref().map(|cloud| cloud.state(&reading.device)),
+                state_payload(reading),
+            ),
             DeviceEvent::Availability(device, availability) => (
-                self.local.availability(&device),
-                self.cloud.as_ref().map(|cloud| cloud.availability(&device)),
+                self.local.availability(device),
+                self.cloud.as_ref().map(|cloud| cloud.availability(device)),
                 availability.as_str().to_owned(),
             ),
         };
         let message = |topic: Topic| Message::new(topic, payload.clone(), QoS::AtLeastOnce).retained();
+        // The house first: it does not wait for the disk.
         self.broker.publish(&message(at_home));
+        if let DeviceEvent::Reading(reading) = event {
+            self.remember(reading).await;
+        }
         in_cloud.map(|topic| Entry::new(message(topic)))
     }
 }
 
 impl Telemetry {
-    async fn remember(&mut self, reading: &Reading) {
-        if self.remembered.get(&reading.device) == Some(&reading.fields) {
+    async fn remember(&mut self, reading: Reading) {
+        let Reading { device, fields, taken_at } = reading;
+        if self.remembered.get(&device) == Some(&fields) {
             return;
         }
-        let Reading { device, fields, taken_at } = reading.clone();
         match self.store.put_state(device.clone(), fields.clone(), taken_at).await {
             Ok(_not_waited_for) => drop(self.remembered.insert(device, fields)),
             Err(error) => tracing::warn!(%device, %error, "failed to remember the last state"),

@@ -119,7 +119,7 @@ impl Desk {
     /// Tells the end of every command that a stop or a crash interrupted: `unknown`, never run again.
     ///
     /// # Errors
-    /// [`StoreError`] when the journal cannot be read or written.
+    /// [`StoreError`] when the journal cannot be read.
     pub async fn settle_interrupted(&self) -> Result<(), StoreError> {
         for (id, device) in self.store.interrupted().await? {
             // Who asked is not in the journal; the cloud is told, for it may still wait.
@@ -128,7 +128,11 @@ impl Desk {
                 status: OutcomeStatus::Unknown,
                 detail: Some("the gateway stopped while the command ran; it will not run again".to_owned()),
             };
-            self.conclude(slip, reply, Some(Reason::Interrupted)).await?;
+            let (id, device) = (slip.id.clone(), slip.device.clone());
+            // One that cannot be told now is told at the next start; home must not wait for it.
+            if let Err(error) = self.conclude(slip, reply, Some(Reason::Interrupted)).await {
+                tracing::error!(%id, %device, %error, "failed to tell of an interrupted command");
+            }
         }
         Ok(())
     }
@@ -165,8 +169,7 @@ impl Desk {
         let parsed = payload::parse(&message.payload);
         let named = match &parsed {
             Ok(Order { id, .. }) | Err(Malformed { id, .. }) => id.clone(),
-        }
-        .or_else(|| reply_to.correlation.as_deref().and_then(id_from_correlation));
+        };
         let slip = Slip { id: named.clone().unwrap_or_else(new_id), device, origin, reply_to };
         let order =
             match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
@@ -369,15 +372,6 @@ impl Desk {
         // Nobody listens any more only at the very end of a stop.
         let _ = self.told.send(Told { origin: slip.origin.clone(), outcome }).await;
     }
-}
-
-/// Correlation data that reads as an id is the id; other bytes are written as hexadecimal.
-fn id_from_correlation(data: &[u8]) -> Option<CommandId> {
-    let text = std::str::from_utf8(data).ok().map(str::to_owned);
-    text.and_then(|text| CommandId::parse(&text).ok()).or_else(|| {
-        let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
-        CommandId::parse(&hex).ok()
-    })
 }
 
 fn new_id() -> CommandId {

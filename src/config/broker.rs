@@ -95,6 +95,8 @@ pub struct User {
 pub struct Limits {
     /// Clients connected at a time, 1 or more.
     pub max_clients: Option<u32>,
+    /// Connections that have not sent CONNECT yet, 1 or more.
+    pub max_handshakes: Option<u32>,
     /// Sessions, those of absent clients included, 1 or more.
     pub max_sessions: Option<u32>,
     /// The time from TCP accept to CONNECT, TLS and WebSocket included, 1 s to 5 min.
@@ -106,8 +108,13 @@ pub struct Limits {
     /// What may wait for one session, in bytes.
     #[serde(deserialize_with = "units::bytes")]
     pub queue_per_session: Option<u64>,
+    /// What may wait for all sessions together, in bytes.
+    #[serde(deserialize_with = "units::bytes")]
+    pub queue_in_all: Option<u64>,
     /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
     pub inflight: Option<u16>,
+    /// QoS 1 and 2 messages of one client that wait for the disk, 1 to 65,535.
+    pub receive_maximum: Option<u16>,
     /// What all retained messages may take, in bytes.
     #[serde(deserialize_with = "units::bytes")]
     pub retained_size: Option<u64>,

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Durable, Entry, Store, StoreError, outbox};
+use super::{Durable, Entry, Store, StoreError, ledger::Room, outbox};
 use crate::model::{CommandId, DeviceId, Outcome, Timestamp};
 
 /// What the journal knew of an id when a command with it wanted to begin.
@@ -17,7 +17,7 @@ pub enum Begun {
 }
 
 impl Store {
-    /// Writes down that a command begins, unless its id is known. Returns when that is on the disk.
+    /// Writes down that a command begins, unless its id is known for this device. Returns when that is on the disk.
     ///
     /// # Errors
     /// [`StoreError`]: the command must not run.
@@ -25,8 +25,8 @@ impl Store {
         let (id, device) = (id.clone(), device.clone());
         self.write(id.as_str().len(), move |transaction, ledger| {
             let known = transaction
-                .prepare_cached("SELECT outcome FROM journal WHERE id = ?1")?
-                .query_row([id.as_str()], |row| row.get::<_, Option<String>>(0))
+                .prepare_cached("SELECT outcome FROM journal WHERE device = ?1 AND id = ?2")?
+                .query_row([device.as_str(), id.as_str()], |row| row.get::<_, Option<String>>(0))
                 .optional()?;
             match known {
                 None => {
@@ -47,7 +47,8 @@ impl Store {
     }
 
     /// Writes down an outcome and, in the same transaction, what the cloud is told. The first
-    /// outcome of an id stays; a later one is told but not written down.
+    /// outcome of an id stays; a later one is told but not written down. An outcome is told even when
+    /// the outbox is full and its policy is to refuse new messages: the oldest give way.
     ///
     /// # Errors
     /// [`StoreError::Stopped`] here, the others from the [`Durable`].
@@ -57,8 +58,10 @@ impl Store {
             let text = serde_json::to_string(&outcome)
                 .map_err(|error| StoreError::row(outcome.id.as_str(), error))?;
             let begun = transaction
-                .prepare_cached("UPDATE journal SET outcome = coalesce(outcome, ?2) WHERE id = ?1")?
-                .execute(params![outcome.id.as_str(), text])?;
+                .prepare_cached(
+                    "UPDATE journal SET outcome = coalesce(outcome, ?3) WHERE device = ?1 AND id = ?2",
+                )?
+                .execute(params![outcome.device.as_str(), outcome.id.as_str(), text])?;
             if begun == 0 {
                 transaction
                     .prepare_cached(
@@ -73,7 +76,7 @@ impl Store {
                 ledger.journal_grew();
             }
             for entry in &told {
-                outbox::insert(transaction, ledger, entry)?;
+                outbox::insert(transaction, ledger, entry, Room::Reserved)?;
             }
             Ok(())
         })

@@ -39,6 +39,15 @@ pub struct StoreStats {
     pub fault: Option<String>,
 }
 
+/// For whom there is to be room in a full outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// For a message, as the policy says.
+    Ordinary,
+    /// For an outcome: somebody waits for it, and it is small.
+    Reserved,
+}
+
 #[derive(Clone)]
 pub(super) struct Ledger {
     stats: StoreStats,
@@ -103,18 +112,23 @@ impl Ledger {
     }
 
     /// Makes room for `size` bytes, or says that there is none.
-    pub(super) fn make_room(&mut self, transaction: &Transaction<'_>, size: u64) -> Result<(), StoreError> {
+    pub(super) fn make_room(
+        &mut self,
+        transaction: &Transaction<'_>,
+        size: u64,
+        room: Room,
+    ) -> Result<(), StoreError> {
         if size > self.stats.max_bytes {
             self.stats.refused_full += 1;
             return Err(StoreError::TooLarge { size, max: self.stats.max_bytes });
         }
         while self.stats.waiting_bytes + size > self.stats.max_bytes {
-            match self.when_full {
-                WhenFull::RefuseNew => {
+            match (self.when_full, room) {
+                (WhenFull::RefuseNew, Room::Ordinary) => {
                     self.stats.refused_full += 1;
                     return Err(StoreError::Full { max: self.stats.max_bytes });
                 }
-                WhenFull::DropOldest => {
+                (WhenFull::DropOldest, _) | (WhenFull::RefuseNew, Room::Reserved) => {
                     let gone = transaction
                         .prepare_cached(
                             "DELETE FROM outbox WHERE sequence = (SELECT min(sequence) FROM outbox) RETURNING size",
@@ -175,8 +189,8 @@ impl Ledger {
             // Commands that still run stay, however old.
             let gone = transaction
                 .prepare_cached(
-                    "DELETE FROM journal WHERE id IN
-                       (SELECT id FROM journal WHERE outcome IS NOT NULL ORDER BY begun_at LIMIT ?1)",
+                    "DELETE FROM journal WHERE rowid IN
+                       (SELECT rowid FROM journal WHERE outcome IS NOT NULL ORDER BY begun_at LIMIT ?1)",
                 )?
                 .execute([self.journal - self.journal_limit])?;
             self.journal = self.journal.saturating_sub(gone as u64);

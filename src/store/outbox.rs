@@ -2,7 +2,11 @@
 
 use rusqlite::{Row, Transaction, params};
 
-use super::{Durable, Store, StoreError, ledger::Ledger, message};
+use super::{
+    Durable, Store, StoreError,
+    ledger::{Ledger, Room},
+    message,
+};
 use crate::model::{Message, MessageId, Timestamp};
 
 /// A message to be kept for the cloud.
@@ -42,7 +46,7 @@ impl Store {
     /// [`StoreError::Stopped`] here; from the [`Durable`] also `Full`, `TooLarge` and `Disk`.
     pub async fn append(&self, entry: Entry) -> Result<Durable<u64>, StoreError> {
         let size = entry.message.size();
-        self.write(size, move |transaction, ledger| insert(transaction, ledger, &entry)).await
+        self.write(size, move |transaction, ledger| insert(transaction, ledger, &entry, Room::Ordinary)).await
     }
 
     /// Up to `max_count` records after sequence `after`, oldest first, at most `max_bytes` in all but
@@ -117,10 +121,11 @@ pub(super) fn insert(
     transaction: &Transaction<'_>,
     ledger: &mut Ledger,
     entry: &Entry,
+    room: Room,
 ) -> Result<u64, StoreError> {
     let message = &entry.message;
     let size = message.size() as u64;
-    ledger.make_room(transaction, size)?;
+    ledger.make_room(transaction, size, room)?;
     let sequence = transaction
         .prepare_cached(
             "INSERT INTO outbox (topic, payload, qos, retain, properties, size, accepted_at, expires_at)

@@ -23,12 +23,14 @@ const STEPS: &[&str] = &["
         accepted_at INTEGER NOT NULL,
         expires_at  INTEGER
     ) STRICT;
+    CREATE INDEX outbox_age ON outbox (accepted_at);
     CREATE INDEX outbox_expiry ON outbox (expires_at) WHERE expires_at IS NOT NULL;
     CREATE TABLE journal (
-        id       TEXT PRIMARY KEY,
         device   TEXT NOT NULL,
+        id       TEXT NOT NULL,
         begun_at INTEGER NOT NULL,
-        outcome  TEXT
+        outcome  TEXT,
+        PRIMARY KEY (device, id)
     ) STRICT;
     CREATE INDEX journal_age ON journal (begun_at);
     CREATE TABLE retained (

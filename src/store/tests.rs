@@ -192,6 +192,32 @@ async fn a_command_begins_once_and_its_first_outcome_stays() {
 }
 
 #[tokio::test]
+async fn the_same_id_for_another_device_is_another_command() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
+    let (command, device) = id("1");
+    let other = DeviceId::parse("lamp").unwrap();
+    assert_eq!(store.begin(&command, &device, noon()).await.unwrap(), Begun::Fresh);
+    assert_eq!(store.begin(&command, &other, noon()).await.unwrap(), Begun::Fresh);
+    store.finish(outcome("1", OutcomeStatus::Applied), Vec::new()).await.unwrap().await.unwrap();
+    assert_eq!(store.begin(&command, &other, noon()).await.unwrap(), Begun::Running);
+}
+
+#[tokio::test]
+async fn an_outcome_is_told_even_when_the_outbox_refuses_new_messages() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { max_bytes: 202, when_full: WhenFull::RefuseNew, ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(0, 100)).await.unwrap();
+    append(&store, entry(1, 100)).await.unwrap();
+    store.finish(outcome("1", OutcomeStatus::Applied), vec![entry(9, 50)]).await.unwrap().await.unwrap();
+    let kept = store.pending(0, 10, 1 << 20).await.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert_eq!(kept[1].message.payload.len(), 50);
+    assert_eq!(store.stats().borrow().dropped_full, 1, "and what gave way is counted");
+}
+
+#[tokio::test]
 async fn the_journal_forgets_the_oldest_finished_commands_only() {
     let directory = TempDir::new().unwrap();
     let options = StoreOptions { journal_entries: 3, ..StoreOptions::default() };

@@ -106,6 +106,9 @@ fn limits(broker: &Broker) -> Vec<Finding> {
         limits.max_packet.and_then(|size| between(&at("max_packet"), size, 1 << 10, 256 << 20)),
         limits.queue_per_session.and_then(|size| between(&at("queue_per_session"), size, 1 << 10, 1 << 40)),
         limits.inflight.and_then(|count| between(&at("inflight"), count, 1, u16::MAX)),
+        limits.queue_in_all.and_then(|size| between(&at("queue_in_all"), size, 1 << 10, 1 << 40)),
+        limits.receive_maximum.and_then(|count| between(&at("receive_maximum"), count, 1, u16::MAX)),
+        limits.max_handshakes.and_then(|count| between(&at("max_handshakes"), count, 1, u32::MAX)),
         limits
             .subscriptions_per_client
             .and_then(|count| between(&at("subscriptions_per_client"), count, 1, 1_000_000)),
