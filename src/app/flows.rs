@@ -24,69 +24,94 @@ use crate::{
     store::{Durable, Entry, Store, StoreError, StoreStats},
 };
 
-/// How many readings may be on their way to the disk at once. Full: the devices wait.
+/// How many readings may be on their way to the disk at once. Full: the next ones wait in line.
 const READINGS_IN_HAND: usize = 256;
+/// How many readings may wait in line for a disk that is slow. Full: the newest is not kept for the
+/// cloud (policy `disk_too_slow`), counted, while the house sees it all the same.
+pub(super) const READINGS_IN_LINE: usize = 1024;
 
-/// What a device says goes to the house at once, and to the disk for the cloud at the same time.
+/// What a device says goes to the house at once, and into the line to the disk.
 pub(super) struct Telemetry {
     pub(super) broker: BrokerHandle,
-    pub(super) store: Store,
     pub(super) local: LocalTopics,
     /// `None` without a cloud.
     pub(super) cloud: Option<CloudTopics>,
+    pub(super) line: mpsc::Sender<Kept>,
+    /// How many readings the line had no room for.
+    pub(super) not_kept: watch::Sender<u64>,
+}
+
+/// What is to be kept of something that a device said.
+pub(super) struct Kept {
+    reading: Option<Reading>,
+    for_cloud: Option<Entry>,
+}
+
+impl Telemetry {
+    pub(super) async fn run(self, mut events: mpsc::Receiver<DeviceEvent>) {
+        while let Some(event) = events.recv().await {
+            let (at_home, in_cloud, payload) = match &event {
+                DeviceEvent::Reading(reading) => (
+                    self.local.state(&reading.device),
+                    self.cloud.as_ref().map(|cloud| cloud.state(&reading.device)),
+                    state_payload(reading),
+                ),
+                DeviceEvent::Availability(device, availability) => (
+                    self.local.availability(device),
+                    self.cloud.as_ref().map(|cloud| cloud.availability(device)),
+                    availability.as_str().to_owned(),
+                ),
+            };
+            let message = |topic: Topic| Message::new(topic, payload.clone(), QoS::AtLeastOnce).retained();
+            self.broker.publish(&message(at_home));
+            let kept = Kept {
+                reading: match event {
+                    DeviceEvent::Reading(reading) => Some(reading),
+                    DeviceEvent::Availability(..) => None,
+                },
+                for_cloud: in_cloud.map(|topic| Entry::new(message(topic))),
+            };
+            if self.line.try_send(kept).is_err() {
+                self.not_kept.send_modify(|count| *count += 1);
+            }
+        }
+    }
+}
+
+/// Carries readings from the line to the disk.
+pub(super) struct Keeper {
+    pub(super) store: Store,
     /// What the store remembers of each device, to spare the flash what has not changed.
     pub(super) remembered: HashMap<DeviceId, Fields>,
 }
 
-impl Telemetry {
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<DeviceEvent>) {
+impl Keeper {
+    pub(super) async fn run(mut self, mut line: mpsc::Receiver<Kept>) {
         let mut in_hand: FuturesUnordered<Durable<u64>> = FuturesUnordered::new();
+        let mut is_failing = false;
         loop {
             // Cancel safety: `recv` and `next` lose nothing when dropped.
             tokio::select! {
-                Some(kept) = in_hand.next(), if !in_hand.is_empty() => complain(kept),
-                event = events.recv(), if in_hand.len() < READINGS_IN_HAND => match event {
-                    None => break,
-                    Some(event) => {
-                        let Some(entry) = self.hand_out(event).await else { continue };
+                Some(kept) = in_hand.next(), if !in_hand.is_empty() => complain(kept, &mut is_failing),
+                next = line.recv(), if in_hand.len() < READINGS_IN_HAND => {
+                    let Some(Kept { reading, for_cloud }) = next else { break };
+                    if let Some(entry) = for_cloud {
                         match self.store.append(entry).await {
                             Ok(durable) => in_hand.push(durable),
-                            Err(error) => complain(Err(error)),
+                            Err(error) => complain(Err(error), &mut is_failing),
                         }
                     }
-                },
+                    if let Some(reading) = reading {
+                        self.remember(reading).await;
+                    }
+                }
             }
         }
         while let Some(kept) = in_hand.next().await {
-            complain(kept);
+            complain(kept, &mut is_failing);
         }
     }
 
-    /// Publishes at home; gives what is to be kept for the cloud.
-    async fn hand_out(&mut self, event: DeviceEvent) -> Option<Entry> {
-        let (at_home, in_cloud, payload) = match &event {
-            DeviceEvent::Reading(reading) => (
-                self.local.state(&reading.device),
-                self.cloud.as_ref().map(|cloud| cloud.state(&reading.device)),
-                state_payload(reading),
-            ),
-            DeviceEvent::Availability(device, availability) => (
-                self.local.availability(device),
-                self.cloud.as_ref().map(|cloud| cloud.availability(device)),
-                availability.as_str().to_owned(),
-            ),
-        };
-        let message = |topic: Topic| Message::new(topic, payload.clone(), QoS::AtLeastOnce).retained();
-        // The house first: it does not wait for the disk.
-        self.broker.publish(&message(at_home));
-        if let DeviceEvent::Reading(reading) = event {
-            self.remember(reading).await;
-        }
-        in_cloud.map(|topic| Entry::new(message(topic)))
-    }
-}
-
-impl Telemetry {
     async fn remember(&mut self, reading: Reading) {
         let Reading { device, fields, taken_at } = reading;
         if self.remembered.get(&device) == Some(&fields) {
@@ -106,9 +131,15 @@ fn state_payload(reading: &Reading) -> String {
     Value::Object(fields).to_string()
 }
 
-fn complain(kept: Result<u64, StoreError>) {
-    if let Err(error) = kept {
-        tracing::error!(%error, "a device's reading was not kept for the cloud");
+/// On change, not for every reading: the store counts what it did not take.
+fn complain(kept: Result<u64, StoreError>, is_failing: &mut bool) {
+    match kept {
+        Ok(_) => *is_failing = false,
+        Err(error) if !*is_failing => {
+            tracing::error!(%error, "devices' readings are not kept for the cloud now");
+            *is_failing = true;
+        }
+        Err(_) => {}
     }
 }
 
@@ -204,16 +235,25 @@ pub(super) async fn lan_out(mut publishes: mpsc::Receiver<LanPublish>, broker: B
     }
 }
 
-/// The store's sums, to the board.
+/// The store's sums, and what did not even reach it, to the board.
 pub(super) async fn store_report(
     mut stats: watch::Receiver<StoreStats>,
+    mut not_kept: watch::Receiver<u64>,
     board: Board,
     stop: CancellationToken,
 ) {
     loop {
-        let report = report(&stats.borrow_and_update());
+        let mut report = report(&stats.borrow_and_update());
+        report.dropped.push(("disk_too_slow", *not_kept.borrow_and_update()));
         board.store(report);
-        match stop.run_until_cancelled(stats.changed()).await {
+        let change = async {
+            // Cancel safety: `changed` marks nothing as seen before it returns.
+            tokio::select! {
+                changed = stats.changed() => changed,
+                changed = not_kept.changed() => changed,
+            }
+        };
+        match stop.run_until_cancelled(change).await {
             Some(Ok(())) => {}
             Some(Err(_)) | None => break,
         }
@@ -235,5 +275,51 @@ fn report(stats: &StoreStats) -> StoreReport {
             ("refused_by_cloud", stats.dropped_by_cloud),
         ],
         fault: stats.fault.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        app::uplink::NoCloud,
+        broker::{Broker, BrokerOptions, Limits},
+        clock::Clock,
+        model::{GatewayId, Timestamp},
+        store::StoreOptions,
+    };
+    use std::{sync::Arc, time::Duration};
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_does_not_hold_up_the_house() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::system();
+        // Ten minutes between commits: as good as a disk that hangs.
+        let options = StoreOptions { commit_floor: Duration::from_secs(600), ..StoreOptions::default() };
+        let store = Store::open(&directory.path().join("store.db"), &options, clock.clone()).unwrap();
+        let broker_options =
+            BrokerOptions { listeners: Vec::new(), users: Vec::new(), limits: Limits::default() };
+        let board = Board::new("g", clock);
+        let broker = Broker::bind(broker_options, Arc::new(NoCloud), store.clone(), board).await.unwrap();
+        let local = LocalTopics::default();
+        let device = DeviceId::parse("thermometer").unwrap();
+        let mut ear = broker.handle().subscribe(&[(&local.state(&device)).into()], 4096);
+        let prefix = Topic::parse("p").unwrap();
+        let cloud = CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap();
+        let (line, line_to_disk) = mpsc::channel(READINGS_IN_LINE);
+        let (not_kept, count) = watch::channel(0);
+        let telemetry = Telemetry { broker: broker.handle(), local, cloud: Some(cloud), line, not_kept };
+        let (sender, events) = mpsc::channel(16);
+        tokio::spawn(telemetry.run(events));
+        tokio::spawn(Keeper { store, remembered: HashMap::new() }.run(line_to_disk));
+
+        let all = 2 * (READINGS_IN_HAND + READINGS_IN_LINE);
+        for number in 0..all {
+            let fields = Fields::from_iter([("n".to_owned(), Value::from(number))]);
+            let reading = Reading { device: device.clone(), fields, taken_at: Timestamp::from_millis(0) };
+            sender.send(DeviceEvent::Reading(reading)).await.unwrap();
+            ear.recv().await.unwrap();
+        }
+        assert!(*count.borrow() > 0, "what the line had no room for is counted");
     }
 }

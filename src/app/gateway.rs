@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
-    flows::{self, Telemetry},
+    flows::{self, Keeper, Telemetry},
     stages::{Stage, Stages},
 };
 use crate::{
@@ -124,18 +124,20 @@ impl Running {
         let Self { intake, drains, watchers, .. } = &mut running;
         let stop = intake.token();
 
-        watchers.spawn("store's report", flows::store_report(store.stats(), board.clone(), watchers.token()));
+        let (not_kept, not_kept_count) = watch::channel(0);
+        watchers.spawn(
+            "store's report",
+            flows::store_report(store.stats(), not_kept_count, board.clone(), watchers.token()),
+        );
 
         drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone()));
         let (events_sender, events) = mpsc::channel(EVENTS);
         let cloud = line.as_ref().map(|line| line.topics.clone());
-        let telemetry = Telemetry {
-            broker: handle.clone(),
-            store: store.clone(),
-            local: local.clone(),
-            cloud,
-            remembered: last_states.clone(),
-        };
+        let (line_sender, line_to_disk) = mpsc::channel(flows::READINGS_IN_LINE);
+        let telemetry =
+            Telemetry { broker: handle.clone(), local: local.clone(), cloud, line: line_sender, not_kept };
+        let keeper = Keeper { store: store.clone(), remembered: last_states.clone() };
+        drains.spawn("keeper of readings", keeper.run(line_to_disk));
         drains.spawn("telemetry", telemetry.run(events));
 
         // Before anything can come in: what the last stop or crash interrupted.

@@ -84,6 +84,7 @@ pub(crate) fn dropped(policy: &str) -> &str {
     match policy {
         "drop_oldest" => "dropped because the queue was full",
         "refuse_new" => "not accepted because the queue was full (their devices send them again)",
+        "disk_too_slow" => "readings not kept because the disk was too slow",
         "max_age" => "dropped because they were too old",
         "refused_by_cloud" => "refused by the cloud",
         other => other,
