@@ -102,13 +102,16 @@ impl Writer {
     ) {
         while writes.len() < LARGEST_BATCH {
             let left = not_before.saturating_duration_since(Instant::now());
-            let next =
-                if left.is_zero() { self.jobs.try_recv().ok() } else { self.jobs.recv_timeout(left).ok() };
+            let next = if left.is_zero() {
+                self.jobs.try_recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
+            } else {
+                self.jobs.recv_timeout(left)
+            };
             match next {
-                Some(job) => sort(job, writes, reads),
-                None if left.is_zero() => return,
-                // Timed out, or every handle is gone: look at the floor again.
-                None => std::thread::sleep(not_before.saturating_duration_since(Instant::now())),
+                Ok(job) => sort(job, writes, reads),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                // Nothing more has gathered, or every handle is gone and nobody will wait for the floor.
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -117,9 +120,16 @@ impl Writer {
         let before = self.ledger.clone();
         let mut answers = Vec::with_capacity(writes.len());
         let result = self.transact(writes, &mut answers);
-        if let Err(error) = &result {
-            self.ledger = before;
-            tracing::error!(%error, "failed to write to the store; nothing of this batch counts as accepted");
+        let had_fault = before.has_fault();
+        match &result {
+            Err(error) => {
+                self.ledger = before;
+                if !had_fault {
+                    tracing::error!(%error, "failed to write to the store; nothing is accepted for the cloud now");
+                }
+            }
+            Ok(()) if had_fault => tracing::warn!("the store can be written again"),
+            Ok(()) => {}
         }
         self.ledger.set_fault(result.as_ref().err());
         self.appended.send_if_modified(|highest| {
