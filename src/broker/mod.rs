@@ -8,7 +8,7 @@
 //! Our own and not an embedded one, because none of those that were tried (DESIGN.md, "Facts") can hold
 //! an acknowledgement back, bound its queues in bytes and survive the traffic of a house.
 //!
-//! [`handle`] is for the gateway, `listener` → `handshake` → `connection` is a client's way in, `hub`
+//! `handle` is for the gateway, `listener` → `handshake` → `connection` is a client's way in, `hub`
 //! is where they all meet, `recorder` brings what must survive a restart to the disk.
 
 mod auth;

@@ -1,6 +1,6 @@
 //! The demonstration's cloud, on loopback: a broker that we did not write behind our own TLS front.
 //!
-//! Owns the broker's thread ([`engine`]), the front that demands a client certificate ([`front`]) and
+//! Owns the broker's thread (`engine`), the front that demands a client certificate (`front`) and
 //! the [`Line`] that a story or a test cuts. Never talks to the gateway but through the front; the
 //! cloud's own programs (the phone) use the plain port inside, as they would in a data centre.
 //! Invariants: everything listens on loopback, on ports that the kernel gave; connections are

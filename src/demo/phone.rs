@@ -86,7 +86,7 @@ impl App {
     /// Sends "toast" under a new id; it may not run later than `life` from now.
     ///
     /// # Errors
-    /// [`ClientError`] when the cloud is not known to have it.
+    /// An error when the cloud is not known to have it.
     pub async fn press(&self, life: Duration) -> Result<CommandId, ClientError> {
         let id = format!("press-{:016x}", fastrand::u64(..));
         let id = CommandId::parse(&id).expect("letters and digits");
