@@ -5,7 +5,8 @@
 //! how it ends. Invariants: a record is deleted only after its
 //! PUBACK or by the named policy `refused by the cloud`; after every CONNACK everything that is not
 //! deleted is sent again, oldest first; nothing is published before every subscription is granted;
-//! what arrives before the fence's echo is [`Staleness::MayHaveWaited`].
+//! what arrives before the fence's echo is [`Staleness::MayHaveWaited`], for the whole connection if
+//! none comes.
 
 mod ending;
 mod incoming;
@@ -179,7 +180,7 @@ impl Machine {
                 view.state = match up.fence {
                     Fence::NotSent => LinkState::Subscribing,
                     Fence::Waiting { .. } => LinkState::CatchingUp,
-                    Fence::Passed => LinkState::Online,
+                    Fence::Missed | Fence::Passed => LinkState::Online,
                 };
                 view.connection = self.connections;
                 view.protocol = Some(up.version.name());

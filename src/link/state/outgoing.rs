@@ -43,7 +43,13 @@ impl Machine {
                 let topic = self.settings.birth.topic.clone();
                 self.pause(&topic, reason, now);
             }
-            (Parcel::Fence, Verdict::Refused(reason) | Verdict::Later(reason)) => {
+            (Parcel::Fence, Verdict::Later(reason)) => {
+                // Without it nothing that comes in counts as live, however long the connection lasts.
+                up.urgent.push_back(Parcel::Fence);
+                let topic = self.settings.fence.clone();
+                self.pause(&topic, reason, now);
+            }
+            (Parcel::Fence, Verdict::Refused(reason)) => {
                 // Its limit runs on: what waited in the cloud may be coming in right now.
                 up.refusal = Some(publish_refused(&self.settings.fence, reason));
             }
@@ -115,7 +121,9 @@ impl Machine {
             Parcel::Birth => (self.settings.birth.clone(), None),
             Parcel::Farewell => (self.settings.will.clone(), None),
             Parcel::Fence => {
-                up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
+                if let Fence::Waiting { until } = &mut up.fence {
+                    *until = now + FENCE_LIMIT;
+                }
                 let mut token = Message::new(self.settings.fence.clone(), up.token.clone(), QoS::AtLeastOnce);
                 // An old token helps nobody: the cloud need not keep it while we are away.
                 let expiry = Some(Duration::from_secs(60));
