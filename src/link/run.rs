@@ -171,7 +171,13 @@ impl Link {
             Effect::Delete(sequence) => self.pump.delete(sequence),
             Effect::Discard(sequence) => self.pump.discard(sequence),
             Effect::Subscribe(filters) => return self.tell(|client| client.subscribe(&filters)),
-            Effect::Publish(message, id) => return self.tell(|client| client.publish(&message, id.as_ref())),
+            Effect::Publish(mut message, origin) => {
+                if let Some(origin) = &origin {
+                    origin.count_down(&mut message, self.clock.now());
+                }
+                return self
+                    .tell(|client| client.publish(&message, origin.as_ref().map(|origin| &origin.id)));
+            }
             Effect::Acknowledge(packet) => return self.tell(|client| client.acknowledge(packet)),
             Effect::Disconnect => return self.tell(|client| client.disconnect()),
             // `run` returns at it.

@@ -20,12 +20,13 @@ use tokio::time::Instant;
 
 use super::{
     diagnose::Breakage,
+    origin::Origin,
     window::{Fetch, Parcel, Window},
     wire::{Greeting, Version, Wire},
 };
 use crate::{
     health::LinkCounters,
-    model::{Fault, FaultKind, LinkState, Message, MessageId, QoS, Staleness, Topic, TopicFilter},
+    model::{Fault, FaultKind, LinkState, Message, QoS, Staleness, Topic, TopicFilter},
     retry::{self, Backoff},
     store::Record,
 };
@@ -74,8 +75,8 @@ pub(super) enum Effect {
     HangUp,
     /// Send one SUBSCRIBE.
     Subscribe(Vec<(TopicFilter, QoS)>),
-    /// Send a PUBLISH.
-    Publish(Message, Option<MessageId>),
+    /// Send a PUBLISH; a record's with where it comes from.
+    Publish(Message, Option<Origin>),
     /// Hand a message to the inbox; its acknowledgement, if `packet` is not 0, waits for the handler.
     Deliver { message: Message, redelivered: bool, staleness: Staleness, packet: u16 },
     /// Acknowledge in turn: no handler has to see it.

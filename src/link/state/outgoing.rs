@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     link::{
+        origin::Origin,
         window::Parcel,
         wire::{self, Verdict},
     },
@@ -116,8 +117,11 @@ impl Machine {
 
     pub(super) fn publish(&mut self, parcel: Parcel, now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
-        let (mut message, id) = match &parcel {
-            Parcel::Record(record) => (record.message.clone(), Some(record.id.clone())),
+        let (mut message, origin) = match &parcel {
+            Parcel::Record(record) => {
+                let origin = Origin { id: record.id.clone(), accepted_at: record.accepted_at };
+                (record.message.clone(), Some(origin))
+            }
             Parcel::Birth => (self.settings.birth.clone(), None),
             Parcel::Farewell => (self.settings.will.clone(), None),
             Parcel::Fence => {
@@ -137,7 +141,7 @@ impl Machine {
         }
         self.counters.published += 1;
         self.window.send(parcel, message.size());
-        self.effects.push(Effect::Publish(message, id));
+        self.effects.push(Effect::Publish(message, origin));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         diagnose::VersionHint,
         wire::{Arrival, Verdict},
     },
-    model::Timestamp,
+    model::{MessageId, Timestamp},
 };
 
 mod model;
