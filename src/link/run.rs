@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     health::{Board, LinkReport},
-    model::{Ack, CloudUrl, FaultKind, Inbound, LinkState, Timestamp},
+    model::{Ack, FaultKind, Inbound, LinkState, Timestamp},
     store::Store,
 };
 
@@ -210,7 +210,7 @@ impl Link {
         self.log(&view);
         self.board.link(LinkReport {
             state: view.state,
-            endpoint: shown(&self.options.url),
+            endpoint: self.options.url.to_string(),
             protocol: view.protocol,
             connected_since: self.connected.map(|(_, since)| since),
             fault: view.fault.clone(),
@@ -237,12 +237,6 @@ impl Link {
             _ => tracing::debug!(state = ?view.state, "the line to the cloud changed"),
         }
     }
-}
-
-/// The address as it may be shown: a query can carry a token.
-fn shown(url: &CloudUrl) -> String {
-    let text = url.to_string();
-    text.split('?').next().unwrap_or_default().to_owned()
 }
 
 async fn next_wire(driver: &mut Option<Driver>) -> Wire {
