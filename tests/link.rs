@@ -7,18 +7,19 @@ mod support {
     pub mod peer;
 }
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hearthlink::{
+    clock::Clock,
     demo::{
         certificates::{Authority, Validity},
         cloud::{Cloud, CloudOptions, Dialect},
     },
     link::LinkOptions,
-    model::{Fault, FaultKind, LinkState, Staleness},
+    model::{Fault, FaultKind, LinkState, Message, Properties, QoS, Staleness, Timestamp},
 };
 use support::{
-    gateway::{Gateway, Papers, Watcher},
+    gateway::{Gateway, Papers, Watcher, topic},
     peer::{CONNACK, CONNECT, DISCONNECT, PUBACK, Peer, puback, puback_with},
 };
 use tokio::time::sleep;
@@ -396,6 +397,26 @@ async fn what_was_not_acknowledged_is_sent_again_on_the_next_connection() {
     }
     gateway.until_empty().await;
     assert_eq!(gateway.board.snapshot().counters.resent, 2);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reading_waited_here_is_taken_from_its_life() {
+    let papers = Papers::new();
+    let peer = Peer::bind(&papers.server).await;
+    let clock = Clock::manual(Timestamp::from_millis(1_790_000_000_000));
+    let gateway = Gateway::start_at(papers.options(&peer.url()), clock.clone());
+    let expiry = Some(Duration::from_secs(60));
+    let mut message = Message::new(topic("h/g/toaster"), "22.5", QoS::AtLeastOnce);
+    message.properties = Some(Arc::new(Properties { expiry, ..Properties::default() }));
+    gateway.append_message(message).await;
+    clock.set(clock.now().plus(Duration::from_secs(50)));
+    for left in [10, 3] {
+        let mut session = peer.online().await;
+        let publish = session.publish().await;
+        assert_eq!((&publish.payload[..], publish.expiry), (&b"22.5"[..], Some(left)));
+        clock.set(clock.now().plus(Duration::from_secs(7)));
+    }
     gateway.stop().await;
 }
 

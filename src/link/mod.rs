@@ -22,6 +22,7 @@ mod driver;
 mod error;
 mod intake;
 mod options;
+mod origin;
 mod pump;
 mod run;
 mod state;

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     health::{Board, LinkReport},
-    model::{Ack, CloudUrl, FaultKind, Inbound, LinkState, Timestamp},
+    model::{Ack, FaultKind, Inbound, LinkState, Timestamp},
     store::Store,
 };
 
@@ -171,7 +171,13 @@ impl Link {
             Effect::Delete(sequence) => self.pump.delete(sequence),
             Effect::Discard(sequence) => self.pump.discard(sequence),
             Effect::Subscribe(filters) => return self.tell(|client| client.subscribe(&filters)),
-            Effect::Publish(message, id) => return self.tell(|client| client.publish(&message, id.as_ref())),
+            Effect::Publish(mut message, origin) => {
+                if let Some(origin) = &origin {
+                    origin.count_down(&mut message, self.clock.now());
+                }
+                return self
+                    .tell(|client| client.publish(&message, origin.as_ref().map(|origin| &origin.id)));
+            }
             Effect::Acknowledge(packet) => return self.tell(|client| client.acknowledge(packet)),
             Effect::Disconnect => return self.tell(|client| client.disconnect()),
             // `run` returns at it.
@@ -204,7 +210,7 @@ impl Link {
         self.log(&view);
         self.board.link(LinkReport {
             state: view.state,
-            endpoint: shown(&self.options.url),
+            endpoint: self.options.url.to_string(),
             protocol: view.protocol,
             connected_since: self.connected.map(|(_, since)| since),
             fault: view.fault.clone(),
@@ -231,12 +237,6 @@ impl Link {
             _ => tracing::debug!(state = ?view.state, "the line to the cloud changed"),
         }
     }
-}
-
-/// The address as it may be shown: a query can carry a token.
-fn shown(url: &CloudUrl) -> String {
-    let text = url.to_string();
-    text.split('?').next().unwrap_or_default().to_owned()
 }
 
 async fn next_wire(driver: &mut Option<Driver>) -> Wire {

@@ -5,7 +5,8 @@
 //! how it ends. Invariants: a record is deleted only after its
 //! PUBACK or by the named policy `refused by the cloud`; after every CONNACK everything that is not
 //! deleted is sent again, oldest first; nothing is published before every subscription is granted;
-//! what arrives before the fence's echo is [`Staleness::MayHaveWaited`].
+//! what arrives before the fence's echo is [`Staleness::MayHaveWaited`], for the whole connection if
+//! none comes.
 
 mod ending;
 mod incoming;
@@ -19,12 +20,13 @@ use tokio::time::Instant;
 
 use super::{
     diagnose::Breakage,
+    origin::Origin,
     window::{Fetch, Parcel, Window},
     wire::{Greeting, Version, Wire},
 };
 use crate::{
     health::LinkCounters,
-    model::{Fault, FaultKind, LinkState, Message, MessageId, QoS, Staleness, Topic, TopicFilter},
+    model::{Fault, FaultKind, LinkState, Message, QoS, Staleness, Topic, TopicFilter},
     retry::{self, Backoff},
     store::Record,
 };
@@ -73,8 +75,8 @@ pub(super) enum Effect {
     HangUp,
     /// Send one SUBSCRIBE.
     Subscribe(Vec<(TopicFilter, QoS)>),
-    /// Send a PUBLISH.
-    Publish(Message, Option<MessageId>),
+    /// Send a PUBLISH; a record's with where it comes from.
+    Publish(Message, Option<Origin>),
     /// Hand a message to the inbox; its acknowledgement, if `packet` is not 0, waits for the handler.
     Deliver { message: Message, redelivered: bool, staleness: Staleness, packet: u16 },
     /// Acknowledge in turn: no handler has to see it.
@@ -179,7 +181,7 @@ impl Machine {
                 view.state = match up.fence {
                     Fence::NotSent => LinkState::Subscribing,
                     Fence::Waiting { .. } => LinkState::CatchingUp,
-                    Fence::Passed => LinkState::Online,
+                    Fence::Missed | Fence::Passed => LinkState::Online,
                 };
                 view.connection = self.connections;
                 view.protocol = Some(up.version.name());

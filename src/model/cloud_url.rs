@@ -1,4 +1,7 @@
 //! The address of a cloud: always WebSocket in TLS, so there is nothing that could be turned off.
+//!
+//! A query can carry a token, so what is shown (`Display`, `Debug`) leaves it out. The whole address comes
+//! only from [`CloudUrl::with_query`], for dialling, and from serde, for what was written.
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -35,7 +38,7 @@ pub enum UrlError {
 }
 
 /// The address of a cloud, `wss://host[:port][/path]`; port 443 and path `/mqtt` when not written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CloudUrl {
     host: String,
@@ -102,6 +105,20 @@ impl CloudUrl {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// The whole address, with a query and whatever secret it carries: to dial, never to show.
+    pub fn with_query(&self) -> String {
+        self.up_to(&self.path)
+    }
+
+    fn up_to(&self, path: &str) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            format!("wss://[{host}]:{port}{path}")
+        } else {
+            format!("wss://{host}:{port}{path}")
+        }
+    }
 }
 
 /// A DNS name or an IPv4 address.
@@ -120,12 +137,14 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 impl fmt::Display for CloudUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, path } = self;
-        if host.contains(':') {
-            write!(f, "wss://[{host}]:{port}{path}")
-        } else {
-            write!(f, "wss://{host}:{port}{path}")
-        }
+        let path = self.path.split('?').next().unwrap_or_default();
+        f.write_str(&self.up_to(path))
+    }
+}
+
+impl fmt::Debug for CloudUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloudUrl({self})")
     }
 }
 
@@ -138,7 +157,7 @@ impl TryFrom<String> for CloudUrl {
 
 impl From<CloudUrl> for String {
     fn from(url: CloudUrl) -> Self {
-        url.to_string()
+        url.with_query()
     }
 }
 
@@ -157,7 +176,25 @@ mod tests {
             ("wss://[::1]:9001/a/b", "wss://[::1]:9001/a/b"),
             ("wss://[::1]", "wss://[::1]:443/mqtt"),
         ] {
-            assert_eq!(CloudUrl::parse(text).unwrap().to_string(), expected, "{text}");
+            assert_eq!(CloudUrl::parse(text).unwrap().with_query(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_dialled_and_written_but_never_shown() {
+        for (text, shown) in [
+            ("wss://cloud.example?token=secret", "wss://cloud.example:443/mqtt"),
+            ("wss://cloud.example/ws?token=secret?secret", "wss://cloud.example:443/ws"),
+            ("wss://[::1]:9001/ws?token=secret", "wss://[::1]:9001/ws"),
+            ("wss://cloud.example/ws", "wss://cloud.example:443/ws"),
+        ] {
+            let url = CloudUrl::parse(text).unwrap();
+            assert_eq!(url.to_string(), shown, "{text}");
+            assert_eq!(format!("{url:?}"), format!("CloudUrl({shown})"), "{text}");
+            let query = text.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
+            assert_eq!(url.with_query(), format!("{shown}{query}"), "{text}");
+            let written = serde_json::to_string(&url).unwrap();
+            assert_eq!(serde_json::from_str::<CloudUrl>(&written).unwrap(), url, "{text}");
         }
     }
 

@@ -97,8 +97,11 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(options: LinkOptions) -> Self {
+        Self::start_at(options, Clock::system())
+    }
+
+    pub fn start_at(options: LinkOptions, clock: Clock) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let clock = Clock::system();
         let path: &Path = &directory.path().join("store.db");
         let store = Store::open(path, &StoreOptions::default(), clock.clone()).unwrap();
         let board = Board::new("g", clock.clone());
@@ -110,7 +113,10 @@ impl Gateway {
     }
 
     pub async fn append(&self, payload: &str) {
-        let message = Message::new(topic("h/g/toaster"), payload.to_owned(), QoS::AtLeastOnce);
+        self.append_message(Message::new(topic("h/g/toaster"), payload.to_owned(), QoS::AtLeastOnce)).await;
+    }
+
+    pub async fn append_message(&self, message: Message) {
         self.store.append(Entry::new(message)).await.unwrap().await.unwrap();
     }
 

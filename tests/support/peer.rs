@@ -140,6 +140,8 @@ pub struct Published {
     pub packet: u16,
     pub payload: Vec<u8>,
     pub is_retained: bool,
+    /// The message expiry interval, when it is the first property.
+    pub expiry: Option<u32>,
 }
 
 impl Session {
@@ -199,8 +201,12 @@ impl Session {
         let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
         let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
         let packet = u16::from_be_bytes([body[2 + length], body[3 + length]]);
-        let properties = 5 + length + usize::from(body[4 + length]);
-        Published { topic, packet, payload: body[properties..].to_vec(), is_retained: first & 1 == 1 }
+        let (properties, payload) = body[5 + length..].split_at(body[4 + length].into());
+        let expiry = match properties {
+            &[2, a, b, c, d, ..] => Some(u32::from_be_bytes([a, b, c, d])),
+            _ => None,
+        };
+        Published { topic, packet, payload: payload.to_vec(), is_retained: first & 1 == 1, expiry }
     }
 
     /// Sends a publish; packet 0 means QoS 0.

@@ -10,7 +10,8 @@ use crate::{
     model::{Fault, FaultKind, Staleness},
 };
 
-/// How long the fence's echo may take before messages count as live without it.
+/// How long the fence's echo may take before the line counts as online without it. Messages do not become
+/// live by that: what waited in the cloud may come at any time.
 pub(super) const FENCE_LIMIT: Duration = Duration::from_secs(10);
 /// So many unacknowledged messages break the connection: the cloud sends more than MQTT 5 allows it,
 /// or (3.1.1) more than anybody should. Bounds the memory for what came in.
@@ -40,6 +41,10 @@ impl Machine {
         };
         if message.topic == self.settings.fence {
             if !message.retain && message.payload == up.token.as_bytes() {
+                if up.fence == Fence::Missed {
+                    let topic = &self.settings.fence;
+                    tracing::info!(%topic, "the fence's echo has come: commands without a time are taken again");
+                }
                 up.fence = Fence::Passed;
             }
             self.acknowledge_in_turn(packet);
@@ -80,7 +85,10 @@ impl Machine {
             return;
         }
         let topic = &self.settings.fence;
-        tracing::warn!(%topic, "no echo: old messages cannot be told from new ones, all count as live from now");
-        up.fence = Fence::Passed;
+        tracing::warn!(
+            %topic,
+            "no echo: commands without a time are refused until the cloud lets the gateway publish and receive this topic of its own"
+        );
+        up.fence = Fence::Missed;
     }
 }

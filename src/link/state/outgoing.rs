@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     link::{
+        origin::Origin,
         window::Parcel,
         wire::{self, Verdict},
     },
@@ -43,7 +44,13 @@ impl Machine {
                 let topic = self.settings.birth.topic.clone();
                 self.pause(&topic, reason, now);
             }
-            (Parcel::Fence, Verdict::Refused(reason) | Verdict::Later(reason)) => {
+            (Parcel::Fence, Verdict::Later(reason)) => {
+                // Without it nothing that comes in counts as live, however long the connection lasts.
+                up.urgent.push_back(Parcel::Fence);
+                let topic = self.settings.fence.clone();
+                self.pause(&topic, reason, now);
+            }
+            (Parcel::Fence, Verdict::Refused(reason)) => {
                 // Its limit runs on: what waited in the cloud may be coming in right now.
                 up.refusal = Some(publish_refused(&self.settings.fence, reason));
             }
@@ -110,12 +117,17 @@ impl Machine {
 
     pub(super) fn publish(&mut self, parcel: Parcel, now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
-        let (mut message, id) = match &parcel {
-            Parcel::Record(record) => (record.message.clone(), Some(record.id.clone())),
+        let (mut message, origin) = match &parcel {
+            Parcel::Record(record) => {
+                let origin = Origin { id: record.id.clone(), accepted_at: record.accepted_at };
+                (record.message.clone(), Some(origin))
+            }
             Parcel::Birth => (self.settings.birth.clone(), None),
             Parcel::Farewell => (self.settings.will.clone(), None),
             Parcel::Fence => {
-                up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
+                if let Fence::Waiting { until } = &mut up.fence {
+                    *until = now + FENCE_LIMIT;
+                }
                 let mut token = Message::new(self.settings.fence.clone(), up.token.clone(), QoS::AtLeastOnce);
                 // An old token helps nobody: the cloud need not keep it while we are away.
                 let expiry = Some(Duration::from_secs(60));
@@ -129,7 +141,7 @@ impl Machine {
         }
         self.counters.published += 1;
         self.window.send(parcel, message.size());
-        self.effects.push(Effect::Publish(message, id));
+        self.effects.push(Effect::Publish(message, origin));
     }
 }
 

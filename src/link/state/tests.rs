@@ -10,7 +10,7 @@ use crate::{
         diagnose::VersionHint,
         wire::{Arrival, Verdict},
     },
-    model::Timestamp,
+    model::{MessageId, Timestamp},
 };
 
 mod model;
@@ -319,25 +319,34 @@ fn what_comes_before_the_fences_echo_may_have_waited_and_what_comes_after_is_liv
 }
 
 #[test]
-fn without_an_echo_messages_count_as_live_after_ten_seconds_unless_older_ones_are_unacknowledged() {
+fn without_an_echo_the_line_is_online_after_ten_seconds_but_what_comes_in_never_counts_as_live() {
+    let set = |packet| Wire::Arrived(arrival("h/g/toaster/set", "ON", packet));
     let mut story = Story::new();
-    story.subscribed(Greeting::default());
+    let token = token(&story.subscribed(Greeting::default()));
     for packet in [1, 2] {
         story.wire(Wire::PublishSent(packet));
         story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
     }
-    story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 1)));
+    story.wire(set(1));
     story.after(10 * SECOND);
-    assert_eq!(story.state(), LinkState::CatchingUp);
+    assert_eq!(story.state(), LinkState::CatchingUp, "the echo may wait behind what is unacknowledged");
     story.step(Event::Handled(1));
     story.after(9 * SECOND);
     assert_eq!(story.state(), LinkState::CatchingUp);
     story.after(SECOND);
     assert_eq!(story.state(), LinkState::Online);
+    for packet in 2..=10 {
+        assert_eq!(staleness(&story.wire(set(packet))), Staleness::MayHaveWaited);
+        story.step(Event::Handled(packet));
+        story.after(20 * SECOND);
+        assert_eq!(story.state(), LinkState::Online);
+    }
+    story.wire(Wire::Arrived(arrival("h/g/bridge/fence", &token, 11)));
+    assert_eq!(staleness(&story.wire(set(12))), Staleness::Live, "an echo that comes late still counts");
 }
 
 #[test]
-fn a_cloud_that_forbids_the_fence_is_named_and_does_not_stop_the_line() {
+fn a_cloud_that_forbids_the_fence_is_named_and_the_line_is_up_but_no_command_counts_as_live() {
     let mut story = Story::new();
     story.subscribed(Greeting::default());
     story.wire(Wire::PublishSent(1));
@@ -351,6 +360,37 @@ fn a_cloud_that_forbids_the_fence_is_named_and_does_not_stop_the_line() {
         story.machine.view().fault.unwrap().detail,
         "publishing to `h/g/bridge/fence`: not authorized"
     );
+    assert_eq!(published(&story.store(1..=1)), ["1"]);
+    let command = story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 1)));
+    assert_eq!(staleness(&command), Staleness::MayHaveWaited);
+}
+
+#[test]
+fn a_fence_that_could_not_be_sent_in_time_makes_nothing_live() {
+    let mut story = Story::new();
+    // A window of one, and the birth before the fence is never answered.
+    story.subscribed(Greeting { receive_maximum: 2, ..Greeting::default() });
+    story.after(10 * SECOND);
+    assert_eq!(story.state(), LinkState::Online);
+    let command = story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 1)));
+    assert_eq!(staleness(&command), Staleness::MayHaveWaited);
+}
+
+#[test]
+fn a_fence_that_the_cloud_does_not_take_now_is_sent_again_and_its_echo_counts() {
+    let mut story = Story::new();
+    let token = token(&story.subscribed(Greeting::default()));
+    story.wire(Wire::PublishSent(1));
+    story.wire(Wire::PublishSent(2));
+    story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
+    assert_eq!(story.wire(Wire::PublishAnswered(2, Verdict::Later("quota exceeded"))), []);
+    story.now += 9 * SECOND;
+    assert_eq!(published(&story.after(SECOND)), [token.clone()]);
+    story.wire(Wire::PublishSent(3));
+    story.wire(Wire::PublishAnswered(3, Verdict::Accepted));
+    story.wire(Wire::Arrived(arrival("h/g/bridge/fence", &token, 1)));
+    let command = story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 2)));
+    assert_eq!(staleness(&command), Staleness::Live);
 }
 
 #[test]

@@ -46,7 +46,11 @@ pub(super) struct Up {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fence {
     NotSent,
-    Waiting { until: Instant },
+    Waiting {
+        until: Instant,
+    },
+    /// No echo in time: the line is online, but what comes in may have waited until the echo comes after all.
+    Missed,
     Passed,
 }
 
@@ -143,7 +147,7 @@ impl Up {
     pub(super) fn deadline(&self, settings: &Settings, window: &Window) -> Option<Instant> {
         let fence = match self.fence {
             Fence::Waiting { until } => Some(until),
-            Fence::NotSent | Fence::Passed => None,
+            Fence::NotSent | Fence::Missed | Fence::Passed => None,
         };
         let drain = self.drain.map(|drain| match drain {
             Drain::Records { until } | Drain::Farewell { until } | Drain::Disconnect { until } => until,

@@ -12,7 +12,7 @@ use crate::model::{Message, QoS, Topic, TopicFilter};
 pub(super) fn options(attempt: &Attempt) -> MqttOptions {
     let link = &attempt.options;
     let mut options =
-        MqttOptions::new(link.client_id.clone(), attempt.url().to_string(), attempt.url().port());
+        MqttOptions::new(link.client_id.clone(), attempt.url().with_query(), attempt.url().port());
     options
         .set_transport(Transport::wss_with_config(TlsConfiguration::Rustls(attempt.tls.clone())))
         .set_keep_alive(link.keep_alive)

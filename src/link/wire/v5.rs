@@ -28,7 +28,7 @@ const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub(super) fn options(attempt: &Attempt) -> MqttOptions {
     let link = &attempt.options;
     let mut options =
-        MqttOptions::new(link.client_id.clone(), attempt.url().to_string(), attempt.url().port());
+        MqttOptions::new(link.client_id.clone(), attempt.url().with_query(), attempt.url().port());
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     options
