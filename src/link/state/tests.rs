@@ -385,7 +385,7 @@ fn a_fence_that_the_cloud_does_not_take_now_is_sent_again_and_its_echo_counts() 
     story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
     assert_eq!(story.wire(Wire::PublishAnswered(2, Verdict::Later("quota exceeded"))), []);
     story.now += 9 * SECOND;
-    assert_eq!(published(&story.after(SECOND)), [token.clone()]);
+    assert_eq!(published(&story.after(SECOND)), std::slice::from_ref(&token));
     story.wire(Wire::PublishSent(3));
     story.wire(Wire::PublishAnswered(3, Verdict::Accepted));
     story.wire(Wire::Arrived(arrival("h/g/bridge/fence", &token, 1)));
