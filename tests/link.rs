@@ -375,6 +375,28 @@ async fn a_reading_that_exceeds_a_quota_is_kept_and_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_the_cloud_answers_with_a_hang_up_does_not_stop_the_queue_for_ever() {
+    let papers = Papers::new();
+    let peer = Peer::bind(&papers.server).await;
+    let gateway = Gateway::start(papers.options(&peer.url()));
+    gateway.append("bad").await;
+    gateway.append("good").await;
+    for _ in 0..4 {
+        let mut session = peer.online().await;
+        assert_eq!(session.publish().await.payload, b"bad");
+        drop(session);
+    }
+    let mut session = peer.online().await;
+    let publish = session.publish().await;
+    assert_eq!(publish.payload, b"good");
+    session.send(&puback(publish.packet)).await;
+    gateway.until_empty().await;
+    let stats = gateway.store.stats().borrow().clone();
+    assert_eq!((stats.dropped_by_cloud, stats.acknowledged), (1, 1));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_acknowledged_is_sent_again_on_the_next_connection() {
     let papers = Papers::new();
     let peer = Peer::bind(&papers.server).await;

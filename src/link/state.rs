@@ -2,15 +2,16 @@
 //!
 //! Owns every decision: when to dial and with which MQTT version, what to send when, when the line
 //! is dead, what a refusal means. `run.rs` obeys. One file each for what goes out, what comes in and
-//! how it ends. Invariants: a record is deleted only after its
-//! PUBACK or by the named policy `refused by the cloud`; after every CONNACK everything that is not
-//! deleted is sent again, oldest first; nothing is published before every subscription is granted;
+//! how it ends. Invariants: a record is deleted only after its PUBACK or by the named policy `refused
+//! by the cloud` (by an answer, or, see `suspect`, by a hang-up each time); after every CONNACK everything
+//! that is not deleted is sent again, oldest first; nothing is published before every subscription is granted;
 //! what arrives before the fence's echo is [`Staleness::MayHaveWaited`], for the whole connection if
 //! none comes.
 
 mod ending;
 mod incoming;
 mod outgoing;
+mod suspect;
 mod up;
 mod version;
 
@@ -31,6 +32,7 @@ use crate::{
     store::Record,
 };
 use incoming::FENCE_LIMIT;
+use suspect::Suspect;
 use up::{Fence, Up};
 use version::Choice;
 
@@ -125,6 +127,7 @@ pub(super) struct Machine {
     pauses: Backoff,
     last_pause: Option<Instant>,
     window: Window,
+    suspect: Suspect,
     highest: u64,
     connections: u64,
     fault: Option<Fault>,
@@ -144,6 +147,7 @@ impl Machine {
             pauses: Backoff::new(settings.backoff),
             last_pause: None,
             window: Window::default(),
+            suspect: Suspect::default(),
             highest: 0,
             connections: 0,
             fault: None,
@@ -266,13 +270,16 @@ impl Machine {
             let detail = "it takes QoS 0 only, by which nothing is acknowledged";
             return self.break_off(Fault::new(FaultKind::Protocol, detail), now);
         }
-        // rumqttc reads no requests, acknowledgements included, while the cloud's receive maximum is in flight.
-        let limit = self.settings.window.min(greeting.receive_maximum.saturating_sub(1)).max(1);
-        self.window.open(limit);
+        self.window.open(if self.suspect.is_alone() { 1 } else { self.window_limit(&greeting) });
         let token = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
         let up = Up::new(self.choice.version(), greeting, &self.settings, token, now);
         self.effects.extend(up.subscribing.front().cloned().map(Effect::Subscribe));
         self.phase = Phase::Up(Box::new(up));
+    }
+
+    fn window_limit(&self, greeting: &Greeting) -> u16 {
+        // rumqttc reads no requests, acknowledgements included, while the cloud's receive maximum is in flight.
+        self.settings.window.min(greeting.receive_maximum.saturating_sub(1)).max(1)
     }
 
     fn on_subscribed(&mut self, refusals: &[Option<&'static str>], now: Instant) {
@@ -335,6 +342,7 @@ impl Machine {
             self.effects.extend([Effect::HangUp, Effect::Dial(self.choice.version())]);
             return;
         }
+        self.suspect_the_oldest(breakage.fault.kind, now);
         self.break_off(breakage.fault, now);
     }
 

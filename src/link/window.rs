@@ -152,6 +152,19 @@ impl Window {
         self.ready.extend(records);
     }
 
+    /// From now on `limit` publishes may be unanswered.
+    pub(super) fn widen(&mut self, limit: u16) {
+        self.limit = self.limit.max(u64::from(limit));
+    }
+
+    /// The oldest unanswered record that went out on this connection.
+    pub(super) fn oldest_sent(&self) -> Option<&Record> {
+        self.flights.iter().filter(|flight| flight.packet.is_some()).find_map(|flight| match &flight.parcel {
+            Parcel::Record(record) => Some(record),
+            Parcel::Birth | Parcel::Fence | Parcel::Farewell => None,
+        })
+    }
+
     /// Whether nothing is unanswered.
     pub(super) fn is_empty(&self) -> bool {
         self.flights.is_empty()

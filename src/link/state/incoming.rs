@@ -87,7 +87,7 @@ impl Machine {
         let topic = &self.settings.fence;
         tracing::warn!(
             %topic,
-            "no echo: commands without a time are refused until the cloud lets the gateway publish and receive this topic of its own"
+            "no echo: undated commands are refused until the cloud lets the gateway publish and receive this topic"
         );
         up.fence = Fence::Missed;
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     Effect, Machine, Phase,
     incoming::FENCE_LIMIT,
+    suspect::may_be_meant,
     up::{Fence, Pause},
 };
 use crate::{
@@ -21,6 +22,10 @@ use crate::{
 
 impl Machine {
     pub(super) fn on_answered(&mut self, parcel: Parcel, verdict: Verdict, now: Instant) {
+        let Phase::Up(up) = &self.phase else { return };
+        if matches!(parcel, Parcel::Record(_)) && self.suspect.clear() {
+            self.window.widen(self.window_limit(&up.greeting));
+        }
         let Phase::Up(up) = &mut self.phase else { return };
         match (parcel, verdict) {
             (Parcel::Record(record), Verdict::Accepted) => {
@@ -66,6 +71,27 @@ impl Machine {
             tracing::warn!(%topic, reason, policy = "refused by the cloud", "dropped a message");
         }
         up.refusal = Some(publish_refused(topic, reason));
+        self.effects.push(Effect::Discard(record.sequence));
+    }
+
+    /// The line broke: if the cloud may have ended it because of the oldest unanswered record, this counts.
+    pub(super) fn suspect_the_oldest(&mut self, kind: FaultKind, now: Instant) {
+        let Phase::Up(up) = &self.phase else { return };
+        let is_prompt = now.saturating_duration_since(up.progress) <= self.settings.answer_limit;
+        if up.drain.is_some() || !is_prompt || !may_be_meant(kind) {
+            return;
+        }
+        let Some(record) = self.window.oldest_sent() else { return };
+        if !self.suspect.broke(record.sequence) {
+            return;
+        }
+        let (topic, bytes) = (&record.message.topic, record.message.size());
+        tracing::error!(
+            %topic,
+            bytes,
+            policy = "refused by the cloud",
+            "dropped a message: the cloud ended every connection on which it was sent, at last alone"
+        );
         self.effects.push(Effect::Discard(record.sequence));
     }
 

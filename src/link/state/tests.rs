@@ -2,6 +2,7 @@
 
 use super::{
     incoming::{UNACKNOWLEDGED, UNHANDLED},
+    suspect::CONNECTIONS,
     up::BYTES_A_SECOND,
     *,
 };
@@ -462,6 +463,77 @@ fn what_the_cloud_did_not_take_goes_before_what_was_never_sent() {
         story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
     }
     assert_eq!(published(&story.after(SECOND)), ["1", "5", "6", "7"]);
+}
+
+/// One more connection whose birth and fence are answered and on which the records 1 to 3 are ready; what
+/// is sent of them.
+fn again_with_three_records(story: &mut Story) -> Vec<String> {
+    story.after(300 * SECOND);
+    story.step(Event::Appended(3));
+    story.wire(Wire::Connected(Greeting::default()));
+    let effects = story.wire(Wire::Subscribed(vec![None, None]));
+    let Some(&Effect::Fetch(fetch)) = effects.last() else { panic!("{effects:?}") };
+    let mut sent = Vec::new();
+    for packet in [1, 2] {
+        story.wire(Wire::PublishSent(packet));
+        sent.extend(published(&story.wire(Wire::PublishAnswered(packet, Verdict::Accepted))));
+    }
+    sent.extend(published(&story.step(Event::Stored(fetch, (1..=3).map(record).collect()))));
+    sent.retain(|payload| payload.len() == 1);
+    for (_, packet) in sent.iter().zip(3..) {
+        story.wire(Wire::PublishSent(packet));
+    }
+    sent
+}
+
+#[test]
+fn a_record_that_the_cloud_answers_with_a_hang_up_is_at_last_sent_alone_and_then_given_up() {
+    let mut story = Story::new();
+    for _ in 0..CONNECTIONS {
+        assert_eq!(again_with_three_records(&mut story), ["1", "2", "3"]);
+        assert_eq!(story.broken(FaultKind::Closed, VersionHint::None), [Effect::HangUp]);
+    }
+    assert_eq!(again_with_three_records(&mut story), ["1"]);
+    let effects = story.broken(FaultKind::Closed, VersionHint::None);
+    assert_eq!(effects, [Effect::Discard(1), Effect::HangUp]);
+    assert_eq!(again_with_three_records(&mut story), ["1", "2", "3"], "the next connection is a usual one");
+}
+
+#[test]
+fn a_suspect_that_is_answered_alone_is_innocent_and_the_window_is_wide_again() {
+    let mut story = Story::new();
+    for _ in 0..CONNECTIONS {
+        again_with_three_records(&mut story);
+        story.broken(FaultKind::Protocol, VersionHint::None);
+    }
+    assert_eq!(again_with_three_records(&mut story), ["1"]);
+    let effects = story.wire(Wire::PublishAnswered(3, Verdict::Accepted));
+    assert_eq!(published(&effects), ["2", "3"]);
+    assert_eq!(story.broken(FaultKind::Closed, VersionHint::None), [Effect::HangUp]);
+}
+
+#[test]
+fn a_break_that_no_message_causes_gives_no_record_up() {
+    for kind in [FaultKind::NoAnswer, FaultKind::ServerUnavailable, FaultKind::DuplicateClientId] {
+        let mut story = Story::new();
+        for _ in 0..3 * CONNECTIONS {
+            assert_eq!(again_with_three_records(&mut story), ["1", "2", "3"]);
+            assert_eq!(story.broken(kind, VersionHint::None), [Effect::HangUp], "{kind:?}");
+        }
+    }
+    // Nor one before a record is sent.
+    let mut story = Story::new();
+    for _ in 0..CONNECTIONS {
+        again_with_three_records(&mut story);
+        story.broken(FaultKind::Closed, VersionHint::None);
+    }
+    for _ in 0..3 * CONNECTIONS {
+        story.after(300 * SECOND);
+        story.wire(Wire::Connected(Greeting::default()));
+        story.wire(Wire::Subscribed(vec![None, None]));
+        story.wire(Wire::PublishSent(1));
+        assert_eq!(story.broken(FaultKind::Closed, VersionHint::None), [Effect::HangUp]);
+    }
 }
 
 #[test]

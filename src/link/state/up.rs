@@ -49,7 +49,7 @@ pub(super) enum Fence {
     Waiting {
         until: Instant,
     },
-    /// No echo in time: the line is online, but what comes in may have waited until the echo comes after all.
+    /// No echo in time: the line is online, but until the echo comes after all, what comes in may have waited.
     Missed,
     Passed,
 }

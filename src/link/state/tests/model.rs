@@ -57,6 +57,8 @@ struct World {
     flights: VecDeque<(u16, Sent, bool)>,
     accepted: BTreeSet<u64>,
     refused: BTreeSet<u64>,
+    /// Breaks since the cloud answered a record.
+    breaks: u32,
     /// On this connection, in the order of the first sending.
     sent: Vec<u64>,
     unhandled: VecDeque<u16>,
@@ -77,6 +79,7 @@ impl World {
             flights: VecDeque::new(),
             accepted: BTreeSet::new(),
             refused: BTreeSet::new(),
+            breaks: 0,
             sent: Vec::new(),
             unhandled: VecDeque::new(),
         }
@@ -137,7 +140,11 @@ impl World {
                 None
             }
             Effect::Discard(sequence) => {
-                assert!(self.refused.contains(&sequence), "{sequence} is discarded without a refusal");
+                let is_given_up = self.breaks > CONNECTIONS;
+                assert!(
+                    self.refused.contains(&sequence) || is_given_up,
+                    "{sequence} is discarded without a refusal"
+                );
                 self.store.remove(&sequence);
                 None
             }
@@ -179,6 +186,7 @@ impl World {
             }
             Act::Break if self.is_connected => {
                 self.is_connected = false;
+                self.breaks += 1;
                 let fault = Fault::new(FaultKind::Closed, "test");
                 self.step(Event::Wire(Wire::Broken(fault.into())));
             }
@@ -206,6 +214,9 @@ impl World {
         self.flights[at].2 = true;
         while self.flights.front().is_some_and(|(_, _, is_answered)| *is_answered) {
             self.flights.pop_front();
+        }
+        if matches!(sent, Sent::Record(_)) {
+            self.breaks = 0;
         }
         match (sent, verdict) {
             (Sent::Record(sequence), Verdict::Accepted) => drop(self.accepted.insert(sequence)),
