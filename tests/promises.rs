@@ -16,6 +16,7 @@ use hearthlink::{
 };
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, Publish, QoS};
 use tokio::{
+    io::AsyncWriteExt,
     process::{Child, Command},
     time::timeout,
 };
@@ -179,4 +180,46 @@ async fn a_command_that_ran_at_kill_9_is_unknown_and_never_runs_again() {
         (&"c1".into(), &"unknown".into(), &true.into())
     );
     assert!(!seen.iter().any(|topic| topic == "cmnd/plug/POWER"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_home_command_without_an_id_that_is_sent_again_does_not_run_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    write_config(directory.path(), port);
+    let _gateway = start(directory.path(), port).await;
+    let (home, mut events) = connect("home", port);
+    home.subscribe("#", QoS::AtLeastOnce).await.unwrap();
+    home.publish("tele/plug/LWT", QoS::AtLeastOnce, true, "Online").await.unwrap();
+    next_on(&mut events, "home/plug/availability").await;
+
+    // A phone that never read its PUBACK: the same PUBLISH, with DUP. Byte by byte, since no library does it.
+    let mut phone = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    let publish = |flags: u8| {
+        let body = [&[0, 13][..], b"home/plug/set", &[0, 7], b"ON"].concat();
+        [&[0x30 | flags, body.len() as u8][..], &body[..]].concat()
+    };
+    let hello = [&[0x10, 17, 0, 4][..], b"MQTT", &[4, 2, 0, 60, 0, 5], b"phone"].concat();
+    phone.write_all(&hello).await.unwrap();
+    phone.write_all(&publish(0x02)).await.unwrap();
+    assert_eq!(next_on(&mut events, "cmnd/plug/POWER").await.payload, "ON");
+    home.publish("stat/plug/POWER", QoS::AtLeastOnce, false, "ON").await.unwrap();
+    let first: serde_json::Value =
+        serde_json::from_slice(&next_on(&mut events, "home/plug/result").await.payload).unwrap();
+    assert_eq!(first["status"], "applied");
+
+    phone.write_all(&publish(0x0a)).await.unwrap();
+    let mut commands = 0;
+    let second: serde_json::Value = loop {
+        if let Event::Incoming(Incoming::Publish(publish)) =
+            timeout(PATIENCE, events.poll()).await.unwrap().unwrap()
+        {
+            match publish.topic.as_str() {
+                "cmnd/plug/POWER" => commands += 1,
+                "home/plug/result" => break serde_json::from_slice(&publish.payload).unwrap(),
+                _ => {}
+            }
+        }
+    };
+    assert_eq!((&second["reason"], commands), (&"redelivered".into(), 0));
 }

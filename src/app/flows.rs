@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CloudTopics, LocalTopics};
 use crate::{
-    broker::{BrokerHandle, InProcess},
+    broker::{BrokerHandle, Heard, InProcess},
     commands::{Incoming, Told},
     devices::LanPublish,
     health::{Board, StoreReport},
@@ -179,13 +179,16 @@ pub(super) async fn from_home(
     desk: mpsc::Sender<Incoming>,
     stop: CancellationToken,
 ) {
-    while let Some(Some((message, publisher))) = stop.run_until_cancelled(sets.recv()).await {
+    while let Some(Some(heard)) = stop.run_until_cancelled(sets.recv()).await {
+        let Heard { mut message, publisher, is_redelivered, is_to_be_retained } = heard;
+        // An order that is to be kept is an order from the past for everybody who hears it later.
+        message.retain |= is_to_be_retained;
         let Some(device) = topics.device_of_set(&message.topic).map(addressee) else { continue };
         let command = Incoming {
             device,
             message,
             received: Instant::now(),
-            redelivered: false,
+            redelivered: is_redelivered,
             staleness: Staleness::Live,
             origin: Origin::Local(publisher),
             ack: Ack::none(),
@@ -219,8 +222,8 @@ pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandl
 
 /// What devices on the LAN publish, to their bus.
 pub(super) async fn lan_in(mut messages: InProcess, bus: mpsc::Sender<Message>, stop: CancellationToken) {
-    while let Some(Some((message, _))) = stop.run_until_cancelled(messages.recv()).await {
-        if bus.send(message).await.is_err() {
+    while let Some(Some(heard)) = stop.run_until_cancelled(messages.recv()).await {
+        if bus.send(heard.message).await.is_err() {
             break;
         }
     }

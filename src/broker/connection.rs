@@ -252,8 +252,8 @@ impl Connection {
     }
 
     fn publish(&mut self, held: &mut HeldBack, publish: Publish) -> Result<(), Over> {
-        let Publish { message, id, .. } = publish;
-        let qos = message.qos;
+        let Publish { message, id, .. } = &publish;
+        let (id, qos) = (*id, message.qos);
         if message.topic.levels().count() > self.core.hub.limits.topic_depth {
             return Err(Over::Lost(Some(Reason::TopicNameInvalid)));
         }
@@ -276,14 +276,14 @@ impl Connection {
                 }
                 // Delivered at home before, and never stored: only the store is tried again.
                 Some(Arrived::Storing(_) | Arrived::NotStored) => {
-                    let entry = self.core.uplink.route(&message);
+                    let entry = self.core.uplink.route(message);
                     self.keep(held, entry, qos, id);
                     return Ok(());
                 }
             }
         }
         let session = self.seat.session();
-        let (entry, delivered) = self.core.take_in(message, &session.client, session.key);
+        let (entry, delivered) = self.core.take_in(publish, &session.client, session.key);
         if delivered.is_crowded && self.rest.is_none() {
             self.rest = Some(Instant::now() + REST);
         }

@@ -7,6 +7,7 @@ use super::{
     delivery::Publication,
     hub::{Delivered, Hub},
     options::Uplink,
+    packet::Publish,
 };
 use crate::{
     model::{ClientId, Message},
@@ -25,17 +26,20 @@ impl Core {
     /// Delivers a client's message at home, at once, and gives what is to be kept for the cloud.
     pub(super) fn take_in(
         &self,
-        message: Message,
+        publish: Publish,
         publisher: &ClientId,
         key: u64,
     ) -> (Option<Entry>, Delivered) {
+        let Publish { message, is_duplicate, .. } = publish;
         let entry = self.uplink.route(&message);
-        (entry, self.hub.publish(&Publication::new(message, Some(publisher.clone())), key))
+        let publication = Publication::received(message, Some(publisher.clone()), is_duplicate);
+        (entry, self.hub.publish(&publication, key))
     }
 
     /// Publishes the will of a client that was lost. Nobody waits for it to be on the disk.
     pub(super) async fn publish_will(&self, will: Message, client: &ClientId) {
-        if let (Some(entry), _) = self.take_in(will, client, 0)
+        if let (Some(entry), _) =
+            self.take_in(Publish { message: will, id: 0, is_duplicate: false }, client, 0)
             && let Err(error) = self.store.append(entry).await.map(drop)
         {
             tracing::error!(client = client.as_str(), %error, "a will does not reach the cloud");

@@ -16,16 +16,23 @@ pub(super) struct Publication {
     pub(super) message: Message,
     /// Who published it; `None`: the gateway itself.
     pub(super) publisher: Option<ClientId>,
+    /// Whether its publisher says that it sent it before (DUP).
+    pub(super) is_redelivered: bool,
     expires: Option<Instant>,
     size: usize,
 }
 
 impl Publication {
-    pub(super) fn new(message: Message, publisher: Option<ClientId>) -> Arc<Self> {
+    /// From the gateway itself, or from before a restart.
+    pub(super) fn new(message: Message) -> Arc<Self> {
+        Self::received(message, None, false)
+    }
+
+    pub(super) fn received(message: Message, publisher: Option<ClientId>, is_redelivered: bool) -> Arc<Self> {
         let life = message.properties.as_ref().and_then(|properties| properties.expiry);
         let expires = life.and_then(|life| Instant::now().checked_add(life));
         let size = message.size() + OVERHEAD;
-        Arc::new(Self { message, publisher, expires, size })
+        Arc::new(Self { message, publisher, is_redelivered, expires, size })
     }
 
     /// What it counts for in a queue, in bytes.

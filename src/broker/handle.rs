@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{
-    delivery::Publication,
-    hub::{Hub, InProcessMessage},
-};
+use super::{delivery::Publication, hub::Hub};
 use crate::model::{ClientId, Message, TopicFilter};
 
 /// The broker, for the rest of the gateway; cheap to clone.
@@ -22,9 +19,22 @@ pub struct InProcess {
     hub: Arc<Hub>,
     filters: Vec<TopicFilter>,
     key: u64,
-    messages: mpsc::Receiver<InProcessMessage>,
+    messages: mpsc::Receiver<Heard>,
     /// Keeps the channel open where no filter holds its other end.
-    _open: mpsc::Sender<InProcessMessage>,
+    _open: mpsc::Sender<Heard>,
+}
+
+/// A message as a part of the gateway hears it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The message; `retain` only when it was kept from before.
+    pub message: Message,
+    /// Who published it; `None`: the gateway itself.
+    pub publisher: Option<ClientId>,
+    /// Whether its publisher says that it sent it before (DUP).
+    pub is_redelivered: bool,
+    /// Whether its publisher wants it kept for those who subscribe later.
+    pub is_to_be_retained: bool,
 }
 
 impl BrokerHandle {
@@ -36,7 +46,7 @@ impl BrokerHandle {
     /// [`super::Uplink`]. Gives how many it was queued for: connected clients, absent ones with a
     /// persistent session (QoS 1 and 2 only), and parts of the gateway.
     pub fn publish(&self, message: &Message) -> usize {
-        self.hub.publish(&Publication::new(message.clone(), None), 0).taken
+        self.hub.publish(&Publication::new(message.clone()), 0).taken
     }
 
     /// Subscribes a part of the gateway to several filters; a message that matches more than one comes
@@ -50,10 +60,8 @@ impl BrokerHandle {
 }
 
 impl InProcess {
-    /// The next message, and who published it (`None`: the gateway itself); for ever nothing when there
-    /// is no filter. Its `retain` is true only
-    /// when it was kept from before. Cancel safe.
-    pub async fn recv(&mut self) -> Option<(Message, Option<ClientId>)> {
+    /// The next message; for ever nothing when there is no filter. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Heard> {
         self.messages.recv().await
     }
 }

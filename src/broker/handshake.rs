@@ -142,6 +142,12 @@ async fn admit(
             anonymous: stranger.anonymous,
         })
         .await?;
+    if let Some(will) = &connect.will {
+        let topic = &will.message.topic;
+        if !identity.may_publish(topic) || topic.levels().count() > core.hub.limits.topic_depth {
+            return Err(Reason::NotAuthorized);
+        }
+    }
     let mut attached = core.hub.attach(&client, connect.is_clean, connect.wishes.session_expiry)?;
     let (will, was_present) = (attached.will.take(), attached.was_present);
     // From here on the session is given back, also when the handshake's time is over.

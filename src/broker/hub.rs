@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use super::{
     counters::Counters,
     delivery::{Delivery, Identifiers, Publication},
+    handle::Heard,
     options::Limits,
     packet::{Reason, RetainHandling, SubscriptionOptions},
     recorder::Agenda,
@@ -56,7 +57,7 @@ struct House {
 enum Subscriber {
     Client(Arc<Session>, SubscriptionOptions),
     /// A part of the gateway. Full: the newest is dropped and counted.
-    Gateway(mpsc::Sender<InProcessMessage>),
+    Gateway(mpsc::Sender<Heard>),
 }
 
 /// What became of a message.
@@ -77,9 +78,6 @@ impl Delivered {
         self.is_unread |= offered == Offered::Unread;
     }
 }
-
-/// What a part of the gateway gets: the message, and who published it.
-pub(super) type InProcessMessage = (Message, Option<ClientId>);
 
 /// A session that a connection owns.
 #[derive(Debug)]
@@ -171,7 +169,13 @@ impl Hub {
                 let publication = &delivery.publication;
                 let mut message = publication.message.clone();
                 message.retain = delivery.retain;
-                match sender.try_send((message, publication.publisher.clone())) {
+                let heard = Heard {
+                    message,
+                    publisher: publication.publisher.clone(),
+                    is_redelivered: publication.is_redelivered,
+                    is_to_be_retained: publication.message.retain,
+                };
+                match sender.try_send(heard) {
                     Ok(()) => Offered::Queued,
                     Err(mpsc::error::TrySendError::Full(_)) => {
                         Counters::count(&self.counters.dropped);
@@ -263,7 +267,9 @@ impl Hub {
         let Attached { session, owner, .. } = attached;
         let mut house = self.write();
         if !session.is_owned_by(owner) {
-            return will.map(|(_, message)| message);
+            // Taken over in time: a will that was to wait is not wanted any more (MQTT-3.1.3-9).
+            let is_resumed = session.lock().owner.is_some();
+            return will.filter(|(delay, _)| !is_resumed || delay.is_zero()).map(|(_, message)| message);
         }
         let mut state = session.lock();
         state.owner = None;
@@ -365,11 +371,7 @@ impl Hub {
     }
 
     /// Subscribes a part of the gateway; the number is for [`Hub::unsubscribe_gateway`].
-    pub(super) fn subscribe_gateway(
-        &self,
-        filters: &[TopicFilter],
-        sender: &mpsc::Sender<InProcessMessage>,
-    ) -> u64 {
+    pub(super) fn subscribe_gateway(&self, filters: &[TopicFilter], sender: &mpsc::Sender<Heard>) -> u64 {
         let key = self.next_key();
         let subscriber = Subscriber::Gateway(sender.clone());
         let mut house = self.write();
@@ -416,7 +418,7 @@ impl Hub {
 
     /// Puts a retained message back; false: the bounds have no room for it any more.
     pub(super) fn restore_retained(&self, message: Message) -> bool {
-        self.write().retained.keep(&Publication::new(message, None)) != Kept::Refused
+        self.write().retained.keep(&Publication::new(message)) != Kept::Refused
     }
 
     /// The retained message of a topic, as the disk is to have it.

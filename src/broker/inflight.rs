@@ -159,7 +159,7 @@ mod tests {
 
     fn delivery(qos: QoS) -> Delivery {
         let message = Message::new(Topic::parse("t").unwrap(), "x", qos);
-        let publication = Publication::new(message, None);
+        let publication = Publication::new(message);
         Delivery { publication, qos, retain: false, identifiers: Identifiers::default() }
     }
 

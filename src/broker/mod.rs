@@ -44,7 +44,7 @@ use std::{
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use handle::{BrokerHandle, InProcess};
+pub use handle::{BrokerHandle, Heard, InProcess};
 pub use options::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, Uplink, User};
 
 use self::core::Core;

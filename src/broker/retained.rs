@@ -109,7 +109,7 @@ mod tests {
 
     fn publication(topic: &str, payload: &'static str) -> Arc<Publication> {
         let topic = Topic::parse(topic).unwrap();
-        Publication::new(Message::new(topic, payload, QoS::AtMostOnce).retained(), None)
+        Publication::new(Message::new(topic, payload, QoS::AtMostOnce).retained())
     }
 
     #[test]

@@ -372,7 +372,7 @@ mod tests {
 
     fn offer(session: &Session, bounds: Bounds, counters: &Counters, size: usize) -> bool {
         let message = Message::new(Topic::parse("t").unwrap(), vec![0; size], QoS::AtLeastOnce);
-        let publication = Publication::new(message, None);
+        let publication = Publication::new(message);
         let delivery = Delivery {
             publication,
             qos: QoS::AtLeastOnce,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hearthlink::{
-    broker::Limits,
+    broker::{Heard, Limits},
     model::{ClientId, Message, QoS, Topic, TopicFilter},
 };
 
@@ -286,12 +286,12 @@ async fn the_gateway_publishes_and_subscribes_without_a_connection() {
     let mut inbox = rig
         .handle
         .subscribe(&[TopicFilter::parse("home/#").unwrap(), TopicFilter::parse("home/plug/+").unwrap()], 2);
-    let (kept, publisher) = inbox.recv().await.unwrap();
+    let Heard { message: kept, publisher, .. } = inbox.recv().await.unwrap();
     assert!(kept.retain && publisher.is_none());
     let mut client = rig.client("plug").await;
     client.send(&publish(3, "home/plug/set", 4, b"ON")).await;
     assert_eq!(client.next().await, Some((0x40, vec![0, 4])));
-    let (message, publisher) = inbox.recv().await.unwrap();
+    let Heard { message, publisher, .. } = inbox.recv().await.unwrap();
     assert_eq!(
         (message.topic.as_str(), &message.payload[..], message.retain),
         ("home/plug/set", &b"ON"[..], false)
@@ -301,8 +301,8 @@ async fn the_gateway_publishes_and_subscribes_without_a_connection() {
     for number in 0..5 {
         rig.handle.publish(&Message::new(topic("home/x"), number.to_string(), QoS::AtMostOnce));
     }
-    assert_eq!(inbox.recv().await.unwrap().0.payload, "0");
-    assert_eq!(inbox.recv().await.unwrap().0.payload, "1");
+    assert_eq!(inbox.recv().await.unwrap().message.payload, "0");
+    assert_eq!(inbox.recv().await.unwrap().message.payload, "1");
     drop(inbox);
     assert_eq!(rig.handle.publish(&Message::new(topic("home/x"), "", QoS::AtMostOnce)), 0);
 }
@@ -404,4 +404,30 @@ async fn a_client_id_is_taken_over_a_hundred_times() {
     }
     assert_eq!(rig.handle.publish(&Message::new(topic("t"), "x", QoS::AtLeastOnce)), 1);
     assert_eq!(last.unwrap().got().await.payload, b"x");
+}
+
+#[tokio::test]
+async fn the_gateway_hears_that_a_message_was_sent_before_or_is_to_be_kept() {
+    let rig = Rig::start().await;
+    let mut inbox = rig.handle.subscribe(&[TopicFilter::parse("home/+/set").unwrap()], 8);
+    let mut client = rig.client("phone").await;
+    // QoS 1; the same again with DUP, as after a lost PUBACK; and one to be retained.
+    for (flags, id, expected) in [(2, 1, (false, false)), (10, 1, (true, false)), (3, 2, (false, true))] {
+        client.send(&publish(flags, "home/plug/set", id, b"ON")).await;
+        assert_eq!(client.next().await, Some((0x40, id.to_be_bytes().to_vec())));
+        let heard = inbox.recv().await.unwrap();
+        assert_eq!((heard.is_redelivered, heard.is_to_be_retained), expected, "flags {flags}");
+    }
+}
+
+#[tokio::test]
+async fn a_will_is_bound_by_the_same_rules_as_a_publish() {
+    let rig = Rig::start().await;
+    for topic in ["home/bridge/state", "$SYS/x"] {
+        let mut client = Raw::to(rig.port()).await;
+        client.send(&connect("stranger", 0x06, &[&text(topic), &text("offline")])).await;
+        // "Not authorized", and the end (MQTT 3.1.1 section 3.2.2.3).
+        assert_eq!(client.next().await, Some((0x20, vec![0, 5])), "{topic}");
+        assert!(client.hangs_up().await);
+    }
 }

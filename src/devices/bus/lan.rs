@@ -4,12 +4,14 @@
 //! clients and sends it again after a reconnect, and a command that acts late or twice is worse
 //! than one that fails at once and says so.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{super::device::Frame, Adapter, AdapterError, FromBus, Ports, ToDevices, Write, WriteError};
-use crate::model::{DeviceId, Message, QoS, Topic, TopicFilter};
+use crate::model::{DeviceId, Message, Properties, QoS, Topic, TopicFilter};
 
 /// A message to publish at the local broker.
 #[derive(Debug)]
@@ -61,7 +63,9 @@ async fn publish(room: mpsc::Permit<'_, LanPublish>, write: &Write) -> Result<()
     let topic =
         Topic::parse(channel).map_err(|error| not_sent(format!("`{channel}` is not a topic: {error}")))?;
     let (delivered, answer) = oneshot::channel();
-    let message = Message::new(topic, write.frame.payload.clone(), QoS::AtMostOnce);
+    let mut message = Message::new(topic, write.frame.payload.clone(), QoS::AtMostOnce);
+    // A device that does not read must not find it later, when it is too late.
+    message.properties = Some(Arc::new(Properties { expiry: Some(write.left()), ..Properties::default() }));
     room.send(LanPublish { message, delivered });
     match answer.await {
         Ok(0) => Err(not_sent(format!("nobody is subscribed to {channel}"))),

@@ -68,6 +68,11 @@ pub struct Write {
 }
 
 impl Write {
+    /// What is left until it must not be carried out any more.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// A write that must be begun before `deadline`, and the ticket that hears of its end.
     pub(in crate::devices) fn new(device: DeviceId, frame: Frame, deadline: Instant) -> (Self, Ticket) {
         let claim = Arc::new(AtomicU8::new(WAITING));
