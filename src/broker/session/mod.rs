@@ -6,11 +6,11 @@
 //! stays within the bound; sequences rise along the window and then the queue; at most one connection
 //! owns the session, and what any other does to it has no effect.
 //!
-//! Full: the newest message is dropped and counted, as Mosquitto does; the older ones may be half sent.
-//! Before that, publishers to a client that does read are told to pause, so that a burst is slowed to
-//! what it takes; one that does not read slows nobody.
+//! `queue` is what waits, `answers` what is acknowledged, `saving` what the disk is to know.
 
+mod answers;
 mod owner;
+mod queue;
 mod saving;
 
 use std::{
@@ -19,56 +19,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
-use futures_util::future::Shared;
-
 pub(super) use self::{
+    answers::Arrived,
     owner::{End, Owner},
+    queue::{Appetite, Bounds, Offered},
     saving::{Remembered, Work},
 };
 use super::{
-    agenda::Agenda,
-    counters::Counters,
-    delivery::Delivery,
-    inflight::{Again, Inflight, Received},
-    packet::{Ack, Encoder, Outgoing, Reason, SubscriptionOptions},
-    receipt::{Pledge, Receipt},
+    agenda::Agenda, counters::Counters, delivery::Delivery, inflight::Inflight, packet::SubscriptionOptions,
+    receipt::Receipt,
 };
 use crate::{
     model::{ClientId, Message, QoS, Topic, TopicFilter},
-    store::{AwaitingChange, Durable},
+    store::AwaitingChange,
 };
-
-/// What a session may hold also when all together hold too much, in bytes.
-const SHARE: usize = 16 << 10;
-
-/// What became of a message for a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Offered {
-    Queued,
-    /// Queued, but the queue is more than half full, of a client that reads: whoever publishes does well
-    /// to wait a moment.
-    Crowded,
-    /// Queued, and the queue is more than half full, of a client that has taken nothing lately: perhaps
-    /// its task only needs its turn.
-    Unread,
-    /// The client is absent and the message QoS 0, or there is no room, which is counted.
-    NotQueued,
-}
-
-/// How long ago a client must have taken something to count as reading.
-const READING: Duration = Duration::from_millis(50);
-
-/// What is known of a QoS 2 message between its PUBLISH and its PUBREL.
-#[derive(Debug, Clone)]
-pub(super) enum Arrived {
-    /// Delivered, and nothing to wait for.
-    Done,
-    /// Delivered at home; not yet handed to the store.
-    NotStored,
-    /// On its way to the disk; whoever asks again waits for the same answer.
-    Storing(Shared<Durable<u64>>),
-}
 
 /// A message that waits for a client.
 #[derive(Debug)]
@@ -143,24 +107,6 @@ pub(super) struct State {
     is_over: bool,
 }
 
-/// The bounds of a queue.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) session: usize,
-    pub(super) all: usize,
-}
-
-/// How much a connection may be given.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Appetite {
-    /// The window: messages on their way at a time.
-    pub(super) window: usize,
-    /// Fill the output up to here, in bytes.
-    pub(super) until: usize,
-    /// The largest packet that the client takes, in bytes.
-    pub(super) packet: usize,
-}
-
 impl Session {
     pub(super) fn new(key: u64, client: ClientId, expiry: Duration, agenda: Arc<Agenda>) -> Arc<Self> {
         let state = Mutex::new(State { expiry, ..State::default() });
@@ -170,99 +116,6 @@ impl Session {
     /// The state; a panic while it was held leaves at worst a message uncounted.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues a message. A persistent session takes a receipt for a QoS 1 or 2 message, until its
-    /// client has it or the disk has.
-    pub(super) fn offer(
-        &self,
-        delivery: Delivery,
-        bounds: Bounds,
-        counters: &Counters,
-        pledge: &mut Pledge,
-    ) -> Offered {
-        let mut state = self.lock();
-        if state.owner.is_none() && (delivery.qos == QoS::AtMostOnce || state.expiry.is_zero()) {
-            return Offered::NotQueued;
-        }
-        let size = delivery.publication.size();
-        if !state.has_room(size, bounds, counters) {
-            drop(state);
-            Counters::count(&counters.dropped);
-            return Offered::NotQueued;
-        }
-        state.bytes += size;
-        Counters::add(&counters.queued_bytes, size);
-        let mut receipt = None;
-        if delivery.qos != QoS::AtMostOnce {
-            state.last_sequence += 1;
-            if !state.expiry.is_zero() {
-                receipt = (!self.agenda.is_down()).then(|| pledge.receipt());
-                state.is_stale |= state.needs_reserve();
-                let is_absent = state.owner.is_none();
-                self.list(&mut state, is_absent);
-            }
-        }
-        let sequence = state.last_sequence;
-        state.queue.push_back(Waiting { delivery, sequence, receipt });
-        let offered = match state.bytes > bounds.session / 2 && state.owner.is_some() {
-            false => Offered::Queued,
-            true if state.is_draining() => Offered::Crowded,
-            true => Offered::Unread,
-        };
-        state.wake();
-        offered
-    }
-
-    /// Writes what waits into `out`; afterwards the owner's bell rings for what comes. Gives whether
-    /// there is room for [`State::replays`]. `None`: the session belongs to another connection now.
-    pub(super) fn fill(
-        &self,
-        owner: &Arc<Owner>,
-        encoder: Encoder,
-        out: &mut BytesMut,
-        appetite: Appetite,
-        bounds: Bounds,
-        counters: &Counters,
-    ) -> Option<bool> {
-        let mut guard = self.owned(owner)?;
-        let state = &mut *guard;
-        while out.len() < appetite.until {
-            match state.inflight.again() {
-                None => break,
-                Some(Again::Release(id)) => encoder.ack(out, Ack::Release, id, Reason::Success),
-                Some(Again::Publish(id, Waiting { delivery, .. })) => {
-                    let left = delivery.publication.left().unwrap_or_default();
-                    encoder.publish(out, outgoing(delivery, id, true, left), appetite.packet);
-                }
-            }
-        }
-        let mut has_drained = false;
-        while out.len() < appetite.until && !state.inflight.has_again() {
-            let Some(next) = state.queue.front() else {
-                state.queue = VecDeque::new();
-                break;
-            };
-            let id = match next.delivery.qos {
-                QoS::AtMostOnce => 0,
-                _ if state.inflight.len() >= appetite.window => break,
-                _ => match state.inflight.id_for(next.sequence) {
-                    Some(id) => id,
-                    None => break,
-                },
-            };
-            let Some(waiting) = state.queue.pop_front() else { break };
-            has_drained = true;
-            state.send(encoder, out, (waiting, id), appetite.packet, counters);
-        }
-        if has_drained {
-            state.drained = Some(Instant::now());
-        }
-        // With output left over the connection comes back by itself.
-        state.is_asleep = out.len() < appetite.until;
-        let wants_more = state.is_asleep && !state.replays.is_empty() && state.bytes < bounds.session / 4;
-        self.list_settled(state);
-        Some(wants_more)
     }
 
     fn list_settled(&self, state: &mut State) {
@@ -275,85 +128,6 @@ impl Session {
     fn owned(&self, owner: &Arc<Owner>) -> Option<MutexGuard<'_, State>> {
         let state = self.lock();
         state.owner.as_ref().is_some_and(|current| Arc::ptr_eq(current, owner)).then_some(state)
-    }
-
-    /// An acknowledgement from the client. Gives what is to be answered.
-    pub(super) fn acknowledge(
-        &self,
-        owner: &Arc<Owner>,
-        (kind, id, is_failure): (Ack, u16, bool),
-        counters: &Counters,
-    ) -> Option<(Ack, Reason)> {
-        let mut guard = self.owned(owner)?;
-        let state = &mut *guard;
-        let mut is_urgent = false;
-        let answer = match kind {
-            Ack::Taken => {
-                if let Some(waiting) = state.inflight.acknowledged(id) {
-                    state.done(&waiting, counters);
-                }
-                None
-            }
-            Ack::Received => {
-                let saving = if self.agenda.is_down() { 0 } else { state.saving };
-                match state.inflight.received(id, is_failure, |sequence| sequence <= saving) {
-                    Received::First(waiting) => {
-                        state.release(&waiting.delivery, counters);
-                        if waiting.sequence <= state.saving {
-                            state.settled.push(AwaitingChange::Released(waiting.sequence));
-                        }
-                        is_urgent = waiting.sequence <= saving;
-                        (!is_urgent).then_some((Ack::Release, Reason::Success))
-                    }
-                    Received::Refused(waiting) => {
-                        state.done(&waiting, counters);
-                        None
-                    }
-                    Received::Again => Some((Ack::Release, Reason::Success)),
-                    Received::Pending => None,
-                    Received::Unknown if is_failure => None,
-                    Received::Unknown => Some((Ack::Release, Reason::PacketIdNotFound)),
-                }
-            }
-            Ack::Complete => {
-                let sequence = state.inflight.completed(id);
-                state.forget(sequence);
-                None
-            }
-            Ack::Release => {
-                let known = state.arrived.remove(&id).is_some();
-                if known && !state.expiry.is_zero() {
-                    state.is_stale = true;
-                    self.list(state, false);
-                }
-                let reason = if known { Reason::Success } else { Reason::PacketIdNotFound };
-                Some((Ack::Complete, reason))
-            }
-        };
-        self.list_settled(state);
-        if is_urgent {
-            self.agenda.hurry();
-        }
-        answer
-    }
-
-    /// What is known of the QoS 2 message with this id.
-    pub(super) fn arrived(&self, id: u16) -> Option<Arrived> {
-        self.lock().arrived.get(&id).cloned()
-    }
-
-    /// Remembers, or forgets, what is known of a QoS 2 message; without effect for who is not the owner.
-    pub(super) fn set_arrived(&self, owner: &Arc<Owner>, id: u16, arrived: Option<Arrived>) {
-        if let Some(mut state) = self.owned(owner) {
-            match arrived {
-                Some(arrived) => drop(state.arrived.insert(id, arrived)),
-                None => drop(state.arrived.remove(&id)),
-            }
-            if !state.expiry.is_zero() {
-                state.is_stale = true;
-                self.list(&mut state, false);
-            }
-        }
     }
 
     /// Whether this connection still owns the session.
@@ -397,25 +171,9 @@ impl State {
         }
     }
 
-    /// Whether a message of this size would be queued. An empty queue takes any: packets are bounded.
-    /// And whoever fills the house's bound with absent sessions leaves the others their share.
-    pub(super) fn has_room(&self, size: usize, bounds: Bounds, counters: &Counters) -> bool {
-        let all = counters.queued_bytes.load(Ordering::Relaxed) + size;
-        let own = self.bytes + size;
-        self.bytes == 0 || (own <= bounds.session && (all <= bounds.all || own <= SHARE))
-    }
-
     /// Whether the disk knows of the session.
     pub(super) fn is_recorded(&self) -> bool {
         self.is_recorded
-    }
-
-    fn needs_reserve(&self) -> bool {
-        self.last_sequence + saving::AHEAD / 2 > self.reserved
-    }
-
-    fn is_draining(&self) -> bool {
-        self.drained.is_some_and(|at| at.elapsed() < READING)
     }
 
     /// Empties the session for good, and gives back its room.
@@ -447,38 +205,6 @@ impl State {
     fn forget(&mut self, sequence: Option<u64>) {
         self.settled
             .extend(sequence.filter(|sequence| *sequence <= self.saving).map(AwaitingChange::Deleted));
-    }
-
-    fn send(
-        &mut self,
-        encoder: Encoder,
-        out: &mut BytesMut,
-        (waiting, id): (Waiting, u16),
-        limit: usize,
-        counters: &Counters,
-    ) {
-        let Waiting { delivery, sequence, .. } = &waiting;
-        let Ok(left) = delivery.publication.left() else { return self.done(&waiting, counters) };
-        // Too large for this client: as if delivered (MQTT-3.1.2-25).
-        let was_sent = encoder.publish(out, outgoing(delivery, id, false, left), limit);
-        if was_sent && delivery.qos != QoS::AtMostOnce {
-            self.sent = *sequence;
-            self.inflight.launch(waiting);
-        } else {
-            self.done(&waiting, counters);
-        }
-    }
-}
-
-fn outgoing(delivery: &Delivery, id: u16, is_duplicate: bool, left: Option<Duration>) -> Outgoing<'_> {
-    Outgoing {
-        message: &delivery.publication.message,
-        qos: delivery.qos,
-        retain: delivery.retain,
-        id,
-        is_duplicate,
-        left,
-        identifiers: delivery.identifiers.as_slice(),
     }
 }
 

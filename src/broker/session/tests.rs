@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    broker::delivery::{Identifiers, Publication},
+    broker::{
+        delivery::{Delivery, Identifiers, Publication},
+        receipt::Pledge,
+    },
     model::Topic,
 };
 
