@@ -346,9 +346,19 @@ impl Hub {
         subscriber: &Subscriber,
         is_wanted: impl Fn(&Topic) -> bool,
     ) {
+        // The publisher's session may be over, so here `no local` goes by the client id, as the standard does
+        // (MQTT-3.8.3-3). Of what comes from before a restart nobody is known to be the publisher.
+        let (key, without) = match subscriber {
+            Subscriber::Client(session, options) => {
+                (session.key, options.no_local.then_some(&session.client))
+            }
+            Subscriber::Gateway(_) => (0, None),
+        };
         for publication in house.retained.matching(filter) {
+            let is_own = without.is_some() && publication.publisher.as_ref() == without;
             if is_wanted(&publication.message.topic)
-                && let Some(mut delivery) = delivery(subscriber, 0, publication, 0)
+                && !is_own
+                && let Some(mut delivery) = delivery(subscriber, key, publication, 0)
             {
                 delivery.retain = true;
                 self.offer(subscriber, delivery);

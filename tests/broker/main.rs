@@ -2,6 +2,7 @@
 
 mod durable;
 mod hostile;
+mod options;
 mod raw;
 mod rig;
 mod sessions;
