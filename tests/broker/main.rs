@@ -2,6 +2,7 @@
 
 mod durable;
 mod hostile;
+mod options;
 mod persistent;
 mod raw;
 mod rig;

@@ -76,6 +76,9 @@ impl Hub {
             };
             drop(state);
             let subscriber = Subscriber::Client(session.clone(), options);
+            // The publisher's session may be over, so here `no local` goes by the client id, as the
+            // standard does (MQTT-3.8.3-3). From before a restart nobody is known to be the publisher.
+            let without = options.no_local.then_some(&session.client);
             let mut last = None;
             let mut is_done = true;
             for publication in house.retained.matching(&filter, after.as_ref()) {
@@ -84,7 +87,8 @@ impl Hub {
                 if !is_done {
                     break;
                 }
-                if let Some(mut delivery) = delivery(&subscriber, 0, publication, 0) {
+                let is_own = without.is_some() && publication.publisher.as_ref() == without;
+                if !is_own && let Some(mut delivery) = delivery(&subscriber, session.key, publication, 0) {
                     delivery.retain = true;
                     self.offer(&subscriber, delivery, &mut Delivered::default());
                 }
