@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 use crate::{
     raw::{connect, packet, publish, text},
     rig::{Plan, Rig, listener},
-    transports::certificates,
+    certificates::certificates,
 };
 
 /// Another client is served as if nothing had happened.
