@@ -88,6 +88,8 @@ pub(super) struct Attached {
     pub(super) was_present: bool,
     /// Of the session that this one replaces; the caller publishes it.
     pub(super) will: Option<Message>,
+    /// Whose place this one takes; its own will comes before anything of ours (section 3.1.4).
+    pub(super) predecessor: Option<Arc<Owner>>,
 }
 
 impl Hub {
@@ -220,6 +222,7 @@ impl Hub {
         let mut will = None;
         let mut house = self.write();
         let old = house.sessions.get(client).cloned();
+        let predecessor = old.as_ref().and_then(|old| old.lock().owner.clone());
         let kept = old.clone().filter(|_| !is_clean);
         let was_present = kept.is_some();
         let session = match kept {
@@ -240,7 +243,7 @@ impl Hub {
         state.expiry = expiry;
         self.note(&session, &mut state);
         drop(state);
-        Ok(Attached { session, owner, was_present, will })
+        Ok(Attached { session, owner, was_present, will, predecessor })
     }
 
     /// Puts a session on the recorder's agenda, if the disk knows it or is to know it.

@@ -51,6 +51,11 @@ impl Inflight {
         self.flights.len()
     }
 
+    /// How many of them were sent on this connection.
+    pub(super) fn sent(&self) -> usize {
+        self.sent
+    }
+
     /// Takes a message in and gives it an id; `None` when all 65,535 are in use.
     pub(super) fn launch(&mut self, delivery: Delivery) -> Option<u16> {
         if self.flights.len() >= usize::from(u16::MAX) {

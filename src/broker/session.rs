@@ -50,6 +50,8 @@ pub(super) enum End {
 pub(super) struct Owner {
     /// Rung when there is something to send or a reason to end.
     pub(super) bell: Notify,
+    /// Rung when it has ended and its will is published; its successor waits for that.
+    pub(super) gone: Notify,
     end: AtomicU8,
 }
 
@@ -145,8 +147,6 @@ pub(super) struct Appetite {
     pub(super) window: usize,
     /// Fill the output up to here, in bytes.
     pub(super) until: usize,
-    /// The largest packet that the client takes, in bytes.
-    pub(super) packet: usize,
 }
 
 impl Session {
@@ -199,20 +199,26 @@ impl Session {
     pub(super) fn fill(
         &self,
         owner: &Arc<Owner>,
-        encoder: Encoder,
+        encoder: &mut Encoder,
         out: &mut BytesMut,
         appetite: Appetite,
         counters: &Counters,
     ) -> Option<()> {
         let mut guard = self.owned(owner)?;
         let state = &mut *guard;
-        while out.len() < appetite.until {
+        // A client that came back may take fewer at a time than it did.
+        while out.len() < appetite.until && state.inflight.sent() < appetite.window {
             match state.inflight.again() {
                 None => break,
                 Some(Again::Release(id)) => encoder.ack(out, Ack::Release, id, Reason::Success),
                 Some(Again::Publish(id, delivery)) => {
                     let left = delivery.publication.left().unwrap_or_default();
-                    encoder.publish(out, outgoing(delivery, id, true, left), appetite.packet);
+                    if encoder.publish(out, outgoing(delivery, id, true, left)).is_err() {
+                        // It takes smaller packets than it did: as if delivered (MQTT-3.1.2-25).
+                        let delivery = delivery.clone();
+                        state.inflight.withdraw(id);
+                        state.release(&delivery, counters);
+                    }
                 }
             }
         }
@@ -227,7 +233,7 @@ impl Session {
             }
             let Some(delivery) = state.queue.pop_front() else { break };
             has_drained = true;
-            state.send(encoder, out, delivery, appetite.packet, counters);
+            state.send(encoder, out, delivery, counters);
         }
         if has_drained {
             state.drained = Some(Instant::now());
@@ -326,24 +332,17 @@ impl State {
         counters.queued_bytes.fetch_sub(delivery.publication.size(), Ordering::Relaxed);
     }
 
-    fn send(
-        &mut self,
-        encoder: Encoder,
-        out: &mut BytesMut,
-        delivery: Delivery,
-        limit: usize,
-        counters: &Counters,
-    ) {
+    fn send(&mut self, encoder: &mut Encoder, out: &mut BytesMut, delivery: Delivery, counters: &Counters) {
         let Ok(left) = delivery.publication.left() else { return self.release(&delivery, counters) };
         if delivery.qos == QoS::AtMostOnce {
             // Too large for this client: as if delivered (MQTT-3.1.2-25).
-            encoder.publish(out, outgoing(&delivery, 0, false, left), limit);
+            let _ = encoder.publish(out, outgoing(&delivery, 0, false, left));
             return self.release(&delivery, counters);
         }
         let Some(id) = self.inflight.launch(delivery.clone()) else {
             return self.queue.push_front(delivery);
         };
-        if !encoder.publish(out, outgoing(&delivery, id, false, left), limit) {
+        if encoder.publish(out, outgoing(&delivery, id, false, left)).is_err() {
             self.inflight.withdraw(id);
             self.release(&delivery, counters);
         }
