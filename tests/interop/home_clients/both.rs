@@ -47,8 +47,7 @@ pub fn round_trip(kind: Kind) {
         let client = station.connect(line.login("echo"));
         client.subscribe(&line.topic("öl/#"), 2);
         let large: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
-        let payloads =
-            [b"21.5 \xc2\xb0C".to_vec(), Vec::new(), (0..=255).collect(), b"\0".to_vec(), large];
+        let payloads = [b"21.5 \xc2\xb0C".to_vec(), Vec::new(), (0..=255).collect(), b"\0".to_vec(), large];
         let mut sent = Vec::new();
         for qos in [0, 1, 2] {
             for (number, payload) in payloads.iter().enumerate() {

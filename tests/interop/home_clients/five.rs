@@ -179,7 +179,8 @@ pub fn sharing(kind: Kind) {
         assert_eq!(watcher.take(COUNT).len(), COUNT, "who does not share gets all");
         let shares = workers.each_ref().map(|worker| texts(&worker.drain()));
         assert!(shares.iter().all(|share| !share.is_empty()), "nobody is left out");
-        let mut all: Vec<usize> = shares.concat().iter().map(|text| text.parse().expect("a number")).collect();
+        let mut all: Vec<usize> =
+            shares.concat().iter().map(|text| text.parse().expect("a number")).collect();
         all.sort_unstable();
         assert_eq!(all, (0..COUNT).collect::<Vec<_>>());
         // Who leaves leaves its share to the other.

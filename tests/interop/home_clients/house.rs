@@ -29,7 +29,7 @@ pub enum Version {
 
 /// A running gateway without a cloud, with TCP, TLS, WebSocket and both, all for users with a password only.
 pub struct House {
-    pub gateway: Gateway,
+    _gateway: Gateway,
     ca: String,
     /// In the order of [`TRANSPORTS`].
     ports: Vec<u16>,
@@ -64,7 +64,7 @@ impl House {
             port.expect("one of each kind").parse().expect("a port")
         };
         let ports = ["mqtt", "mqtts", "ws", "wss"].map(port_of).to_vec();
-        Self { gateway, ca: ca.certificate.display().to_string(), ports, _folder: folder }
+        Self { _gateway: gateway, ca: ca.certificate.display().to_string(), ports, _folder: folder }
     }
 
     pub fn line(&self, transport: Transport, version: Version) -> Line<'_> {

@@ -9,10 +9,10 @@
 //! anonymous clients.
 
 mod both;
-//mod crossing;
+mod crossing;
 mod five;
 mod house;
-//mod mosquitto;
+mod mosquitto;
 mod rumqttc;
 mod station;
 mod words;

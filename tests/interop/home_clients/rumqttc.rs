@@ -82,7 +82,10 @@ fn follow(orders: &orders::Receiver<String>, says: &Arc<Heard>) {
 /// What came of a request, or of the connection.
 #[derive(Debug)]
 enum Happened {
-    Connected { code: u8, session_present: bool },
+    Connected {
+        code: u8,
+        session_present: bool,
+    },
     Granted(u8),
     Unsubscribed,
     /// A publish was acknowledged, or sent with QoS 0.

@@ -22,11 +22,17 @@ pub enum Task {
     Connect(Login),
     /// Answered with what SUBACK grants.
     Subscribe(Subscription),
-    Unsubscribe { filter: String },
+    Unsubscribe {
+        filter: String,
+    },
     /// Answered when it was acknowledged; with QoS 0, when it was sent.
     Publish(Post),
     /// Publishes the numbers from 0 to `count` - 1, as many at a time as the library likes.
-    Burst { topic: String, qos: u8, count: usize },
+    Burst {
+        topic: String,
+        qos: u8,
+        count: usize,
+    },
     /// Says goodbye; answered when the connection is closed.
     Disconnect,
 }

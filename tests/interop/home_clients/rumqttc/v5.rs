@@ -64,7 +64,9 @@ pub async fn publish(client: &AsyncClient, post: Post) -> Result<(), ClientError
         payload_format_indicator: properties.format,
         message_expiry_interval: properties.expiry,
         response_topic: properties.response_topic,
-        correlation_data: properties.correlation.map(|text| hex::decode(&text).expect("our own words").into()),
+        correlation_data: properties
+            .correlation
+            .map(|text| hex::decode(&text).expect("our own words").into()),
         user_properties: properties.user,
         content_type: properties.content_type,
         ..PublishProperties::default()
@@ -110,10 +112,12 @@ async fn poll(mut line: EventLoop, report: Report) {
                 });
                 continue;
             }
-            Ok(Event::Incoming(Incoming::SubAck(suback))) => Happened::Granted(match suback.return_codes[..] {
-                [SubscribeReasonCode::Success(qos)] => qos as u8,
-                _ => 0x80,
-            }),
+            Ok(Event::Incoming(Incoming::SubAck(suback))) => {
+                Happened::Granted(match suback.return_codes[..] {
+                    [SubscribeReasonCode::Success(qos)] => qos as u8,
+                    _ => 0x80,
+                })
+            }
             Ok(Event::Incoming(Incoming::UnsubAck(_))) => Happened::Unsubscribed,
             Ok(
                 Event::Incoming(Incoming::PubAck(_) | Incoming::PubComp(_))
