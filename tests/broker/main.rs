@@ -3,6 +3,7 @@
 mod durable;
 mod hostile;
 mod options;
+mod persistent;
 mod raw;
 mod rig;
 mod sessions;

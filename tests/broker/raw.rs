@@ -60,6 +60,18 @@ pub struct Got {
     pub payload: Vec<u8>,
 }
 
+impl Got {
+    pub fn parse(first: u8, body: &[u8]) -> Self {
+        assert_eq!(first >> 4, 3, "not a PUBLISH: {first:02x} {body:?}");
+        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+        let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
+        let rest = &body[2 + length..];
+        let (id, payload) =
+            if first & 6 == 0 { (0, rest) } else { (u16::from_be_bytes([rest[0], rest[1]]), &rest[2..]) };
+        Self { flags: first & 15, topic, id, payload: payload.to_vec() }
+    }
+}
+
 impl Raw {
     pub async fn to(port: u16) -> Self {
         Self(TcpStream::connect(("127.0.0.1", port)).await.unwrap())
@@ -118,13 +130,7 @@ impl Raw {
     /// The next PUBLISH.
     pub async fn got(&mut self) -> Got {
         let (first, body) = self.next().await.expect("PUBLISH");
-        assert_eq!(first >> 4, 3, "not a PUBLISH: {first:02x} {body:?}");
-        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
-        let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
-        let rest = &body[2 + length..];
-        let (id, payload) =
-            if first & 6 == 0 { (0, rest) } else { (u16::from_be_bytes([rest[0], rest[1]]), &rest[2..]) };
-        Got { flags: first & 15, topic, id, payload: payload.to_vec() }
+        Got::parse(first, &body)
     }
 
     /// A PING that is answered: everything before it was handled.
