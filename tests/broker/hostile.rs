@@ -9,9 +9,9 @@ use hearthlink::{
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
+    certificates::certificates,
     raw::{connect, packet, publish, text},
     rig::{Plan, Rig, listener},
-    transports::certificates,
 };
 
 /// Another client is served as if nothing had happened.

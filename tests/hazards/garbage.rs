@@ -1,0 +1,96 @@
+//! Bytes that are no MQTT, and MQTT that is not allowed.
+
+use tokio::{io::AsyncWriteExt, time::timeout};
+
+use crate::{
+    raw::{packet, publish, text},
+    target::{Target, is_ended},
+};
+
+pub async fn packets_that_break_the_protocol(at: Target) {
+    let mut forgiven = Vec::new();
+    for (what, bytes) in [
+        ("PUBLISH to nothing", publish(0, "", 0, b"x")),
+        ("PUBLISH with id 0", publish(2, "a", 0, b"x")),
+        ("PUBLISH with QoS 3", publish(6, "a", 1, b"x")),
+        ("PUBLISH with NUL in the topic", publish(0, "a\0b", 0, b"x")),
+        ("PUBLISH with a topic that is not UTF-8", packet(0x30, &[0, 2, 0xC3, 0x28])),
+        ("PUBLISH with a topic longer than itself", packet(0x30, &[0, 200, b'a'])),
+        ("SUBSCRIBE to nothing", packet(0x82, &[0, 1])),
+        ("SUBSCRIBE with other flags", packet(0x80, &[&[0, 9][..], &text("a"), &[0]].concat())),
+        ("SUBSCRIBE with QoS 3", packet(0x82, &[&[0, 9][..], &text("a"), &[3]].concat())),
+        ("UNSUBSCRIBE from nothing", packet(0xA2, &[0, 1])),
+        ("PUBACK without an id", packet(0x40, &[])),
+        ("a length that never ends", vec![0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
+        ("a packet of 256 MB", vec![0x30, 0xFF, 0xFF, 0xFF, 0x7F]),
+        ("an oversize packet", publish(0, "a", 0, &vec![0; 2 << 20])),
+        ("a topic of 1,000 levels", publish(0, &"a/".repeat(1_000), 0, b"x")),
+        ("CONNACK", packet(0x20, &[0, 0])),
+        ("packet type 0", vec![0, 0]),
+    ] {
+        let mut hostile = at.client("hostile").await;
+        hostile.send(&bytes).await;
+        // Behind it a PING, so that a broker that forgives does not make us wait.
+        hostile.send(&[0xC0, 0]).await;
+        if hostile.next().await.is_some_and(|(first, _)| first != 0xE0) {
+            forgiven.push(what);
+        }
+        at.others_are_well().await;
+    }
+    assert!(forgiven.is_empty(), "forgiven: {}", forgiven.join(", "));
+}
+
+pub async fn first_packets_that_are_no_connect(at: Target) {
+    for bytes in [
+        &publish(0, "a", 0, b"x")[..],
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0x16, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3],
+        &[0x10, 0xFF, 0xFF, 0xFF, 0x7F],
+        &packet(0x10, &[&text("HTTP")[..], &[4, 2, 0, 60], &text("x")].concat()),
+        &[0xC0, 0],
+    ] {
+        let mut hostile = at.raw().await;
+        hostile.send(bytes).await;
+        hostile.0.shutdown().await.ok();
+        assert!(hostile.hangs_up().await, "{bytes:02x?} is answered");
+    }
+}
+
+/// Each byte from the one before (an LCG), so that a failure comes again.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..4_000).map(|_| next()).collect()
+}
+
+pub async fn random_bytes(at: Target) {
+    let mut hostile = Vec::new();
+    for seed in 0..50 {
+        let mut raw = at.raw().await;
+        if seed % 2 == 0 {
+            raw.connect(&format!("hostile{seed}"), true).await;
+        }
+        raw.send(&noise(seed)).await;
+        hostile.push(raw);
+    }
+    at.others_are_well().await;
+    // Most are ended; some have begun a packet that is never over, which is no crime.
+    for raw in &mut hostile {
+        raw.0.shutdown().await.ok();
+        assert!(is_ended(raw).await, "not ended when it had said all");
+    }
+}
+
+pub async fn a_half_closed_socket(at: Target) {
+    let mut client = at.client("client").await;
+    client.subscribe("half", 1).await;
+    client.0.shutdown().await.unwrap();
+    assert!(client.hangs_up().await);
+    let mut writer = at.client("writer").await;
+    writer.send(&publish(2, "half", 1, b"x")).await;
+    let answer = timeout(std::time::Duration::from_secs(5), writer.next()).await;
+    assert_eq!(answer.unwrap(), Some((0x40, vec![0, 1])), "no PUBACK");
+}
