@@ -79,6 +79,8 @@ hazards! {
     clients::an_unsubscribe_of_several_and_of_unknown_filters: "each filter has its own answer";
     clients::the_connection_limit_and_a_refused_client_that_retries [clients 8]:
         "rumqttd panics at its limit, some brokers never free the place";
+    clients::strangers_who_leave_and_the_connection_limit [clients 8]:
+        "Mosquitto 2.0.11 lets one client more in for each connection that ends before CONNECT";
     clients::a_client_id_taken_over_a_thousand_times_under_load:
         "the old connection, its queue and its subscriptions must go each time";
     clients::a_persistent_shared_subscriber_lost_with_a_message_in_flight:
