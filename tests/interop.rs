@@ -17,6 +17,8 @@ mod commands;
 mod exactly_once;
 #[path = "interop/gateway.rs"]
 mod gateway;
+#[path = "interop/home_clients/mod.rs"]
+mod home_clients;
 #[path = "interop/home_devices.rs"]
 mod home_devices;
 #[path = "interop/pki.rs"]

@@ -20,6 +20,7 @@ use super::{
     packet::{
         Ack, Encoder, Packet, PacketError, Publish, Reason, SubscriptionOptions, Version, Will, decode,
     },
+    receipt::Settling,
     seat::Seat,
     session::{Appetite, Arrived, End},
     wire::{FILL, Turn, Wire},
@@ -196,9 +197,16 @@ impl Connection {
             return Ok(());
         }
         let Self { wire, seat, encoder, appetite, core, .. } = self;
-        seat.session()
-            .fill(seat.owner(), *encoder, &mut wire.output, *appetite, &core.hub.counters)
-            .ok_or(Over::Lost(Some(Reason::SessionTakenOver)))
+        let (bounds, counters) = (core.hub.bounds(), &core.hub.counters);
+        loop {
+            let wants_more = seat
+                .session()
+                .fill(seat.owner(), *encoder, &mut wire.output, *appetite, bounds, counters)
+                .ok_or(Over::Lost(Some(Reason::SessionTakenOver)))?;
+            if !wants_more || !core.hub.replay(seat.attached()) {
+                return Ok(());
+            }
+        }
     }
 
     fn handle(&mut self, held: &mut HeldBack, packet: Packet) -> Result<(), Over> {
@@ -277,7 +285,7 @@ impl Connection {
                 // Delivered at home before, and never stored: only the store is tried again.
                 Some(Arrived::Storing(_) | Arrived::NotStored) => {
                     let entry = self.core.uplink.route(message);
-                    self.keep(held, entry, qos, id);
+                    self.keep(held, entry, None, qos, id);
                     return Ok(());
                 }
             }
@@ -288,19 +296,28 @@ impl Connection {
             self.rest = Some(Instant::now() + REST);
         }
         self.gives_way |= delivered.is_unread;
-        self.keep(held, entry, qos, id);
+        self.keep(held, entry, delivered.pledge.settling(), qos, id);
         Ok(())
     }
 
-    /// Hands a message to the store, if it is for the cloud, and sees to its acknowledgement.
-    fn keep(&mut self, held: &mut HeldBack, entry: Option<Entry>, qos: QoS, id: u16) {
+    /// Hands a message to the store, if it is for the cloud, and sees to its acknowledgement, which
+    /// waits for `settling` too.
+    fn keep(
+        &mut self,
+        held: &mut HeldBack,
+        entry: Option<Entry>,
+        settling: Option<Settling>,
+        qos: QoS,
+        id: u16,
+    ) {
         if qos == QoS::ExactlyOnce {
             let arrived = if entry.is_some() { Arrived::NotStored } else { Arrived::Done };
             self.seat.session().set_arrived(self.seat.owner(), id, Some(arrived));
         }
-        match entry {
-            None => self.answer(held, qos, id, Reason::Success),
-            Some(entry) => held.append(&self.core.store, entry, qos, id),
+        match (entry, settling) {
+            (None, None) => self.answer(held, qos, id, Reason::Success),
+            (None, Some(settling)) => held.settle(settling, qos, id),
+            (Some(entry), settling) => held.append(&self.core.store, entry, settling, qos, id),
         }
     }
 

@@ -35,6 +35,16 @@ impl Publication {
         Arc::new(Self { message, publisher, is_redelivered, expires, size })
     }
 
+    /// The message with what is left of its life for its expiry, perhaps nothing.
+    pub(super) fn to_message(&self) -> Message {
+        let mut message = self.message.clone();
+        if let Some(properties) = message.properties.as_mut().filter(|properties| properties.expiry.is_some())
+        {
+            Arc::make_mut(properties).expiry = self.left().unwrap_or(Some(Duration::ZERO));
+        }
+        message
+    }
+
     /// What it counts for in a queue, in bytes.
     pub(super) fn size(&self) -> usize {
         self.size

@@ -11,6 +11,7 @@
 //! `handle` is for the gateway, `listener` → `handshake` → `connection` is a client's way in, `hub`
 //! is where they all meet, `recorder` brings what must survive a restart to the disk.
 
+mod agenda;
 mod auth;
 mod connection;
 mod core;
@@ -24,6 +25,7 @@ mod inflight;
 mod listener;
 mod options;
 mod packet;
+mod receipt;
 mod recorder;
 mod retained;
 mod seat;

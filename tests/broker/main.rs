@@ -5,6 +5,8 @@
 mod certificates;
 mod durable;
 mod hostile;
+mod options;
+mod persistent;
 #[path = "../support/raw.rs"]
 #[allow(dead_code, reason = "shared with the hazards")]
 mod raw;

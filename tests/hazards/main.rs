@@ -94,7 +94,6 @@ hazards! {
 
     retained::an_empty_publish_that_is_not_retained: "must not delete the retained message (MQTT-3.3.1-12)";
     retained::a_repeated_subscription: "sends the retained message again and changes the QoS (MQTT-3.8.4-3)";
-    #[ignore = "lead: retained replay"]
     retained::five_thousand_retained_messages_for_one_new_subscriber:
         "more than a queue holds: all must arrive, at the subscriber's pace";
 

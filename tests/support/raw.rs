@@ -72,6 +72,16 @@ pub struct Got {
 }
 
 impl Got {
+    pub fn parse(first: u8, body: &[u8]) -> Self {
+        assert_eq!(first >> 4, 3, "not a PUBLISH: {first:02x} {body:?}");
+        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+        let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
+        let rest = &body[2 + length..];
+        let (id, payload) =
+            if first & 6 == 0 { (0, rest) } else { (u16::from_be_bytes([rest[0], rest[1]]), &rest[2..]) };
+        Self { flags: first & 15, topic, id, payload: payload.to_vec() }
+    }
+
     /// Of a PUBLISH 5, which are fewer than 128 bytes here.
     pub fn properties(&mut self) -> Vec<u8> {
         let length = usize::from(self.payload[0]);
@@ -165,13 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub async fn got_or(&mut self, otherwise: impl Fn() -> String) -> Got {
         let Ok(packet) = timeout(PATIENCE, self.read()).await else { panic!("{}", otherwise()) };
         let Some((first, body)) = packet else { panic!("{}, the broker hung up", otherwise()) };
-        assert_eq!(first >> 4, 3, "not a PUBLISH: {first:02x} {body:?}");
-        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
-        let topic = String::from_utf8(body[2..2 + length].to_vec()).unwrap();
-        let rest = &body[2 + length..];
-        let (id, payload) =
-            if first & 6 == 0 { (0, rest) } else { (u16::from_be_bytes([rest[0], rest[1]]), &rest[2..]) };
-        Got { flags: first & 15, topic, id, payload: payload.to_vec() }
+        Got::parse(first, &body)
     }
 
     /// A PING that is answered: everything before it was handled.
