@@ -69,7 +69,9 @@ fn cell(verdict: &Verdict) -> String {
     let text = verdict.to_string().replace("assertion `left == right` failed: ", "").replace('|', "\\|");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let line = lines.join("; ").replace("left: ", "got ").replace("right: ", "not ");
-    match line.char_indices().nth(200) {
+    // Packets are shown by first byte and body; `None` is the end of the connection.
+    let line = line.replace("got None", "got the end").replace("not None", "not the end");
+    match line.char_indices().nth(160) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
