@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{ClientId, Message, QoS};
+use crate::model::{ClientId, Message, QoS, TopicFilter};
 
 /// What a queue entry costs beside the message itself, in bytes, about.
 const OVERHEAD: usize = 128;
@@ -75,6 +75,8 @@ pub(super) struct Delivery {
     pub(super) retain: bool,
     /// The identifiers of all the subscriptions that it is for.
     pub(super) identifiers: Identifiers,
+    /// The shared subscription that it came by: another member gets it if this one's session ends.
+    pub(super) share: Option<Arc<TopicFilter>>,
 }
 
 /// Subscription identifiers: mostly none, seldom more than one.

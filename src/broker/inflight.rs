@@ -230,7 +230,8 @@ mod tests {
 
     fn waiting(sequence: u64, qos: QoS) -> Waiting {
         let publication = Publication::new(Message::new(Topic::parse("t").unwrap(), "x", qos));
-        let delivery = Delivery { publication, qos, retain: false, identifiers: Identifiers::default() };
+        let delivery =
+            Delivery { publication, qos, retain: false, identifiers: Identifiers::default(), share: None };
         Waiting { delivery, sequence, receipt: None }
     }
 

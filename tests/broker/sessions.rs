@@ -230,6 +230,26 @@ async fn a_client_whose_filters_overlap_gets_a_message_once_with_the_highest_qos
 }
 
 #[tokio::test]
+async fn what_a_member_of_a_share_group_leaves_behind_goes_to_the_others() {
+    let rig = Rig::start().await;
+    let mut leaver = rig.client("leaver").await;
+    assert_eq!(leaver.subscribe("$share/group/s/#", 2).await, 2);
+    assert_eq!(leaver.subscribe("own", 1).await, 1);
+    for (name, qos) in [("s/1", QoS::AtLeastOnce), ("s/2", QoS::ExactlyOnce), ("own", QoS::AtLeastOnce)] {
+        rig.handle.publish(&Message::new(topic(name), "x", qos));
+        leaver.got().await;
+    }
+    let mut stayer = rig.client("stayer").await;
+    assert_eq!(stayer.subscribe("$share/group/s/#", 2).await, 2);
+    let mut other = rig.client("other").await;
+    assert_eq!(other.subscribe("$share/another/s/#", 2).await, 2);
+    leaver.send(&[0xE0, 0]).await;
+    // A QoS 2 message that was sent to one may not be sent to another (MQTT-4.8.2-5).
+    assert_eq!(stayer.got().await.topic, "s/1");
+    assert!(stayer.is_quiet().await && other.is_quiet().await);
+}
+
+#[tokio::test]
 async fn a_share_group_divides_the_messages_among_its_members() {
     let rig = Rig::start().await;
     let mut members = Vec::new();

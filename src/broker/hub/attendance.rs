@@ -112,13 +112,17 @@ impl Hub {
             house.tree.remove(filter, session.key);
         }
         state.subscriptions.clear();
+        let left = state.shared();
         state.clear(&self.counters);
         if let hash_map::Entry::Occupied(entry) = house.sessions.entry(session.client.clone())
             && entry.get().key == session.key
         {
             entry.remove();
         }
-        state.will.take().map(|(_, message)| message)
+        let will = state.will.take().map(|(_, message)| message);
+        drop(state);
+        self.hand_on(house, left);
+        will
     }
 
     /// Puts a session back that the store remembers, with what waits for it. `left` is what is left of

@@ -22,7 +22,7 @@ pub(super) fn delivery(
         }
         Subscriber::Gateway(_) => (message.qos, false),
     };
-    Some(Delivery { publication: publication.clone(), qos, retain, identifiers })
+    Some(Delivery { publication: publication.clone(), qos, retain, identifiers, share: None })
 }
 
 /// Adds one filter's subscribers to those of others.

@@ -40,7 +40,7 @@ use super::{
     receipt::Pledge,
     retained::{Kept, Retained},
     session::{Bounds, Offered, Session},
-    subscriptions::{Match, Tree},
+    subscriptions::{Group, Match, Tree},
 };
 use crate::model::{ClientId, Message, QoS, Topic};
 
@@ -153,7 +153,7 @@ impl Hub {
                 }
                 merge(&mut merged, all, publication, key);
             }
-            Match::One(group) => self.to_one_of(group.in_turn(), publication, done),
+            Match::One(group) => self.to_one_of(group, publication, done),
         });
         for (other, subscriber) in only.into_iter().flatten() {
             if let Some(delivery) = delivery(subscriber, *other, publication, key) {
@@ -195,22 +195,33 @@ impl Hub {
     }
 
     /// One member of a group gets it: the next that is connected, else the next that keeps it.
-    fn to_one_of<'a>(
-        &self,
-        members: impl Iterator<Item = &'a (u64, Subscriber)>,
-        publication: &Arc<Publication>,
-        done: &mut Delivered,
-    ) {
-        let (present, absent): (Vec<_>, Vec<_>) = members.partition(|(_, subscriber)| match subscriber {
-            Subscriber::Client(session, _) => session.lock().owner.is_some(),
-            Subscriber::Gateway(sender) => !sender.is_closed(),
-        });
+    fn to_one_of(&self, group: &Group<Subscriber>, publication: &Arc<Publication>, done: &mut Delivered) {
+        let (present, absent): (Vec<_>, Vec<_>) =
+            group.in_turn().partition(|(_, subscriber)| match subscriber {
+                Subscriber::Client(session, _) => session.lock().owner.is_some(),
+                Subscriber::Gateway(sender) => !sender.is_closed(),
+            });
         let mut in_order = present.into_iter().chain(absent);
         in_order.any(|(other, subscriber)| {
             // Key 0 is nobody's: a shared subscription is never `no local`.
-            delivery(subscriber, *other, publication, 0)
-                .is_some_and(|delivery| self.offer(subscriber, delivery, done))
+            delivery(subscriber, *other, publication, 0).is_some_and(|mut delivery| {
+                delivery.share = Some(group.filter.clone());
+                self.offer(subscriber, delivery, done)
+            })
         });
+    }
+
+    /// Gives what a member of shared subscriptions leaves behind to the others (MQTT 5 section 4.8.2).
+    fn hand_on(&self, house: &House, left: Vec<Delivery>) {
+        for delivery in left {
+            house.tree.visit(&delivery.publication.message.topic, |hit| {
+                if let Match::One(group) = hit
+                    && delivery.share.as_ref() == Some(&group.filter)
+                {
+                    self.to_one_of(group, &delivery.publication, &mut Delivered::default());
+                }
+            });
+        }
     }
 
     /// Puts a retained message back; false: the bounds have no room for it any more.

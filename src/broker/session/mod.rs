@@ -176,6 +176,14 @@ impl State {
         self.is_recorded
     }
 
+    /// What came by shared subscriptions and others may still be given: a QoS 2 message that was sent
+    /// may not (MQTT-4.8.2-5).
+    pub(super) fn shared(&mut self) -> Vec<Delivery> {
+        let sent = self.inflight.iter_mut().filter(|waiting| waiting.delivery.qos == QoS::AtLeastOnce);
+        let all = sent.map(|waiting| &*waiting).chain(&self.queue).map(|waiting| &waiting.delivery);
+        all.filter(|delivery| delivery.share.is_some()).cloned().collect()
+    }
+
     /// Empties the session for good, and gives back its room.
     pub(super) fn clear(&mut self, counters: &Counters) {
         counters.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -300,8 +300,13 @@ impl Waiting {
             identifiers.add(Some(identifier));
         }
         let (qos, retain) = (row.message.qos, row.message.retain);
-        let delivery =
-            super::Delivery { publication: Publication::new(row.message), qos, retain, identifiers };
+        let delivery = super::Delivery {
+            publication: Publication::new(row.message),
+            qos,
+            retain,
+            identifiers,
+            share: None,
+        };
         Self { delivery, sequence: row.sequence, receipt: None }
     }
 }

@@ -12,8 +12,13 @@ use crate::{
 fn offer(session: &Session, bounds: Bounds, counters: &Counters, size: usize) -> bool {
     let message = Message::new(Topic::parse("t").unwrap(), vec![0; size], QoS::AtLeastOnce);
     let publication = Publication::new(message);
-    let delivery =
-        Delivery { publication, qos: QoS::AtLeastOnce, retain: false, identifiers: Identifiers::default() };
+    let delivery = Delivery {
+        publication,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        identifiers: Identifiers::default(),
+        share: None,
+    };
     session.offer(delivery, bounds, counters, &mut Pledge::default()) != Offered::NotQueued
 }
 
