@@ -198,6 +198,47 @@ fn nobody_comes_in_from_the_house_without_a_password() {
 }
 
 #[test]
+fn permissions_are_filters_that_somebody_can_have() {
+    let hash = "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$8iEyHQ5QZPhhGcTQpvqYvQ";
+    let with = |acl: &str| {
+        format!(
+            "gateway: {{id: x}}\nbroker:\n  users:\n    - {{name: a, password_hash: \"{hash}\", acl: {acl}}}\n"
+        )
+    };
+    let at = with("").lines().last().unwrap().find("acl: ").unwrap() as u64 + 6;
+    refused(&with("{read: [a/#/b]}"), &[(4, at + 8, "`#` must be the last", "")]);
+    refused(&with("{read: [$share/g/a]}"), &[(4, at + 8, "no `$share/…`", "")]);
+    refused(&with("{reed: [a]}"), &[(4, at + 1, "unknown key `reed`", "`read`")]);
+    refused(&with("{write: [home/bridge/x]}"), &[(4, at + 9, "nobody but the gateway", "take it out")]);
+    refused(&with("{write: [\"#\", $SYS/x]}"), &[(4, at + 14, "nobody but the gateway", "")]);
+    refused(&with("{}"), &[(4, at, "neither read nor write", "without `acl`")]);
+    let home = home();
+    let config = load(home.path(), &with("{read: [\"users/%u/#\", $SYS/#], write: [dev-%c/+]}")).unwrap();
+    let acl = config.broker.users[0].acl.as_ref().unwrap();
+    assert_eq!((acl.read[0].as_str(), acl.write[0].as_str()), ("users/%u/#", "dev-%c/+"));
+    let listener = |more: &str| {
+        format!(
+            "gateway: {{id: x}}\nbroker: {{listeners: [{{address: \"127.0.0.1:1\", {more}}}], users: [{{name: a, password_hash: \"{hash}\"}}]}}\n"
+        )
+    };
+    let anonymous = listener("acl: {read: [home/#]}");
+    assert_eq!(load(home.path(), &anonymous).unwrap().broker.listeners[0].acl.as_ref().unwrap().write, []);
+    refused(&listener("anonymous: false, acl: {read: [a]}"), &[(2, 70, "takes none", "`broker.users`")]);
+}
+
+#[test]
+fn origins_are_what_browsers_call_them() {
+    let with = |rest: &str| {
+        format!("gateway: {{id: x}}\nbroker:\n  listeners:\n    - {{address: \"127.0.0.1:1\", {rest}}}\n")
+    };
+    refused(&with("origins: [\"https://a\"]"), &[(4, 41, "only a WebSocket listener", "websocket")]);
+    refused(
+        &with("transport: websocket, origins: [\"https://a:1\", panel.home, \"https://a/\"]"),
+        &[(4, 79, "`panel.home` is not", "without a path"), (4, 91, "`https://a/` is not", "")],
+    );
+}
+
+#[test]
 fn devices_are_unique_and_the_allow_list_knows_them() {
     let devices =
         "devices:\n  - {id: a, kind: toaster}\n  - {id: a, kind: lan}\n  - {id: bridge, kind: lan}\n";
@@ -351,6 +392,7 @@ fn the_example_is_complete_and_passes() {
     // What the comments call a default is the default.
     let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
     assert_eq!(limits.max_clients.unwrap() as usize, defaults.max_clients);
+    assert_eq!(limits.max_clients_per_address.unwrap() as usize, defaults.max_clients_per_address);
     assert_eq!(limits.max_sessions.unwrap() as usize, defaults.max_sessions);
     assert_eq!(limits.longest_session.unwrap(), defaults.longest_session);
     assert_eq!(limits.handshake_time.unwrap(), defaults.handshake_time);

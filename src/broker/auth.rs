@@ -9,8 +9,12 @@ use std::{collections::HashMap, sync::Arc};
 use argon2::{Argon2, PasswordHash, PasswordVerifier, password_hash::Error as HashError};
 use tokio::sync::Semaphore;
 
-use super::{BrokerError, options::User, packet::Reason};
-use crate::model::{Topic, TopicFilter};
+use super::{
+    BrokerError,
+    options::{Acl, User},
+    packet::Reason,
+    rights::Rights,
+};
 
 /// Checked for users that do not exist, so that they take as long (argon2id, its defaults, of nothing).
 const NOBODY: &str =
@@ -31,21 +35,29 @@ pub(super) struct Auth {
 struct Known {
     name: Arc<str>,
     hash: Option<Arc<str>>,
+    acl: Option<Acl>,
 }
 
-/// Who a connected client is; `None`: somebody at an anonymous listener.
+/// Who a connected client is, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity(pub(super) Option<Arc<str>>);
+pub(super) struct Identity {
+    /// `None`: somebody at an anonymous listener.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) rights: Rights,
+}
 
 /// What a client shows of itself.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
+    pub(super) client: &'a str,
     pub(super) user: Option<&'a str>,
     pub(super) password: Option<Vec<u8>>,
     /// The names in its certificate, which TLS has verified.
     pub(super) certificate_names: &'a [String],
     /// Whether its listener takes anybody.
     pub(super) anonymous: bool,
+    /// What that one allows to anybody.
+    pub(super) acl: Option<&'a Acl>,
 }
 
 impl Auth {
@@ -64,7 +76,7 @@ impl Auth {
                 by_certificate.insert(certificate.clone(), name.clone());
             }
             let hash = user.password_hash.as_deref().map(Arc::from);
-            known.insert(user.name.clone(), Known { name, hash });
+            known.insert(user.name.clone(), Known { name, hash, acl: user.acl.clone() });
         }
         Ok(Self { users: known, by_certificate, room: Semaphore::new(AT_A_TIME) })
     }
@@ -75,18 +87,27 @@ impl Auth {
     /// [`Reason::BadUserNameOrPassword`], or [`Reason::NotAuthorized`] when it shows nothing and must.
     pub(super) async fn identify(&self, claim: Claim<'_>) -> Result<Identity, Reason> {
         let proven = claim.certificate_names.iter().find_map(|name| self.by_certificate.get(name));
-        match (claim.user, claim.password, proven) {
+        let user = match (claim.user, claim.password, proven) {
             // A certificate is proof enough, also when the user name says the same.
-            (None, _, Some(name)) => Ok(Identity(Some(name.clone()))),
-            (Some(user), _, Some(name)) if user == &**name => Ok(Identity(Some(name.clone()))),
-            (Some(user), Some(password), _) => self.check(user, password).await,
-            (Some(_), None, _) if !claim.anonymous => Err(Reason::BadUserNameOrPassword),
-            _ if claim.anonymous => Ok(Identity(None)),
-            _ => Err(Reason::NotAuthorized),
-        }
+            (None, _, Some(name)) => name.clone(),
+            (Some(user), _, Some(name)) if user == &**name => name.clone(),
+            (Some(user), Some(password), _) => self.check(user, password).await?,
+            (Some(_), None, _) if !claim.anonymous => return Err(Reason::BadUserNameOrPassword),
+            _ if claim.anonymous => {
+                return Ok(Identity { user: None, rights: Rights::of(claim.acl, None, claim.client) });
+            }
+            _ => return Err(Reason::NotAuthorized),
+        };
+        Ok(Identity { rights: self.rights(&user, claim.client), user: Some(user) })
     }
 
-    async fn check(&self, user: &str, password: Vec<u8>) -> Result<Identity, Reason> {
+    /// What a user may do as this client. Whoever is no user any more has an absent session at most, and
+    /// nobody can come for it.
+    pub(super) fn rights(&self, user: &str, client: &str) -> Rights {
+        Rights::of(self.users.get(user).and_then(|known| known.acl.as_ref()), Some(user), client)
+    }
+
+    async fn check(&self, user: &str, password: Vec<u8>) -> Result<Arc<str>, Reason> {
         let known = self.users.get(user);
         let hash = known.and_then(|known| known.hash.clone()).unwrap_or_else(|| NOBODY.into());
         let _room = self.room.acquire().await.map_err(|_| Reason::ServerUnavailable)?;
@@ -94,7 +115,7 @@ impl Auth {
             .await
             .map_err(|_| Reason::UnspecifiedError)?;
         match known {
-            Some(known) if is_right && known.hash.is_some() => Ok(Identity(Some(known.name.clone()))),
+            Some(known) if is_right && known.hash.is_some() => Ok(known.name.clone()),
             _ => Err(Reason::BadUserNameOrPassword),
         }
     }
@@ -111,24 +132,6 @@ fn check_hash(hash: &str) -> Result<(), String> {
 
 fn verify(hash: &str, password: &[u8]) -> bool {
     PasswordHash::new(hash).is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok())
-}
-
-impl Identity {
-    /// Whether this client may publish to `topic`: not to `$…`, and not to the gateway's own topics.
-    /// Issue 3 puts the users' own lists here.
-    #[expect(clippy::unused_self, reason = "rights will depend on the user")]
-    pub(super) fn may_publish(&self, topic: &Topic) -> bool {
-        let text = topic.as_str();
-        let own =
-            text.strip_prefix("home/bridge").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        !topic.is_reserved() && !own
-    }
-
-    /// Whether this client may subscribe to `filter`: for now every client may read everything.
-    #[expect(clippy::unused_self, reason = "rights will depend on the user")]
-    pub(super) fn may_subscribe(&self, _filter: &TopicFilter) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]

@@ -237,7 +237,8 @@ impl Connection {
         if filter.levels().count() > self.core.hub.limits.topic_depth {
             return Err(Reason::TopicFilterInvalid);
         }
-        if !self.identity.may_subscribe(&filter) {
+        if !self.identity.rights.may_subscribe(&filter) {
+            Counters::count(&self.core.hub.counters.denied);
             return Err(Reason::NotAuthorized);
         }
         self.core.hub.subscribe(self.seat.attached(), &filter, options)
@@ -257,7 +258,7 @@ impl Connection {
         if message.topic.levels().count() > self.core.hub.limits.topic_depth {
             return Err(Over::Lost(Some(Reason::TopicNameInvalid)));
         }
-        if !self.identity.may_publish(&message.topic) {
+        if !self.identity.rights.may_publish(&message.topic) {
             Counters::count(&self.core.hub.counters.denied);
             // 3.1.1 knows no refusal: acknowledged and dropped (MQTT-3.3.5-2).
             self.answer(held, qos, id, Reason::NotAuthorized);

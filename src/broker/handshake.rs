@@ -12,6 +12,7 @@ use super::{
     auth::{Claim, Identity},
     connection::{Alarm, Connection},
     core::Core,
+    options::Acl,
     packet::{Accepted, Connect, Encoder, Reason, Version, connect},
     seat::Seat,
     session::Appetite,
@@ -32,6 +33,8 @@ pub(super) struct Stranger {
     pub(super) certificate_names: Vec<String>,
     /// Whether its listener takes anybody.
     pub(super) anonymous: bool,
+    /// What that one allows to anybody.
+    pub(super) acl: Option<Acl>,
 }
 
 /// Reads CONNECT and answers it. `None`: refused or gone.
@@ -136,19 +139,22 @@ async fn admit(
     let identity = core
         .auth
         .identify(Claim {
+            client: client.as_str(),
             user: connect.user.as_deref(),
             password: connect.password.take(),
             certificate_names: &stranger.certificate_names,
             anonymous: stranger.anonymous,
+            acl: stranger.acl.as_ref(),
         })
         .await?;
     if let Some(will) = &connect.will {
         let topic = &will.message.topic;
-        if !identity.may_publish(topic) || topic.levels().count() > core.hub.limits.topic_depth {
+        if !identity.rights.may_publish(topic) || topic.levels().count() > core.hub.limits.topic_depth {
             return Err(Reason::NotAuthorized);
         }
     }
-    let mut attached = core.hub.attach(&client, connect.is_clean, connect.wishes.session_expiry)?;
+    let mut attached =
+        core.hub.attach(&client, &identity, connect.is_clean, connect.wishes.session_expiry)?;
     let (will, was_present) = (attached.will.take(), attached.was_present);
     // From here on the session is given back, also when the handshake's time is over.
     let seat = Seat::new(core.hub.clone(), attached);
@@ -183,7 +189,7 @@ impl Admitted {
         let Self { seat, identity, place, connect, client, was_assigned } = self;
         tracing::debug!(
             client = client.as_str(),
-            user = identity.0.as_deref(),
+            user = identity.user.as_deref(),
             version = ?connect.version,
             was_assigned,
             "a client connected"

@@ -23,6 +23,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
+    auth::Identity,
     counters::Counters,
     delivery::{Delivery, Identifiers, Publication},
     handle::Heard,
@@ -30,6 +31,7 @@ use super::{
     packet::{Reason, RetainHandling, SubscriptionOptions},
     recorder::Agenda,
     retained::{Kept, Retained},
+    rights::Readable,
     session::{Bounds, End, Offered, Owner, Session, State},
     subscriptions::{Match, Tree},
 };
@@ -205,13 +207,15 @@ impl Hub {
         offers.find(|offered| *offered != Offered::NotQueued).unwrap_or(Offered::NotQueued)
     }
 
-    /// Gives a session to a new connection: the client's old one, or a new one.
+    /// Gives a session to a new connection: the client's old one, or a new one. A session of another
+    /// user with this client id is not the client's: what waits in it is for somebody else.
     ///
     /// # Errors
     /// [`Reason::ServerUnavailable`] at the bound on sessions.
     pub(super) fn attach(
         &self,
         client: &ClientId,
+        identity: &Identity,
         is_clean: bool,
         expiry: Option<Duration>,
     ) -> Result<Attached, Reason> {
@@ -220,7 +224,7 @@ impl Hub {
         let mut will = None;
         let mut house = self.write();
         let old = house.sessions.get(client).cloned();
-        let kept = old.clone().filter(|_| !is_clean);
+        let kept = old.clone().filter(|old| !is_clean && old.lock().user == identity.user);
         let was_present = kept.is_some();
         let session = match kept {
             Some(session) => session,
@@ -238,6 +242,8 @@ impl Hub {
         let mut state = session.lock();
         state.take_over(&owner);
         state.expiry = expiry;
+        state.user = identity.user.clone();
+        state.restrict(identity.rights.readable(), &self.counters);
         self.note(&session, &mut state);
         drop(state);
         Ok(Attached { session, owner, was_present, will })
@@ -400,6 +406,7 @@ impl Hub {
     pub(super) fn restore(
         &self,
         client: &ClientId,
+        (user, readable): (Option<Arc<str>>, Option<Readable>),
         expiry: Duration,
         subscriptions: impl IntoIterator<Item = (TopicFilter, SubscriptionOptions)>,
     ) {
@@ -412,6 +419,8 @@ impl Hub {
         let mut state = session.lock();
         state.absent_since = Some(Instant::now());
         state.is_recorded = true;
+        state.user = user;
+        state.restrict(readable, &self.counters);
         drop(state);
         house.sessions.insert(client.clone(), session);
     }

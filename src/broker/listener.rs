@@ -19,6 +19,7 @@ use super::{
     core::Core,
     counters::Counters,
     handshake::{CONNECT_LIMIT, Stranger, greet},
+    options::Acl,
     session::End,
     socket::{Duplex, Socket},
     tls, websocket,
@@ -37,6 +38,7 @@ struct Gate {
     kind: ListenerKind,
     tls: Option<TlsAcceptor>,
     anonymous: bool,
+    acl: Option<Acl>,
 }
 
 /// What all listeners share.
@@ -58,7 +60,12 @@ impl Listener {
             |error: std::io::Error| BrokerError::Bind { address: options.address, reason: error.to_string() };
         let socket = TcpListener::bind(options.address).await.map_err(bind_error)?;
         let address = socket.local_addr().map_err(bind_error)?;
-        let gate = Arc::new(Gate { kind: options.kind, tls, anonymous: options.anonymous });
+        let gate = Arc::new(Gate {
+            kind: options.kind,
+            tls,
+            anonymous: options.anonymous,
+            acl: options.acl.clone(),
+        });
         Ok(Self { socket, address, gate })
     }
 
@@ -135,7 +142,8 @@ impl Gate {
         timeout(limits.handshake_time, async {
             // Small packets are the rule, and they are batched before they are written.
             stream.set_nodelay(true).ok()?;
-            let mut stranger = Stranger { anonymous: self.anonymous, ..Stranger::default() };
+            let mut stranger =
+                Stranger { anonymous: self.anonymous, acl: self.acl.clone(), ..Stranger::default() };
             let stream = match &self.tls {
                 None => self.speak(stream, limits.max_packet).await?,
                 Some(tls) => {

@@ -26,6 +26,7 @@ mod options;
 mod packet;
 mod recorder;
 mod retained;
+mod rights;
 mod seat;
 mod session;
 mod socket;
@@ -45,7 +46,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use handle::{BrokerHandle, Heard, InProcess};
-pub use options::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, Uplink, User};
+pub use options::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, Uplink, User};
 
 use self::core::Core;
 use crate::{
@@ -116,7 +117,7 @@ impl Broker {
     ) -> Result<Self, BrokerError> {
         let auth = Auth::new(&options.users)?;
         let hub = Arc::new(Hub::new(options.limits));
-        recorder::restore(&hub, &store).await?;
+        recorder::restore(&hub, &auth, &store).await?;
         let mut listeners = Vec::new();
         for listener in &options.listeners {
             listeners.push(Listener::bind(listener).await?);
@@ -205,5 +206,6 @@ fn report(core: &Core, listeners: Vec<String>) -> BrokerReport {
         queued_bytes: counters.queued_bytes.load(Ordering::Relaxed),
         dropped: counters.dropped.load(Ordering::Relaxed),
         refused: counters.refused.load(Ordering::Relaxed),
+        denied: counters.denied.load(Ordering::Relaxed),
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{hub::Hub, packet::SubscriptionOptions};
+use super::{auth::Auth, hub::Hub, packet::SubscriptionOptions};
 use crate::{
     model::{ClientId, Topic, TopicFilter},
     store::{Store, StoreError},
@@ -70,6 +70,9 @@ impl Agenda {
 struct Remembered {
     version: u8,
     expiry_seconds: u64,
+    /// Whose it is; layout 1 knew none at first.
+    #[serde(default)]
+    user: Option<String>,
     subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
 }
 
@@ -80,7 +83,7 @@ const LAYOUT: u8 = 1;
 ///
 /// # Errors
 /// As [`Store::retained`].
-pub(super) async fn restore(hub: &Hub, store: &Store) -> Result<(), StoreError> {
+pub(super) async fn restore(hub: &Hub, auth: &Auth, store: &Store) -> Result<(), StoreError> {
     let mut lost = 0_usize;
     for message in store.retained().await? {
         lost += usize::from(!hub.restore_retained(message));
@@ -92,7 +95,9 @@ pub(super) async fn restore(hub: &Hub, store: &Store) -> Result<(), StoreError> 
         match serde_json::from_slice::<Remembered>(&state) {
             Ok(known) if known.version == LAYOUT => {
                 let expiry = Duration::from_secs(known.expiry_seconds);
-                hub.restore(&ClientId::new(&client), expiry, known.subscriptions);
+                let rights = known.user.as_deref().map(|user| auth.rights(user, &client));
+                let whose = (known.user.map(Arc::from), rights.and_then(|rights| rights.readable()));
+                hub.restore(&ClientId::new(&client), whose, expiry, known.subscriptions);
             }
             _ => {
                 tracing::warn!(client, "a session on the disk cannot be read; the client will subscribe anew")
@@ -166,6 +171,7 @@ fn state_of(hub: &Hub, client: &ClientId) -> Option<Vec<u8>> {
     let remembered = Remembered {
         version: LAYOUT,
         expiry_seconds: state.expiry.as_secs(),
+        user: state.user.as_deref().map(str::to_owned),
         subscriptions: subscriptions.collect(),
     };
     drop(state);

@@ -27,6 +27,7 @@ use super::{
     delivery::Delivery,
     inflight::{Again, Inflight, Received},
     packet::{Ack, Encoder, Outgoing, Reason, SubscriptionOptions},
+    rights::Readable,
 };
 use crate::{
     model::{ClientId, Message, QoS, TopicFilter},
@@ -80,7 +81,8 @@ pub(super) enum Offered {
     /// Queued, and the queue is more than half full, of a client that has taken nothing lately: perhaps
     /// its task only needs its turn.
     Unread,
-    /// The client is absent and the message QoS 0, or there is no room, which is counted.
+    /// The client is absent and the message QoS 0, it may not read it, or there is no room, which is
+    /// counted.
     NotQueued,
 }
 
@@ -111,6 +113,10 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) owner: Option<Arc<Owner>>,
+    /// Whose it is; `None`: an anonymous client's.
+    pub(super) user: Option<Arc<str>>,
+    /// What may be delivered; `None`: everything.
+    readable: Option<Readable>,
     /// Whether the owner sleeps until its bell rings.
     is_asleep: bool,
     queue: VecDeque<Delivery>,
@@ -163,6 +169,9 @@ impl Session {
     pub(super) fn offer(&self, delivery: Delivery, bounds: Bounds, counters: &Counters) -> Offered {
         let mut state = self.lock();
         if state.owner.is_none() && (delivery.qos == QoS::AtMostOnce || state.expiry.is_zero()) {
+            return Offered::NotQueued;
+        }
+        if !state.may_read(&delivery) {
             return Offered::NotQueued;
         }
         let size = delivery.publication.size();
@@ -306,6 +315,24 @@ impl State {
         self.absent_since = None;
         self.will = None;
         self.inflight.resume();
+    }
+
+    fn may_read(&self, delivery: &Delivery) -> bool {
+        let topic = &delivery.publication.message.topic;
+        self.readable.as_ref().is_none_or(|readable| readable.iter().any(|filter| filter.matches(topic)))
+    }
+
+    /// From now on only this may be delivered, what waits already included.
+    pub(super) fn restrict(&mut self, readable: Option<Readable>, counters: &Counters) {
+        self.readable = readable;
+        if self.readable.is_some() {
+            for delivery in std::mem::take(&mut self.queue) {
+                match self.may_read(&delivery) {
+                    true => self.queue.push_back(delivery),
+                    false => self.release(&delivery, counters),
+                }
+            }
+        }
     }
 
     fn is_draining(&self) -> bool {

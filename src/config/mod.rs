@@ -30,7 +30,7 @@ mod suggestion;
 mod tree;
 mod units;
 
-pub use broker::{Broker, Limits, Listener, Tls, Transport, User};
+pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
 pub use commands::{Allow, Commands, Values};
 pub use load::{Loader, load};

@@ -1,5 +1,6 @@
 //! The local broker, through real sockets: with rumqttc, and with a client that keeps no rules.
 
+mod access;
 mod durable;
 mod hostile;
 mod raw;
