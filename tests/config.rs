@@ -178,7 +178,10 @@ fn nobody_comes_in_from_the_house_without_a_password() {
         &with("{address: 0.0.0.0:1883, anonymous: true}"),
         &[(4, 42, "without a password", "broker.users")],
     );
-    refused(&with("{address: \"[::]:1883\"}"), &[(4, 17, "nobody could connect", "hash-password")]);
+    refused(
+        &with("{address: \"[::]:1883\"}"),
+        &[(4, 17, "nobody could connect", "hearthlink user add NAME")],
+    );
     refused(&with("{address: 127.0.0.1:1883, anonymous: false}"), &[(4, 17, "nobody could connect", "")]);
     let two = "{address: 127.0.0.1:1883}\n    - {address: 127.0.0.1:1883, transport: websocket}";
     refused(&with(two), &[(5, 17, "127.0.0.1:1883 already", "another port")]);
@@ -195,6 +198,39 @@ fn nobody_comes_in_from_the_house_without_a_password() {
     );
     refused("gateway: {id: x}\nweb: {address: 0.0.0.0:8080}\n", &[(2, 16, "stays on loopback", "ssh -L")]);
     refused("gateway: {id: x}\nweb: {address: 127.0.0.1:1883}\n", &[(2, 16, "a listener of the broker", "")]);
+}
+
+#[test]
+fn users_of_the_users_file_stand_beside_the_others_and_keep_their_places() {
+    let home = home();
+    let file = home.path().join("users.yaml");
+    let text = "gateway: {id: x}\nbroker: {users: [{name: a, certificate_name: a}]}\n";
+    let entry = |name: &str| {
+        format!(
+            "users:\n  - name: {name}\n    password_hash: \"$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$8iEyHQ5QZPhhGcTQpvqYvQ\"\n"
+        )
+    };
+    fs::write(&file, entry("b")).unwrap();
+    let only =
+        load(home.path(), "gateway: {id: x}\nbroker: {listeners: [{address: \"0.0.0.0:1883\"}]}\n").unwrap();
+    assert_eq!(only.broker.users[0].name, "b");
+    assert_eq!(load(home.path(), "gateway: {id: x}\n").unwrap().broker.users.len(), 1);
+    for (written, place, what) in [
+        (entry("a"), "users.yaml:2:11", "`a` is there twice"),
+        ("users:\n  - name: c\n".to_owned(), "users.yaml:2:5", "no way to prove"),
+        ("users:\n  - nam: c\n".to_owned(), "users.yaml:2:5", "unknown key `nam`"),
+        ("user: []\n".to_owned(), "users.yaml:1:1", "unknown key `user`"),
+        ("users: {a: b}\n".to_owned(), "users.yaml:1:8", "expected a list"),
+        ("users: [\n".to_owned(), "users.yaml:1:8", "unclosed"),
+    ] {
+        fs::write(&file, &written).unwrap();
+        let error = load(home.path(), text).unwrap_err().to_string();
+        let told = error.lines().find(|line| line.contains(place)).unwrap_or_default();
+        assert!(told.contains(what), "{written}\n{error}");
+    }
+    // Nobody in it: only the certificate that no listener asks for is wrong.
+    fs::write(&file, "# users:\n").unwrap();
+    assert_eq!(load(home.path(), text).unwrap_err().problems().len(), 1);
 }
 
 #[test]

@@ -44,14 +44,14 @@ fn access(at: &str, listener: &Listener, has_no_users: bool) -> Option<Finding> 
     if listener.allows_anonymous() {
         return (!address.ip().is_loopback()).then(|| {
             let what = format!("anybody who reaches {address} could publish and command without a password");
-            let remedy = "leave `anonymous` out and name `broker.users`, or listen on 127.0.0.1";
+            let remedy = "leave `anonymous` out and run `hearthlink user add NAME` (or name `broker.users`), or listen on 127.0.0.1";
             Finding::new(format!("{at}.anonymous"), what, remedy)
         });
     }
     has_no_users.then(|| {
         let what =
             format!("nobody could connect to {address}: anonymous clients may not, and there are no users");
-        let remedy = "add one to `broker.users`; `hearthlink hash-password` makes the hash";
+        let remedy = "run `hearthlink user add NAME`, or name somebody in `broker.users`";
         Finding::new(format!("{at}.address"), what, remedy)
     })
 }
