@@ -2,17 +2,19 @@
 //!
 //! Owns the users. Never keeps a password. Password hashes are slow on purpose, so they are checked on
 //! the blocking pool, two at a time: others wait within their handshake time, and connected clients
-//! notice nothing. An unknown user costs as much as a known one.
+//! notice nothing; whoever guesses waits (`patience`). An unknown user costs as much as a known one.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier, password_hash::Error as HashError};
 use tokio::sync::Semaphore;
 
 use super::{
     BrokerError,
+    network::Network,
     options::{Acl, User},
     packet::Reason,
+    patience::Patience,
     rights::Rights,
 };
 
@@ -29,6 +31,7 @@ pub(super) struct Auth {
     users: HashMap<String, Known>,
     by_certificate: HashMap<String, Arc<str>>,
     room: Semaphore,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,7 @@ pub(super) struct Identity {
 /// What a client shows of itself.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
+    pub(super) network: Network,
     pub(super) client: &'a str,
     pub(super) user: Option<&'a str>,
     pub(super) password: Option<Vec<u8>>,
@@ -63,7 +67,7 @@ pub(super) struct Claim<'a> {
 impl Auth {
     /// # Errors
     /// [`BrokerError::PasswordHash`] when a hash is not Argon2 in PHC form.
-    pub(super) fn new(users: &[User]) -> Result<Self, BrokerError> {
+    pub(super) fn new(users: &[User], handshake_time: Duration) -> Result<Self, BrokerError> {
         let mut known = HashMap::new();
         let mut by_certificate = HashMap::new();
         for user in users {
@@ -78,20 +82,26 @@ impl Auth {
             let hash = user.password_hash.as_deref().map(Arc::from);
             known.insert(user.name.clone(), Known { name, hash, acl: user.acl.clone() });
         }
-        Ok(Self { users: known, by_certificate, room: Semaphore::new(AT_A_TIME) })
+        Ok(Self {
+            users: known,
+            by_certificate,
+            room: Semaphore::new(AT_A_TIME),
+            patience: Patience::new(handshake_time),
+        })
     }
 
     /// Finds out who a client is.
     ///
     /// # Errors
-    /// [`Reason::BadUserNameOrPassword`], or [`Reason::NotAuthorized`] when it shows nothing and must.
+    /// [`Reason::BadUserNameOrPassword`]; [`Reason::NotAuthorized`] when it shows nothing and must;
+    /// [`Reason::ConnectionRateExceeded`] when too many passwords of its network were wrong.
     pub(super) async fn identify(&self, claim: Claim<'_>) -> Result<Identity, Reason> {
         let proven = claim.certificate_names.iter().find_map(|name| self.by_certificate.get(name));
         let user = match (claim.user, claim.password, proven) {
             // A certificate is proof enough, also when the user name says the same.
             (None, _, Some(name)) => name.clone(),
             (Some(user), _, Some(name)) if user == &**name => name.clone(),
-            (Some(user), Some(password), _) => self.check(user, password).await?,
+            (Some(user), Some(password), _) => self.check(claim.network, user, password).await?,
             (Some(_), None, _) if !claim.anonymous => return Err(Reason::BadUserNameOrPassword),
             _ if claim.anonymous => {
                 return Ok(Identity { user: None, rights: Rights::of(claim.acl, None, claim.client) });
@@ -107,16 +117,23 @@ impl Auth {
         Rights::of(self.users.get(user).and_then(|known| known.acl.as_ref()), Some(user), client)
     }
 
-    async fn check(&self, user: &str, password: Vec<u8>) -> Result<Arc<str>, Reason> {
+    async fn check(&self, network: Network, user: &str, password: Vec<u8>) -> Result<Arc<str>, Reason> {
         let known = self.users.get(user);
         let hash = known.and_then(|known| known.hash.clone()).unwrap_or_else(|| NOBODY.into());
+        self.patience.turn(network).await?;
         let _room = self.room.acquire().await.map_err(|_| Reason::ServerUnavailable)?;
         let is_right = tokio::task::spawn_blocking(move || verify(&hash, &password))
             .await
             .map_err(|_| Reason::UnspecifiedError)?;
         match known {
-            Some(known) if is_right && known.hash.is_some() => Ok(known.name.clone()),
-            _ => Err(Reason::BadUserNameOrPassword),
+            Some(known) if is_right && known.hash.is_some() => {
+                self.patience.succeeded(network, user);
+                Ok(known.name.clone())
+            }
+            _ => {
+                self.patience.failed(network, user);
+                Err(Reason::BadUserNameOrPassword)
+            }
         }
     }
 }

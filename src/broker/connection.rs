@@ -17,6 +17,7 @@ use super::{
     core::Core,
     counters::Counters,
     held::{HeldBack, Progress},
+    network::Guest,
     packet::{
         Ack, Encoder, Packet, PacketError, Publish, Reason, SubscriptionOptions, Version, Will, decode,
     },
@@ -54,6 +55,8 @@ pub(super) struct Connection {
     pub(super) will: Option<Will>,
     /// Its place among the clients connected at a time.
     pub(super) place: OwnedSemaphorePermit,
+    /// Its count among those of its network.
+    pub(super) guest: Guest,
 }
 
 /// The keep-alive: rings when nothing was heard for one and a half times its length (MQTT-3.1.2-24).
@@ -345,7 +348,7 @@ impl Connection {
     }
 
     async fn end(self, over: Over, mut held: HeldBack) {
-        let Self { core, mut wire, seat, encoder, will, place, .. } = self;
+        let Self { core, mut wire, seat, encoder, will, place, guest, .. } = self;
         let (reason, will) = match over {
             Over::Goodbye { with_will } => (None, will.filter(|_| with_will)),
             Over::Lost(reason) => (reason, will),
@@ -371,7 +374,7 @@ impl Connection {
             will => (None, will.map(|will| will.message)),
         };
         let of_the_session = seat.leave(delayed);
-        drop(place);
+        drop((place, guest));
         for will in at_once.into_iter().chain(of_the_session) {
             core.publish_will(will, &client).await;
         }

@@ -12,6 +12,7 @@ use super::{
     auth::{Claim, Identity},
     connection::{Alarm, Connection},
     core::Core,
+    network::Guest,
     options::Acl,
     packet::{Accepted, Connect, Encoder, Reason, Version, connect},
     seat::Seat,
@@ -27,8 +28,10 @@ pub(super) const CONNECT_LIMIT: usize = 64 << 10;
 const OWN_PLACE: Duration = Duration::from_secs(1);
 
 /// What is known of a client before it says anything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Stranger {
+    /// Its count among those of its network.
+    pub(super) guest: Guest,
     /// The names in its certificate, which TLS has verified.
     pub(super) certificate_names: Vec<String>,
     /// Whether its listener takes anybody.
@@ -102,6 +105,7 @@ struct Admitted {
     seat: Seat,
     identity: Identity,
     place: tokio::sync::OwnedSemaphorePermit,
+    guest: Guest,
     connect: Connect,
     client: ClientId,
     was_assigned: bool,
@@ -139,6 +143,7 @@ async fn admit(
     let identity = core
         .auth
         .identify(Claim {
+            network: stranger.guest.network,
             client: client.as_str(),
             user: connect.user.as_deref(),
             password: connect.password.take(),
@@ -181,12 +186,12 @@ async fn admit(
             maximum_packet_size: u32::try_from(limits.max_packet).unwrap_or(u32::MAX),
         },
     );
-    Ok(Admitted { seat, identity, place, connect, client, was_assigned })
+    Ok(Admitted { seat, identity, place, guest: stranger.guest, connect, client, was_assigned })
 }
 
 impl Admitted {
     fn into_connection(self, core: Arc<Core>, wire: Wire) -> Connection {
-        let Self { seat, identity, place, connect, client, was_assigned } = self;
+        let Self { seat, identity, place, guest, connect, client, was_assigned } = self;
         tracing::debug!(
             client = client.as_str(),
             user = identity.user.as_deref(),
@@ -211,6 +216,7 @@ impl Admitted {
             gives_way: false,
             will: connect.will,
             place,
+            guest,
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     core::Core,
     counters::Counters,
     handshake::{CONNECT_LIMIT, Stranger, greet},
+    network::{Crowd, Guest, Network},
     options::Acl,
     session::End,
     socket::{Duplex, Socket},
@@ -49,6 +50,8 @@ pub(super) struct House {
     pub(super) places: Arc<Semaphore>,
     /// For those in their handshake.
     pub(super) lobby: Arc<Semaphore>,
+    /// By where they come from.
+    pub(super) crowd: Arc<Crowd>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -94,9 +97,9 @@ impl Listener {
         // Cancel safety: a connection that `accept` had not given out stays in the kernel's queue.
         while let Some(accepted) = house.stop.run_until_cancelled(self.socket.accept()).await {
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     was_failing = false;
-                    self.take(stream, &house);
+                    self.take(stream, Network::of(from.ip()), &house);
                 }
                 Err(error) => {
                     if !was_failing {
@@ -110,17 +113,17 @@ impl Listener {
         }
     }
 
-    fn take(&self, stream: TcpStream, house: &House) {
-        let counters = &house.core.hub.counters;
-        let Ok(permit) = house.lobby.clone().try_acquire_owned() else {
-            Counters::count(&counters.refused);
+    fn take(&self, stream: TcpStream, from: Network, house: &House) {
+        let permit = house.lobby.clone().try_acquire_owned().ok();
+        let Some((permit, guest)) = permit.zip(house.crowd.admit(from)) else {
+            Counters::count(&house.core.hub.counters.refused);
             return;
         };
         let (gate, house) = (self.gate.clone(), house.clone());
         house.tasks.clone().spawn(async move {
             // In a box that is gone before the client is served: a handshake is larger than a client.
             let connection =
-                house.stop.run_until_cancelled(Box::pin(gate.pass(stream, &house))).await.flatten();
+                house.stop.run_until_cancelled(Box::pin(gate.pass(stream, guest, &house))).await.flatten();
             drop((permit, gate));
             let Some(connection) = connection else {
                 Counters::count(&house.core.hub.counters.refused);
@@ -137,13 +140,17 @@ impl Listener {
 
 impl Gate {
     /// All handshakes, within the time that there is for them.
-    async fn pass(&self, stream: TcpStream, house: &House) -> Option<Connection> {
+    async fn pass(&self, stream: TcpStream, guest: Guest, house: &House) -> Option<Connection> {
         let limits = &house.core.hub.limits;
         timeout(limits.handshake_time, async {
             // Small packets are the rule, and they are batched before they are written.
             stream.set_nodelay(true).ok()?;
-            let mut stranger =
-                Stranger { anonymous: self.anonymous, acl: self.acl.clone(), ..Stranger::default() };
+            let mut stranger = Stranger {
+                guest,
+                certificate_names: Vec::new(),
+                anonymous: self.anonymous,
+                acl: self.acl.clone(),
+            };
             let stream = match &self.tls {
                 None => self.speak(stream, limits.max_packet).await?,
                 Some(tls) => {

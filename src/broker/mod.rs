@@ -22,8 +22,10 @@ mod held;
 mod hub;
 mod inflight;
 mod listener;
+mod network;
 mod options;
 mod packet;
+mod patience;
 mod recorder;
 mod retained;
 mod rights;
@@ -56,6 +58,7 @@ use crate::{
 use auth::Auth;
 use hub::Hub;
 use listener::{House, Listener};
+use network::Crowd;
 
 /// Why the broker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +118,7 @@ impl Broker {
         store: Store,
         board: Board,
     ) -> Result<Self, BrokerError> {
-        let auth = Auth::new(&options.users)?;
+        let auth = Auth::new(&options.users, options.limits.handshake_time)?;
         let hub = Arc::new(Hub::new(options.limits));
         recorder::restore(&hub, &auth, &store).await?;
         let mut listeners = Vec::new();
@@ -157,6 +160,7 @@ impl Broker {
             core: core.clone(),
             places: Arc::new(Semaphore::new(limits.max_clients.min(Semaphore::MAX_PERMITS))),
             lobby: Arc::new(Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS))),
+            crowd: Crowd::new(limits.max_clients_per_address),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };

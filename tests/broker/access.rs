@@ -1,16 +1,25 @@
 //! Who may do what: lists of permissions, guessed passwords, crowds, web pages, new certificates.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hearthlink::{
-    broker::{Acl, ListenerKind, User},
+    broker::{Acl, Limits, ListenerKind, User},
     model::{Message, QoS, Topic, TopicPattern},
 };
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     raw::{Raw, connect, connect5, packet, publish, text},
     rig::{Plan, Rig, listener},
-    transports::hash,
+    transports::{Files, certificates, hash},
 };
 
 const PASSWORD: &str = "secret";
@@ -87,10 +96,10 @@ async fn a_publish_that_is_not_permitted_is_refused_in_mqtt_5_and_dropped_in_3_1
     assert!(bert.is_quiet().await);
     let denied = async {
         while rig.board.snapshot().broker.denied != 5 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), denied).await.expect("five are counted");
+    tokio::time::timeout(Duration::from_secs(10), denied).await.expect("five are counted");
 }
 
 #[tokio::test]
@@ -224,4 +233,93 @@ async fn an_absent_clients_session_is_its_users_alone_and_keeps_its_list_over_a_
     thief.send(&login("phone", "bert", 0)).await;
     assert_eq!(thief.next().await, Some((0x20, vec![0, 0])), "another user begins anew");
     assert!(thief.is_quiet().await);
+}
+
+async fn secure(port: u16, files: &Files, certificate: Option<&str>) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    TlsConnector::from(files.client(certificate)).connect(name, stream).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_lets_in_whose_it_is_and_one_of_nobody_does_not() {
+    let files = certificates();
+    let phone = User { name: "phone".into(), certificate_name: Some("phone.home".into()), ..User::default() };
+    let listeners = vec![listener(ListenerKind::Tcp, Some(files.server()), false)];
+    let rig = Plan { listeners, users: vec![phone, user("plug", None)], ..Plan::default() }.start().await;
+    let name = |name: &str| connect("x", 0x82, &[&text(name)]);
+    for (certificate, hello, code) in [
+        (Some("client"), connect("x", 2, &[]), 0),
+        (Some("client"), name("phone"), 0),
+        // Whose certificate it is not.
+        (Some("client"), name("plug"), 4),
+        (Some("nobody"), connect("x", 2, &[]), 5),
+        (Some("nobody"), name("phone"), 4),
+        (Some("nobody"), name("nobody.home"), 4),
+        (Some("nobody"), login("x", "plug", 2), 0),
+        (None, connect("x", 2, &[]), 5),
+    ] {
+        let mut stream = secure(rig.port(), &files, certificate).await;
+        stream.write_all(&hello).await.unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, [0x20, 2, 0, code], "{certificate:?} {hello:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_guesses_passwords_waits_and_still_gets_in_with_the_right_one() {
+    let mut plan = guarded(vec![user("anna", None)]);
+    plan.limits = Limits { handshake_time: Duration::from_secs(4), ..Limits::default() };
+    let rig = plan.start().await;
+    let start = Instant::now();
+    for _ in 0..5 {
+        let mut raw = rig.raw().await;
+        raw.send(&connect("guesser", 0xC2, &[&text("anna"), &text("guess")])).await;
+        assert_eq!(raw.next().await, Some((0x20, vec![0, 4])));
+    }
+    // 0.1 + 0.2 + 0.4 + 0.8 s between the five.
+    assert!(start.elapsed() >= Duration::from_millis(1500), "{:?}", start.elapsed());
+    let mut other = Raw::from([127, 0, 0, 2], rig.port()).await;
+    other.send(&login("other", "anna", 2)).await;
+    assert_eq!(other.next().await, Some((0x20, vec![0, 0])), "another address has nothing to do with it");
+    let mut raw = enter(&rig, "phone", "anna").await;
+    raw.ping().await;
+    assert!(
+        start.elapsed() >= Duration::from_millis(3000),
+        "the right one waits, too: {:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_others_have_theirs() {
+    let limits = Limits { max_clients_per_address: 3, ..Limits::default() };
+    let rig = Plan { limits, ..Plan::default() }.start().await;
+    let mut client = rig.client("one").await;
+    client.ping().await;
+    // These two say nothing.
+    let (idle, _idle) = (rig.raw().await, rig.raw().await);
+    let mut late = rig.raw().await;
+    assert!(late.hangs_up().await);
+    let mut other = Raw::from([127, 0, 0, 2], rig.port()).await;
+    other.connect("other", true).await;
+    client.ping().await;
+    drop(idle);
+    let again = async {
+        loop {
+            let mut raw = rig.raw().await;
+            raw.send(&connect("late", 2, &[])).await;
+            if raw.next().await.is_some() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("a place that is free again");
+    let counted = async {
+        while rig.board.snapshot().broker.refused == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), counted).await.expect("it is counted");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -63,6 +63,13 @@ pub struct Got {
 impl Raw {
     pub async fn to(port: u16) -> Self {
         Self(TcpStream::connect(("127.0.0.1", port)).await.unwrap())
+    }
+
+    /// From another loopback address.
+    pub async fn from(address: [u8; 4], port: u16) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        Self(socket.connect(([127, 0, 0, 1], port).into()).await.unwrap())
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {

@@ -20,13 +20,13 @@ use crate::{
     rig::{Plan, Rig, listener},
 };
 
-/// A CA, a server's certificate for 127.0.0.1 and a client's for `phone.home`.
+/// A CA, a server's certificate for 127.0.0.1, a client's for `phone.home`, and one that is nobody's.
 pub struct Files {
     directory: TempDir,
 }
 
 impl Files {
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -38,16 +38,17 @@ impl Files {
         }
     }
 
-    fn client(&self, with_certificate: bool) -> Arc<ClientConfig> {
+    /// Trusts the CA, and shows this certificate.
+    pub fn client(&self, certificate: Option<&str>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-        Arc::new(if with_certificate {
-            let chain = vec![CertificateDer::from_pem_file(self.path("client.pem")).unwrap()];
-            let key = PrivateKeyDer::from_pem_file(self.path("client.key")).unwrap();
+        Arc::new(if let Some(name) = certificate {
+            let chain = vec![CertificateDer::from_pem_file(self.path(&format!("{name}.pem"))).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
             builder.with_client_auth_cert(chain, key).unwrap()
         } else {
             builder.with_no_client_auth()
@@ -63,8 +64,11 @@ pub fn certificates() -> Files {
     let ca = parameters.self_signed(&key).unwrap();
     fs::write(directory.path().join("ca.pem"), ca.pem()).unwrap();
     let issuer = Issuer::new(parameters, key);
-    for (name, common, alternative) in [("server", "broker", "127.0.0.1"), ("client", "phone.home", "phone")]
-    {
+    for (name, common, alternative) in [
+        ("server", "broker", "127.0.0.1"),
+        ("client", "phone.home", "phone"),
+        ("nobody", "nobody.home", "nobody"),
+    ] {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new(vec![alternative.to_owned()]).unwrap();
         parameters.distinguished_name.push(DnType::CommonName, common);
@@ -77,7 +81,7 @@ pub fn certificates() -> Files {
 
 /// Host and transport, as rumqttc wants them.
 fn address(kind: ListenerKind, tls: Option<(&Files, bool)>, port: u16) -> (String, Transport) {
-    let config = tls.map(|(files, own)| TlsConfiguration::Rustls(files.client(own)));
+    let config = tls.map(|(files, own)| TlsConfiguration::Rustls(files.client(own.then_some("client"))));
     match (kind, config) {
         (ListenerKind::Tcp, None) => ("127.0.0.1".to_owned(), Transport::Tcp),
         (ListenerKind::Tcp, Some(config)) => ("127.0.0.1".to_owned(), Transport::tls_with_config(config)),

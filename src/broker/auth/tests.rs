@@ -10,11 +10,11 @@ fn hash(password: &str) -> String {
 }
 
 fn users() -> Auth {
-    Auth::new(&[
+    let users = [
         User { name: "plug".into(), password_hash: Some(hash("secret")), ..User::default() },
         User { name: "phone".into(), certificate_name: Some("phone.home".into()), ..User::default() },
-    ])
-    .unwrap()
+    ];
+    Auth::new(&users, Duration::from_secs(10)).unwrap()
 }
 
 async fn identify(
@@ -24,6 +24,7 @@ async fn identify(
 ) -> Result<Option<String>, Reason> {
     let names: Vec<String> = certificate.iter().map(|name| (*name).to_owned()).collect();
     let claim = Claim {
+        network: Network::of(std::net::Ipv4Addr::LOCALHOST.into()),
         client: "x",
         user: claim.0,
         password: claim.1.map(|password| password.as_bytes().to_owned()),
@@ -67,5 +68,5 @@ fn an_unknown_user_is_checked_like_a_known_one() {
 #[test]
 fn a_hash_that_is_none_is_refused_at_the_start() {
     let user = User { name: "x".into(), password_hash: Some("secret".into()), ..User::default() };
-    assert!(matches!(Auth::new(&[user]), Err(BrokerError::PasswordHash { .. })));
+    assert!(matches!(Auth::new(&[user], Duration::from_secs(10)), Err(BrokerError::PasswordHash { .. })));
 }
