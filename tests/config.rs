@@ -7,10 +7,6 @@
 
 use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHash, PasswordVerifier},
-};
 use hearthlink::config::{Config, ConfigError, Finding, Loader, Transport, Values};
 use tempfile::TempDir;
 
@@ -421,10 +417,6 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(config.commands.allow[0].set["state"], words);
     assert_eq!(config.commands.allow[0].set["browning"], Values::Range { min: 1.0, max: 4.0 });
 
-    let hash = config.broker.users[0].password_hash.as_ref().unwrap();
-    let hash = PasswordHash::new(hash.expose()).unwrap();
-    assert!(Argon2::default().verify_password(b"example", &hash).is_ok());
-
     // What the comments call a default is the default.
     let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
     assert_eq!(limits.max_clients.unwrap() as usize, defaults.max_clients);
@@ -457,6 +449,21 @@ fn the_example_is_complete_and_passes() {
         (defaults.connect_limit, defaults.window, defaults.session_expiry)
     );
     assert_eq!((cloud.backoff, config.commands.max_age), (defaults.backoff, plain.commands.max_age));
+}
+
+#[test]
+fn a_fresh_installation_has_no_credential_that_another_has() {
+    let home = home();
+    let plain = load(home.path(), "gateway: {id: home}\n").unwrap();
+    assert!(plain.broker.users.is_empty());
+    assert!(plain.broker.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for shipped in ["config.example.yaml", "systemd/hearthlink.service", "README.md", "deploy/README.md"] {
+        let text = fs::read_to_string(root.join(shipped)).unwrap();
+        let hashes = text.match_indices("$argon2").filter(|(at, _)| !text[*at..].starts_with("$argon2id$…"));
+        assert_eq!(hashes.count(), 0, "{shipped} has a password in it that every installation would share");
+        assert!(!text.contains("PRIVATE KEY"), "{shipped}");
+    }
 }
 
 #[test]
