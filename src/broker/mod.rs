@@ -17,6 +17,9 @@ mod connection;
 mod core;
 mod counters;
 mod delivery;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod handshake;
 mod held;
