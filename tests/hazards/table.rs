@@ -23,8 +23,8 @@ async fn table_of_who_held() {
     let mut held = [0; 3];
     for hazard in ALL.iter().filter(|hazard| hazard.name.contains(&wanted)) {
         let ours = ours(hazard).await;
-        let rumqttd = foreign(hazard, Foreign::rumqttd(hazard.clients)).await;
-        let mosquitto = foreign(hazard, Foreign::mosquitto(hazard.clients)).await;
+        let rumqttd = foreign(hazard, Foreign::start(Foreign::rumqttd, hazard.clients)).await;
+        let mosquitto = foreign(hazard, Foreign::start(Foreign::mosquitto, hazard.clients)).await;
         if ours != Verdict::Held {
             ours_failed.push(hazard.name);
         }
