@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::CloudTopics;
 use crate::{
-    broker::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
+    broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, Rule, Tell, Values},
     config,
     devices::DeviceSpec,
@@ -38,6 +38,7 @@ pub(super) fn broker(config: &config::Broker) -> BrokerOptions {
                 name: user.name.clone(),
                 password_hash: user.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
                 certificate_name: user.certificate_name.clone(),
+                acl: user.acl.as_ref().map(acl),
             })
             .collect(),
         limits: limits(&config.limits),
@@ -53,6 +54,7 @@ fn limits(config: &config::Limits) -> Limits {
     };
     Limits {
         max_clients: count(config.max_clients, default.max_clients),
+        max_clients_per_address: count(config.max_clients_per_address, default.max_clients_per_address),
         max_sessions: count(config.max_sessions, default.max_sessions),
         handshake_time: config.handshake_time.unwrap_or(default.handshake_time),
         max_packet: bytes(config.max_packet, default.max_packet),
@@ -63,6 +65,7 @@ fn limits(config: &config::Limits) -> Limits {
         subscriptions_per_client: count(config.subscriptions_per_client, default.subscriptions_per_client),
         topic_depth: config.topic_depth.map_or(default.topic_depth, usize::from),
         longest_session: config.longest_session.unwrap_or(default.longest_session),
+        longest_keep_alive: config.longest_keep_alive,
         max_handshakes: count(config.max_handshakes, default.max_handshakes),
         queue_bytes: bytes(config.queue_in_all, default.queue_bytes),
         receive_maximum: config.receive_maximum.unwrap_or(default.receive_maximum),
@@ -82,7 +85,13 @@ fn listener(config: &config::Listener) -> ListenerOptions {
             client_ca: tls.client_ca_file.clone(),
         }),
         anonymous: config.allows_anonymous(),
+        acl: config.acl.as_ref().map(acl),
+        origins: config.origins.clone(),
     }
+}
+
+fn acl(config: &config::Acl) -> Acl {
+    Acl { read: config.read.clone(), write: config.write.clone() }
 }
 
 pub(super) fn devices(config: &[config::Device]) -> Vec<DeviceSpec> {

@@ -3,7 +3,8 @@
 //! Owns what waits for an acknowledgement, in the order sent. Never writes. Invariants: a packet id
 //! follows from the message's place in the session, so that it is the same after a restart; it is used
 //! by one message at a time and is never zero; an acknowledgement out of order, twice or for nothing
-//! changes nothing else; after a reconnection everything is sent again in order.
+//! changes nothing else; after a reconnection everything is sent again in order; PUBREL goes out in the
+//! order in which PUBREC came (MQTT-4.6.0-4), since many clients give a message out only then.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,7 @@ fn packet_id(sequence: u64) -> u16 {
 enum Stage {
     /// PUBLISH was sent.
     Published(Waiting),
-    /// QoS 2: PUBREC came; PUBREL waits until the disk knows.
+    /// QoS 2: PUBREC came; PUBREL waits until the disk knows, or behind one that does.
     Releasing,
     /// QoS 2: PUBREC came, PUBREL was sent; the message itself is no longer needed.
     Released,
@@ -42,6 +43,9 @@ pub(super) struct Inflight {
     flights: VecDeque<Flight>,
     /// Flights before this index were sent on this connection.
     sent: usize,
+    /// The sequences in [`Stage::Releasing`] in the order of PUBREC, and whether the disk, for its part,
+    /// lets them go.
+    held: VecDeque<(u64, bool)>,
     /// Packet ids whose PUBREL may go out now.
     releases: VecDeque<u16>,
 }
@@ -56,8 +60,8 @@ pub(super) enum Again<'a> {
 /// What a PUBREC meant.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// The message is done with; PUBREL may go out when the disk knows, or at once.
-    First(Waiting),
+    /// The message is done with; PUBREL is to go out at once, or is seen to later.
+    First(Waiting, bool),
     /// To be answered by PUBREL once more.
     Again,
     /// PUBREL waits for the disk already.
@@ -118,7 +122,9 @@ impl Inflight {
     ) -> Received {
         let Some(index) = self.find(id) else { return Received::Unknown };
         let flight = &mut self.flights[index];
-        let next = if is_on_disk(flight.sequence) { Stage::Releasing } else { Stage::Released };
+        let (sequence, waits) = (flight.sequence, is_on_disk(flight.sequence));
+        let is_held = waits || !self.held.is_empty();
+        let next = if is_held { Stage::Releasing } else { Stage::Released };
         match &flight.stage {
             Stage::Published(waiting) if waiting.delivery.qos != QoS::ExactlyOnce => Received::Unknown,
             Stage::Published(_) => {
@@ -128,7 +134,15 @@ impl Inflight {
                 }
                 match stage {
                     Stage::Published(waiting) if is_failure => Received::Refused(waiting),
-                    Stage::Published(waiting) => Received::First(waiting),
+                    Stage::Published(waiting) => {
+                        let is_next = !is_held && self.releases.is_empty();
+                        if is_held {
+                            self.held.push_back((sequence, !waits));
+                        } else if !is_next {
+                            self.releases.push_back(id);
+                        }
+                        Received::First(waiting, is_next)
+                    }
                     Stage::Releasing | Stage::Released => Received::Unknown,
                 }
             }
@@ -137,14 +151,19 @@ impl Inflight {
         }
     }
 
-    /// The disk knows that the client has the message with this sequence: PUBREL may go out.
+    /// The disk knows that the client has the message with this sequence: PUBREL may go out, and so may
+    /// those that waited behind it.
     pub(super) fn release(&mut self, sequence: u64) {
-        if let Ok(index) = self.flights.binary_search_by_key(&sequence, |flight| flight.sequence)
-            && matches!(self.flights[index].stage, Stage::Releasing)
-        {
-            self.flights[index].stage = Stage::Released;
-            if index < self.sent {
-                self.releases.push_back(packet_id(sequence));
+        if let Some((_, is_known)) = self.held.iter_mut().find(|(held, _)| *held == sequence) {
+            *is_known = true;
+        }
+        while let Some(&(sequence, true)) = self.held.front() {
+            self.held.pop_front();
+            if let Ok(index) = self.flights.binary_search_by_key(&sequence, |flight| flight.sequence) {
+                self.flights[index].stage = Stage::Released;
+                if index < self.sent {
+                    self.releases.push_back(packet_id(sequence));
+                }
             }
         }
     }
@@ -164,13 +183,17 @@ impl Inflight {
         self.releases.clear();
     }
 
-    /// The next one to send again, or to release, if any.
-    pub(super) fn again(&mut self) -> Option<Again<'_>> {
+    /// The next one to send again, or to release, if any. A client that came back may take fewer at a
+    /// time than it did: no more than `window`.
+    pub(super) fn again(&mut self, window: usize) -> Option<Again<'_>> {
         if let Some(id) = self.releases.pop_front() {
             return Some(Again::Release(id));
         }
         loop {
             let index = self.sent;
+            if index >= window {
+                return None;
+            }
             let stage = &self.flights.get(index)?.stage;
             self.sent += 1;
             if !matches!(stage, Stage::Releasing) {
@@ -187,6 +210,15 @@ impl Inflight {
     /// Whether something is still to be sent again or to be released.
     pub(super) fn has_again(&self) -> bool {
         self.sent < self.flights.len() || !self.releases.is_empty()
+    }
+
+    /// Takes a message out that cannot be sent again.
+    pub(super) fn withdraw(&mut self, id: u16) -> Option<Waiting> {
+        let index = self.find(id)?;
+        match self.remove(index)?.stage {
+            Stage::Published(waiting) => Some(waiting),
+            Stage::Releasing | Stage::Released => None,
+        }
     }
 
     /// The messages without an acknowledgement, in order.
@@ -267,34 +299,53 @@ mod tests {
         let mut window = Inflight::default();
         launch(&mut window, 1, QoS::ExactlyOnce);
         launch(&mut window, 2, QoS::AtLeastOnce);
-        assert!(matches!(window.received(1, false, never), Received::First(_)));
+        assert!(matches!(window.received(1, false, never), Received::First(..)));
         assert!(!window.has_again());
         window.resume();
-        assert!(matches!(window.again(), Some(Again::Release(1))));
-        assert!(matches!(window.again(), Some(Again::Publish(2, _))));
-        assert!(window.again().is_none());
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(1))));
+        assert!(matches!(window.again(usize::MAX), Some(Again::Publish(2, _))));
+        assert!(window.again(usize::MAX).is_none());
     }
 
     #[test]
     fn a_release_that_waits_for_the_disk_goes_out_when_the_disk_knows() {
         let mut window = Inflight::default();
         launch(&mut window, 1, QoS::ExactlyOnce);
-        assert!(matches!(window.received(1, false, |_| true), Received::First(_)));
+        assert!(matches!(window.received(1, false, |_| true), Received::First(..)));
         assert!(matches!(window.received(1, false, |_| true), Received::Pending));
-        assert!(window.again().is_none());
+        assert!(window.again(usize::MAX).is_none());
         assert_eq!(window.completed(1), None, "PUBREL was not sent yet");
         window.release(1);
-        assert!(matches!(window.again(), Some(Again::Release(1))));
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(1))));
         assert!(matches!(window.received(1, false, |_| true), Received::Again));
         // Over a new connection before the disk knew.
         launch(&mut window, 2, QoS::ExactlyOnce);
-        assert!(matches!(window.received(2, false, |_| true), Received::First(_)));
+        assert!(matches!(window.received(2, false, |_| true), Received::First(..)));
         window.resume();
-        assert!(matches!(window.again(), Some(Again::Release(1))));
-        assert!(window.again().is_none());
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(1))));
+        assert!(window.again(usize::MAX).is_none());
         window.release(2);
-        assert!(matches!(window.again(), Some(Again::Release(2))));
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(2))));
         assert_eq!((window.completed(1), window.completed(2)), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn a_release_waits_for_those_before_it() {
+        let mut window = Inflight::default();
+        for sequence in 1..4 {
+            launch(&mut window, sequence, QoS::ExactlyOnce);
+        }
+        assert!(matches!(window.received(1, false, |_| true), Received::First(_, false)));
+        assert!(matches!(window.received(2, false, never), Received::First(_, false)));
+        assert!(window.again(usize::MAX).is_none());
+        window.release(1);
+        // Those two may go, and have not gone yet.
+        assert!(matches!(window.received(3, false, never), Received::First(_, false)));
+        for id in 1..4 {
+            assert!(matches!(window.again(usize::MAX), Some(Again::Release(next)) if next == id));
+        }
+        launch(&mut window, 4, QoS::ExactlyOnce);
+        assert!(matches!(window.received(4, false, never), Received::First(_, true)));
     }
 
     #[test]
@@ -332,14 +383,15 @@ mod tests {
     }
 
     proptest! {
-        /// The model: an id is unused, waits for PUBACK (1), for PUBREC (2), for the disk (4), or for
-        /// PUBCOMP (3).
+        /// The model: an id is unused, waits for PUBACK (1), for PUBREC (2), for the disk or behind one
+        /// that does (4), or for PUBCOMP (3).
         #[test]
         fn every_sequence_of_acknowledgements_ends_where_the_model_says(
             steps in prop::collection::vec(step(), 0..60),
         ) {
             let mut window = Inflight::default();
             let mut model: BTreeMap<u16, u8> = BTreeMap::new();
+            let mut held: VecDeque<(u16, bool)> = VecDeque::new();
             let mut last = 0;
             for step in steps {
                 match step {
@@ -357,8 +409,11 @@ mod tests {
                     Step::PubRec(id, failure, disk) => {
                         match (window.received(id, failure, |_| disk), model.get(&id)) {
                             (Received::Refused(_), Some(2)) if failure => { model.remove(&id); }
-                            (Received::First(_), Some(2)) if !failure => {
-                                model.insert(id, if disk { 4 } else { 3 });
+                            (Received::First(_, is_next), Some(2)) if !failure => {
+                                let is_held = disk || !held.is_empty();
+                                prop_assert_eq!(is_next, !is_held);
+                                if is_held { held.push_back((id, !disk)); }
+                                model.insert(id, if is_held { 4 } else { 3 });
                             }
                             (Received::Again, Some(3)) | (Received::Pending, Some(4))
                             | (Received::Unknown, None | Some(1)) => {}
@@ -372,17 +427,20 @@ mod tests {
                     }
                     Step::Release(sequence) => {
                         window.release(sequence);
-                        let id = sequence as u16;
-                        if model.get(&id) == Some(&4) {
+                        for (id, is_known) in &mut held {
+                            *is_known |= u64::from(*id) == sequence;
+                        }
+                        while let Some(&(id, true)) = held.front() {
+                            held.pop_front();
                             model.insert(id, 3);
-                            let sent = matches!(window.again(), Some(Again::Release(told)) if told == id);
+                            let sent = matches!(window.again(usize::MAX), Some(Again::Release(told)) if told == id);
                             prop_assert!(sent);
                         }
                     }
                     Step::Resume => {
                         window.resume();
                         let mut again = 0;
-                        while window.again().is_some() { again += 1; }
+                        while window.again(usize::MAX).is_some() { again += 1; }
                         prop_assert_eq!(again, model.values().filter(|stage| **stage != 4).count());
                     }
                 }

@@ -233,3 +233,26 @@ async fn a_clean_start_forgets_what_waited_on_the_disk_too() {
     assert!(!client.connect("subscriber", false).await);
     assert!(client.is_quiet().await);
 }
+
+#[tokio::test]
+async fn pubrel_goes_out_in_the_order_of_pubrec_also_when_the_disk_is_to_know_only_of_the_first() {
+    let rig = slow_disk().await;
+    let absent = subscriber(&rig).await;
+    leave(&rig, absent).await;
+    let say = |text: &'static str| {
+        rig.handle.publish(&Message::new(Topic::parse("t/a").unwrap(), text, QoS::ExactlyOnce));
+    };
+    say("while it was away");
+    on_disk(&rig, 1).await;
+    let mut client = back(&rig).await;
+    let first = client.got().await;
+    client.send(&packet(0x50, &first.id.to_be_bytes())).await;
+    // Many clients give a message out when it is released: this one must not overtake the first.
+    say("live");
+    let second = client.got().await;
+    client.send(&packet(0x50, &second.id.to_be_bytes())).await;
+    for got in [first, second] {
+        assert_eq!(client.next().await, Some((0x62, got.id.to_be_bytes().to_vec())));
+        client.send(&packet(0x70, &got.id.to_be_bytes())).await;
+    }
+}

@@ -93,7 +93,7 @@ impl Foreign {
         if !is_listening {
             return Err(process.lines().join("\n"));
         }
-        let trust = files.client(false);
+        let trust = files.client(None);
         let target = Target { v311, v5, tls, websocket, clients, trust };
         Ok(Self { target, process, _files: files, _folder: folder })
     }

@@ -46,13 +46,13 @@ impl Session {
             Ack::Received => {
                 let saving = if self.agenda.is_down() { 0 } else { state.saving };
                 match state.inflight.received(id, is_failure, |sequence| sequence <= saving) {
-                    Received::First(waiting) => {
+                    Received::First(waiting, is_next) => {
                         state.release(&waiting.delivery, counters);
                         if waiting.sequence <= state.saving {
                             state.settled.push(AwaitingChange::Released(waiting.sequence));
                         }
                         is_urgent = waiting.sequence <= saving;
-                        (!is_urgent).then_some((Ack::Release, Reason::Success))
+                        is_next.then_some((Ack::Release, Reason::Success))
                     }
                     Received::Refused(waiting) => {
                         state.done(&waiting, counters);

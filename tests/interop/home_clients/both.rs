@@ -219,3 +219,46 @@ pub fn persistence(kind: Kind) {
         }
     });
 }
+
+pub fn survival(kind: Kind) {
+    let (house, station) = (House::start(), Station::start(kind));
+    let properties = |line: &Line<'_>| match line.version {
+        Version::V5 => {
+            let user = vec![("räume".to_owned(), "küche".to_owned())];
+            Properties { user, content_type: Some("text/plain".to_owned()), ..Properties::default() }
+        }
+        _ => Properties::default(),
+    };
+    let words =
+        [(1, false, "one"), (2, false, "two"), (1, false, "three"), (2, false, "four"), (1, true, "kept")];
+    for line in house.lines(&BOTH) {
+        let keeper = station.connect(line.lasting("keeper"));
+        keeper.subscribe(&line.topic("news"), 2);
+        keeper.disconnect();
+        let publisher = station.connect(line.login("writer"));
+        for (qos, retain, text) in words {
+            let (topic, properties) = (line.topic("news"), properties(&line));
+            publisher.post(Post { topic, payload: text.into(), qos, retain, properties });
+        }
+        publisher.disconnect();
+    }
+    // Whatever was acknowledged is there after a power cut.
+    let house = house.crash();
+    for line in house.lines(&BOTH) {
+        eprintln!("{kind:?} over {}", line.name());
+        let keeper = station.connect(line.lasting("keeper"));
+        assert!(keeper.was_present);
+        let mut got = keeper.drain();
+        got.sort_by_key(|message| message.qos);
+        assert_eq!(texts(&got), ["one", "three", "kept", "two", "four"]);
+        keeper.subscribe(&line.topic("+"), 1);
+        let retained = keeper.drain();
+        assert_eq!(texts(&retained), ["kept"]);
+        assert!(retained[0].retain && got.iter().all(|message| !message.retain));
+        assert!(
+            got.iter().chain(&retained).all(|message| message.properties == properties(&line)),
+            "{got:?}"
+        );
+        keeper.disconnect();
+    }
+}

@@ -29,12 +29,12 @@ pub enum Version {
 
 /// A running gateway without a cloud, with TCP, TLS, WebSocket and both, all for users with a password only.
 pub struct House {
-    pub gateway: Gateway,
+    gateway: Gateway,
     ca: String,
     /// In the order of [`TRANSPORTS`].
     ports: Vec<u16>,
     // Last, so that the gateway ends first.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl House {
@@ -54,17 +54,17 @@ impl House {
              users:\n    - {{name: {USER}, password_hash: \"{hash}\"}}\n"
         ));
         let gateway = plan.start();
-        let status = gateway.wait_for_status("four listeners", |status| {
-            status["broker"]["listeners"].as_array().is_some_and(|listeners| listeners.len() == 4)
-        });
-        let port_of = |scheme: &str| {
-            let listeners = status["broker"]["listeners"].as_array().expect("it is a list");
-            let urls = listeners.iter().filter_map(|url| url.as_str());
-            let port = urls.filter_map(|url| url.strip_prefix(scheme)?.strip_prefix("://127.0.0.1:")).next();
-            port.expect("one of each kind").parse().expect("a port")
-        };
-        let ports = ["mqtt", "mqtts", "ws", "wss"].map(port_of).to_vec();
-        Self { gateway, ca: ca.certificate.display().to_string(), ports, _folder: folder }
+        let ports = ports(&gateway);
+        Self { gateway, ca: ca.certificate.display().to_string(), ports, folder }
+    }
+
+    /// Kills the gateway as a power cut would, and starts it again on other ports.
+    #[track_caller]
+    pub fn crash(self) -> Self {
+        let Self { gateway, ca, folder, .. } = self;
+        let gateway = gateway.crash();
+        let ports = ports(&gateway);
+        Self { gateway, ca, ports, folder }
     }
 
     pub fn line(&self, transport: Transport, version: Version) -> Line<'_> {
@@ -77,6 +77,21 @@ impl House {
             .into_iter()
             .flat_map(move |transport| versions.iter().map(move |&version| self.line(transport, version)))
     }
+}
+
+/// In the order of [`TRANSPORTS`].
+#[track_caller]
+fn ports(gateway: &Gateway) -> Vec<u16> {
+    let status = gateway.wait_for_status("four listeners", |status| {
+        status["broker"]["listeners"].as_array().is_some_and(|listeners| listeners.len() == 4)
+    });
+    let port_of = |scheme: &str| {
+        let listeners = status["broker"]["listeners"].as_array().expect("it is a list");
+        let urls = listeners.iter().filter_map(|url| url.as_str());
+        let port = urls.filter_map(|url| url.strip_prefix(scheme)?.strip_prefix("://127.0.0.1:")).next();
+        port.expect("one of each kind").parse().expect("a port")
+    };
+    ["mqtt", "mqtts", "ws", "wss"].map(port_of).to_vec()
 }
 
 /// The password's hash, cheap on purpose: hundreds of clients connect.

@@ -9,10 +9,10 @@
 //! anonymous clients.
 
 mod both;
-//mod crossing;
+mod crossing;
 mod five;
 mod house;
-//mod mosquitto;
+mod mosquitto;
 mod rumqttc;
 mod station;
 mod words;
@@ -33,6 +33,7 @@ claims! {
     super::both::retained => a_retained_message_waits_for_later_subscribers_until_it_is_cleared,
     super::both::will => a_will_is_published_for_who_dies_and_not_for_who_leaves,
     super::both::persistence => a_lasting_session_gets_what_it_missed_and_a_clean_one_does_not,
+    super::both::survival => what_was_acknowledged_is_there_after_a_power_cut,
     super::five::properties => properties_arrive_as_they_were_sent,
     super::five::request => a_request_is_answered_where_and_as_it_asks,
     super::five::expiry => a_message_grows_old_and_is_not_delivered_when_it_has_expired,
