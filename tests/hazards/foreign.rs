@@ -41,18 +41,27 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    pub fn rumqttd(clients: usize) -> Self {
+    /// Starts one by `attempt`; a port that was free a moment ago may not be any more.
+    pub fn start(attempt: fn(usize) -> Result<Self, String>, clients: usize) -> Self {
+        let mut result = attempt(clients);
+        for _ in 0..4 {
+            result = result.or_else(|_| attempt(clients));
+        }
+        result.unwrap_or_else(|lines| panic!("a broker does not start: {lines}"))
+    }
+
+    pub fn rumqttd(clients: usize) -> Result<Self, String> {
         let (v311, v5) = (free_port(), free_port());
         let mut command = Command::new(env::current_exe().expect("we run"));
         command.args(["--exact", "foreign::stock_rumqttd", "--ignored", "--nocapture"]);
         command.env(ORDER, format!("{v311} {v5} {clients}"));
-        Self::start(&mut command, clients, [v311, v5], |_, _| (None, None))
+        Self::begin(&mut command, clients, [v311, v5], |_, _| (None, None))
     }
 
-    pub fn mosquitto(clients: usize) -> Self {
+    pub fn mosquitto(clients: usize) -> Result<Self, String> {
         let (port, tls, websocket) = (free_port(), free_port(), free_port());
         let mut command = Command::new(program("mosquitto"));
-        Self::start(command.arg("-c").arg("mosquitto.conf"), clients, [port, port], |folder, files| {
+        Self::begin(command.arg("-c").arg("mosquitto.conf"), clients, [port, port], |folder, files| {
             let listener = |port: u16| format!("listener {port} 127.0.0.1\nmax_connections {clients}\n");
             let text = format!(
                 "user root\nallow_anonymous true\nmax_packet_size 1048576\n\
@@ -68,23 +77,25 @@ impl Foreign {
         })
     }
 
-    fn start(
+    fn begin(
         command: &mut Command,
         clients: usize,
         [v311, v5]: [u16; 2],
         more_ports: impl FnOnce(&Path, &Files) -> (Option<u16>, Option<u16>),
-    ) -> Self {
+    ) -> Result<Self, String> {
         let (files, folder) = (certificates(), tempfile::tempdir().unwrap());
         let (tls, websocket) = more_ports(folder.path(), &files);
         let mut process = Process::start("a foreign broker", command.current_dir(folder.path()));
-        eventually("it listens", PATIENCE, || {
-            let lines = process.lines();
-            assert!(process.is_running(), "it ended: {}", lines.join("\n"));
-            lines.iter().any(|line| line.ends_with(RUNNING)).then_some(())
+        let is_listening = eventually("it listens or ends", PATIENCE, || {
+            let has_said_so = process.lines().iter().any(|line| line.ends_with(RUNNING));
+            has_said_so.then_some(true).or_else(|| (!process.is_running()).then_some(false))
         });
+        if !is_listening {
+            return Err(process.lines().join("\n"));
+        }
         let trust = files.client(None);
         let target = Target { v311, v5, tls, websocket, clients, trust };
-        Self { target, process, _files: files, _folder: folder }
+        Ok(Self { target, process, _files: files, _folder: folder })
     }
 
     /// Where it first panicked, and why, if it did.

@@ -52,16 +52,16 @@ impl Heard {
 async fn lose_a_member(at: &Target, has_others: bool) {
     let (sender, news) = mpsc::channel(100);
     let mut heard = Heard { news, acknowledged: BTreeSet::new(), in_flight: BTreeSet::new() };
-    let member = async |id: &str, acks: bool, expiry: u32| {
+    let member = async |id: &str, expiry: u32| {
         let mut member = Raw::to(at.v5).await;
         let connack = member.connect5(id, expiry == 0, expiry).await;
         if connack[0] == 0 {
             assert_eq!(member.subscribe5("$share/group/s/+", 1).await, 1, "refused");
         }
-        hear(member, acks, &sender)
+        member
     };
-    let lost = member("lost", false, 300).await;
-    let stays = if has_others { Some(member("stays", true, 0).await) } else { None };
+    let lost = hear(member("lost", 300).await, false, &sender);
+    let stays = if has_others { Some(hear(member("stays", 0).await, true, &sender)) } else { None };
     let mut writer = at.client5("writer").await;
     let number = |number: u32, id: u16| publish5(2, "s/x", id, &[], number.to_string().as_bytes());
     publish_all(&mut writer, 20, 20, number).await;
@@ -72,7 +72,7 @@ async fn lose_a_member(at: &Target, has_others: bool) {
     at.others_are_well().await;
     publish_all(&mut writer, 20, 20, |count, id| number(count + 20, id)).await;
     // The other member gets what is in flight, or it waits for the first.
-    let again = member("lost", true, 300).await;
+    let again = hear(member("lost", 300).await, true, &sender);
     heard.until(|heard| heard.acknowledged.len() == 40).await;
     publish_all(&mut writer, 20, 20, |count, id| number(count + 40, id)).await;
     heard.until(|heard| heard.acknowledged.len() == 60).await;

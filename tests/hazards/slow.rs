@@ -41,10 +41,9 @@ async fn is_cut_off(mut stream: Box<dyn Stream>, bytes: Vec<u8>) -> bool {
         {
             return true;
         }
-        match timeout(DRIP, stream.read(&mut answer)).await {
-            Ok(Ok(0) | Err(_)) => return true,
-            // An HTTP error or a TLS alert, on the way out.
-            Ok(Ok(_)) | Err(_) => {}
+        // Anything else is an HTTP error or a TLS alert, on the way out.
+        if let Ok(Ok(0) | Err(_)) = timeout(DRIP, stream.read(&mut answer)).await {
+            return true;
         }
     }
     false

@@ -2,9 +2,12 @@
 //!
 //! It fails only when ours does: what the others do of it is their affair, and our reason.
 
+use std::process::Command;
+
 use crate::{
     ALL,
     foreign::Foreign,
+    process::program,
     target::{Hazard, Ours, Verdict},
 };
 
@@ -20,8 +23,8 @@ async fn table_of_who_held() {
     let mut held = [0; 3];
     for hazard in ALL.iter().filter(|hazard| hazard.name.contains(&wanted)) {
         let ours = ours(hazard).await;
-        let rumqttd = foreign(hazard, Foreign::rumqttd(hazard.clients)).await;
-        let mosquitto = foreign(hazard, Foreign::mosquitto(hazard.clients)).await;
+        let rumqttd = foreign(hazard, Foreign::start(Foreign::rumqttd, hazard.clients)).await;
+        let mosquitto = foreign(hazard, Foreign::start(Foreign::mosquitto, hazard.clients)).await;
         if ours != Verdict::Held {
             ours_failed.push(hazard.name);
         }
@@ -36,10 +39,15 @@ async fn table_of_who_held() {
         rows.push(row);
     }
     std::panic::set_hook(hook);
-    println!("\n| hazard | hearthlink | rumqttd 0.20 | Mosquitto |\n| --- | --- | --- | --- |");
+    println!("\n| hazard | hearthlink | rumqttd 0.20 | {} |\n| --- | --- | --- | --- |", mosquitto_version());
     println!("{}", rows.join("\n"));
     println!("| held, of {} | {} | {} | {} |", rows.len(), held[0], held[1], held[2]);
     assert!(ours_failed.is_empty(), "ours failed: {}", ours_failed.join(", "));
+}
+
+fn mosquitto_version() -> String {
+    let help = Command::new(program("mosquitto")).arg("-h").output().expect("it runs").stdout;
+    String::from_utf8_lossy(&help).lines().next().unwrap_or("mosquitto").to_owned()
 }
 
 async fn ours(hazard: &Hazard) -> Verdict {

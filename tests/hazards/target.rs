@@ -238,7 +238,7 @@ impl Ours {
             listener(ListenerKind::WebSocket, None, true),
         ];
         let limits =
-            Limits { max_clients: clients, handshake_time: Duration::from_secs(3), ..Limits::default() };
+            Limits { max_clients: clients, handshake_time: Duration::from_secs(5), ..Limits::default() };
         let rig = Plan { limits, listeners, ..Plan::default() }.start().await;
         let port = |index: usize| rig.ports[index].2.port();
         let target = Target {
