@@ -183,13 +183,17 @@ impl Inflight {
         self.releases.clear();
     }
 
-    /// The next one to send again, or to release, if any.
-    pub(super) fn again(&mut self) -> Option<Again<'_>> {
+    /// The next one to send again, or to release, if any. A client that came back may take fewer at a
+    /// time than it did: no more than `window`.
+    pub(super) fn again(&mut self, window: usize) -> Option<Again<'_>> {
         if let Some(id) = self.releases.pop_front() {
             return Some(Again::Release(id));
         }
         loop {
             let index = self.sent;
+            if index >= window {
+                return None;
+            }
             let stage = &self.flights.get(index)?.stage;
             self.sent += 1;
             if !matches!(stage, Stage::Releasing) {
@@ -206,6 +210,15 @@ impl Inflight {
     /// Whether something is still to be sent again or to be released.
     pub(super) fn has_again(&self) -> bool {
         self.sent < self.flights.len() || !self.releases.is_empty()
+    }
+
+    /// Takes a message out that cannot be sent again.
+    pub(super) fn withdraw(&mut self, id: u16) -> Option<Waiting> {
+        let index = self.find(id)?;
+        match self.remove(index)?.stage {
+            Stage::Published(waiting) => Some(waiting),
+            Stage::Releasing | Stage::Released => None,
+        }
     }
 
     /// The messages without an acknowledgement, in order.
@@ -289,9 +302,9 @@ mod tests {
         assert!(matches!(window.received(1, false, never), Received::First(..)));
         assert!(!window.has_again());
         window.resume();
-        assert!(matches!(window.again(), Some(Again::Release(1))));
-        assert!(matches!(window.again(), Some(Again::Publish(2, _))));
-        assert!(window.again().is_none());
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(1))));
+        assert!(matches!(window.again(usize::MAX), Some(Again::Publish(2, _))));
+        assert!(window.again(usize::MAX).is_none());
     }
 
     #[test]
@@ -300,19 +313,19 @@ mod tests {
         launch(&mut window, 1, QoS::ExactlyOnce);
         assert!(matches!(window.received(1, false, |_| true), Received::First(..)));
         assert!(matches!(window.received(1, false, |_| true), Received::Pending));
-        assert!(window.again().is_none());
+        assert!(window.again(usize::MAX).is_none());
         assert_eq!(window.completed(1), None, "PUBREL was not sent yet");
         window.release(1);
-        assert!(matches!(window.again(), Some(Again::Release(1))));
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(1))));
         assert!(matches!(window.received(1, false, |_| true), Received::Again));
         // Over a new connection before the disk knew.
         launch(&mut window, 2, QoS::ExactlyOnce);
         assert!(matches!(window.received(2, false, |_| true), Received::First(..)));
         window.resume();
-        assert!(matches!(window.again(), Some(Again::Release(1))));
-        assert!(window.again().is_none());
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(1))));
+        assert!(window.again(usize::MAX).is_none());
         window.release(2);
-        assert!(matches!(window.again(), Some(Again::Release(2))));
+        assert!(matches!(window.again(usize::MAX), Some(Again::Release(2))));
         assert_eq!((window.completed(1), window.completed(2)), (Some(1), Some(2)));
     }
 
@@ -420,14 +433,14 @@ mod tests {
                         while let Some(&(id, true)) = held.front() {
                             held.pop_front();
                             model.insert(id, 3);
-                            let sent = matches!(window.again(), Some(Again::Release(told)) if told == id);
+                            let sent = matches!(window.again(usize::MAX), Some(Again::Release(told)) if told == id);
                             prop_assert!(sent);
                         }
                     }
                     Step::Resume => {
                         window.resume();
                         let mut again = 0;
-                        while window.again().is_some() { again += 1; }
+                        while window.again(usize::MAX).is_some() { again += 1; }
                         prop_assert_eq!(again, model.values().filter(|stage| **stage != 4).count());
                     }
                 }

@@ -1,9 +1,15 @@
 //! Bytes that are no MQTT, and MQTT that is not allowed.
 
-use tokio::{io::AsyncWriteExt, time::timeout};
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
-    raw::{packet, publish, text},
+    raw::{Raw, connect, packet, publish, text},
     target::{Target, is_ended},
 };
 
@@ -75,6 +81,11 @@ pub async fn random_bytes(at: Target) {
         }
         raw.send(&noise(seed)).await;
         hostile.push(raw);
+        for port in [at.tls, at.websocket].into_iter().flatten() {
+            let mut raw = Raw::to(port).await;
+            raw.send(&noise(seed)).await;
+            hostile.push(raw);
+        }
     }
     at.others_are_well().await;
     // Most are ended; some have begun a packet that is never over, which is no crime.
@@ -84,6 +95,53 @@ pub async fn random_bytes(at: Target) {
     }
 }
 
+/// A TCP stream after the HTTP upgrade.
+async fn upgraded(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.expect("the upgrade is answered"));
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+pub async fn websocket_frames_that_break_the_protocol(at: Target) {
+    let port = at.websocket_port();
+    let hello = connect("x", 2, &[]);
+    // A mask of zeros leaves the payload as it is.
+    let framed = |opcode: u8| [&[opcode, 0x80 | hello.len() as u8, 0, 0, 0, 0][..], &hello].concat();
+    let mut forgiven = Vec::new();
+    for (what, bytes) in [
+        ("a text frame", framed(0x81)),
+        ("a frame without a mask", [&[0x82, hello.len() as u8][..], &hello].concat()),
+        ("reserved bits", framed(0xF2)),
+        ("a reserved opcode", framed(0x83)),
+        ("a continuation of nothing", framed(0x80)),
+        ("a frame of 2^62 bytes", [&[0x82, 0xFF, 0x40][..], &[0; 11], &hello].concat()),
+        ("a PING of 200 bytes", [&[0x89, 0xFE, 0, 200, 0, 0, 0, 0][..], &[7; 200]].concat()),
+        ("no MQTT in a good frame", [&[0x82, 0x80 | 8, 0, 0, 0, 0][..], &[0xFF; 8]].concat()),
+    ] {
+        let mut stream = upgraded(port).await;
+        stream.write_all(&framed(0x82)).await.unwrap();
+        // Two bytes of frame, four of CONNACK.
+        let mut connack = [0; 6];
+        stream.read_exact(&mut connack).await.expect("CONNACK");
+        stream.write_all(&bytes).await.unwrap();
+        // A close frame, which asks for one in return, or the end at once.
+        match timeout(Duration::from_secs(8), stream.read_u8()).await {
+            Ok(Ok(0x88) | Err(_)) => {}
+            Ok(Ok(_)) | Err(_) => forgiven.push(what),
+        }
+        at.is_served_by(at.within_websocket()).await;
+    }
+    assert!(forgiven.is_empty(), "not ended: {}", forgiven.join(", "));
+}
+
 pub async fn a_half_closed_socket(at: Target) {
     let mut client = at.client("client").await;
     client.subscribe("half", 1).await;
@@ -91,6 +149,6 @@ pub async fn a_half_closed_socket(at: Target) {
     assert!(client.hangs_up().await);
     let mut writer = at.client("writer").await;
     writer.send(&publish(2, "half", 1, b"x")).await;
-    let answer = timeout(std::time::Duration::from_secs(5), writer.next()).await;
+    let answer = timeout(Duration::from_secs(5), writer.next()).await;
     assert_eq!(answer.unwrap(), Some((0x40, vec![0, 1])), "no PUBACK");
 }

@@ -32,6 +32,7 @@ mod acknowledgements;
 mod clients;
 mod flood;
 mod garbage;
+mod groups;
 mod retained;
 mod slow;
 mod topics;
@@ -79,10 +80,16 @@ hazards! {
     clients::an_unsubscribe_of_several_and_of_unknown_filters: "each filter has its own answer";
     clients::the_connection_limit_and_a_refused_client_that_retries [clients 8]:
         "rumqttd panics at its limit, some brokers never free the place";
+    clients::strangers_who_leave_and_the_connection_limit [clients 8]:
+        "Mosquitto 2.0.11 lets one client more in for each connection that ends before CONNECT";
     clients::a_client_id_taken_over_a_thousand_times_under_load:
         "the old connection, its queue and its subscriptions must go each time";
-    clients::a_persistent_shared_subscriber_lost_with_a_message_in_flight:
+    groups::a_shared_subscriber_lost_with_a_message_in_flight:
         "what it had not acknowledged must neither be lost nor hold up the group";
+    groups::the_only_shared_subscriber_lost_with_a_message_in_flight:
+        "rumqttd panics: the group is gone before its cursor is set back";
+    groups::a_shared_subscriber_that_unsubscribes_with_a_message_in_flight:
+        "the acknowledgement comes when nobody subscribes any more";
 
     acknowledgements::acknowledgements_out_of_order: "rumqttd ends the client; others never move on";
     acknowledgements::acknowledgements_twice: "must be forgiven: the first may have crossed a re-send";
@@ -111,6 +118,7 @@ hazards! {
     garbage::packets_that_break_the_protocol: "each must end its client and nobody else";
     garbage::first_packets_that_are_no_connect: "must not be answered, nor waited for";
     garbage::random_bytes: "from 50 clients, before and after CONNECT";
+    garbage::websocket_frames_that_break_the_protocol: "must end their client (MQTT-6.0.0-1, RFC 6455)";
     garbage::a_half_closed_socket: "a client that cannot speak any more is a lost client";
 }
 

@@ -15,7 +15,7 @@ pub async fn an_empty_publish_that_is_not_retained(at: Target) {
     }
     let mut late = at.client("late").await;
     late.subscribe("r/+", 0).await;
-    let got = late.got().await;
+    let got = late.got_or(|| "the retained message is gone".to_owned()).await;
     assert_eq!((&got.payload[..], got.flags), (&b"kept"[..], 1));
     // Retained, it does delete.
     writer.send(&publish(3, "r/a", 1, b"")).await;
@@ -31,8 +31,8 @@ pub async fn a_repeated_subscription(at: Target) {
     let mut reader = at.client("reader").await;
     for qos in [0, 1, 0] {
         assert_eq!(reader.subscribe("r/+", qos).await, qos, "not granted");
-        let got = reader.got().await;
-        assert_eq!((&got.payload[..], got.flags), (&b"kept"[..], 1 | qos << 1), "not sent again");
+        let got = reader.got_or(|| format!("not sent for the subscription with QoS {qos}")).await;
+        assert_eq!((&got.payload[..], got.flags), (&b"kept"[..], 1 | qos << 1));
         publish_all(&mut writer, 1, 1, |_, id| publish(2, "r/a", id, b"live")).await;
         let live = reader.got().await;
         assert_eq!((&live.payload[..], live.flags), (&b"live"[..], qos << 1), "with the QoS of before");

@@ -12,6 +12,9 @@ use crate::{
 #[ignore = "takes minutes and Debian's mosquitto: `-- --ignored --nocapture table`"]
 async fn table_of_who_held() {
     let wanted = std::env::var("HEARTHLINK_HAZARD").unwrap_or_default();
+    // A verdict is no news for stderr.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
     let mut ours_failed = Vec::new();
     let mut rows = Vec::new();
     let mut held = [0; 3];
@@ -32,6 +35,7 @@ async fn table_of_who_held() {
         eprintln!("{row}");
         rows.push(row);
     }
+    std::panic::set_hook(hook);
     println!("\n| hazard | hearthlink | rumqttd 0.20 | Mosquitto |\n| --- | --- | --- | --- |");
     println!("{}", rows.join("\n"));
     println!("| held, of {} | {} | {} | {} |", rows.len(), held[0], held[1], held[2]);
@@ -50,6 +54,9 @@ async fn foreign(hazard: &Hazard, mut broker: Foreign) -> Verdict {
     let words = broker.last_words();
     match verdict {
         Verdict::Dead(how) => Verdict::Dead(words.unwrap_or(how)),
+        Verdict::Wrong(how) if words.is_some() => {
+            Verdict::Wrong(format!("{how}; {}", words.unwrap_or_default()))
+        }
         Verdict::Wrong(_) | Verdict::Held if !broker.is_running() => {
             Verdict::Dead("the process ended".to_owned())
         }
@@ -62,7 +69,9 @@ fn cell(verdict: &Verdict) -> String {
     let text = verdict.to_string().replace("assertion `left == right` failed: ", "").replace('|', "\\|");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let line = lines.join("; ").replace("left: ", "got ").replace("right: ", "not ");
-    match line.char_indices().nth(200) {
+    // Packets are shown by first byte and body; `None` is the end of the connection.
+    let line = line.replace("got None", "got the end").replace("not None", "not the end");
+    match line.char_indices().nth(160) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }

@@ -181,6 +181,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// A PING that is answered: everything before it was handled.
     pub async fn ping(&mut self) {
         self.send(&[0xC0, 0]).await;
-        assert_eq!(self.next().await, Some((0xD0, vec![])));
+        assert_eq!(self.next().await, Some((0xD0, vec![])), "no PINGRESP");
     }
 }

@@ -25,6 +25,8 @@ pub(in crate::broker) struct Attached {
     pub(in crate::broker) was_present: bool,
     /// Of the session that this one replaces; the caller publishes it.
     pub(in crate::broker) will: Option<Message>,
+    /// Whose place this one takes; its own will comes before anything of ours (section 3.1.4).
+    pub(in crate::broker) predecessor: Option<Arc<Owner>>,
 }
 
 impl Hub {
@@ -43,6 +45,7 @@ impl Hub {
         let mut will = None;
         let mut house = self.write();
         let old = house.sessions.get(client).cloned();
+        let predecessor = old.as_ref().and_then(|old| old.lock().owner.clone());
         let kept = old.clone().filter(|_| !is_clean);
         let was_present = kept.is_some();
         let session = match kept {
@@ -63,7 +66,7 @@ impl Hub {
         state.expiry = expiry;
         session.note(&mut state);
         drop(state);
-        Ok(Attached { session, owner, was_present, will })
+        Ok(Attached { session, owner, was_present, will, predecessor })
     }
 
     /// The client of this connection wants another life for its session (MQTT 5 DISCONNECT).

@@ -18,6 +18,8 @@ pub(in crate::broker) enum End {
 pub(in crate::broker) struct Owner {
     /// Rung when there is something to send or a reason to end.
     pub(in crate::broker) bell: Notify,
+    /// Rung when it has ended and its will is published; its successor waits for that.
+    pub(in crate::broker) gone: Notify,
     end: AtomicU8,
 }
 

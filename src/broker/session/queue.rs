@@ -58,8 +58,6 @@ pub(in crate::broker) struct Appetite {
     pub(in crate::broker) window: usize,
     /// Fill the output up to here, in bytes.
     pub(in crate::broker) until: usize,
-    /// The largest packet that the client takes, in bytes.
-    pub(in crate::broker) packet: usize,
 }
 
 impl Session {
@@ -110,7 +108,7 @@ impl Session {
     pub(in crate::broker) fn fill(
         &self,
         owner: &Arc<Owner>,
-        encoder: Encoder,
+        encoder: &mut Encoder,
         out: &mut BytesMut,
         appetite: Appetite,
         bounds: Bounds,
@@ -119,12 +117,17 @@ impl Session {
         let mut guard = self.owned(owner)?;
         let state = &mut *guard;
         while out.len() < appetite.until {
-            match state.inflight.again() {
+            match state.inflight.again(appetite.window) {
                 None => break,
                 Some(Again::Release(id)) => encoder.ack(out, Ack::Release, id, Reason::Success),
                 Some(Again::Publish(id, Waiting { delivery, .. })) => {
                     let left = delivery.publication.left().unwrap_or_default();
-                    encoder.publish(out, outgoing(delivery, id, true, left), appetite.packet);
+                    if encoder.publish(out, outgoing(delivery, id, true, left)).is_err()
+                        && let Some(waiting) = state.inflight.withdraw(id)
+                    {
+                        // It takes smaller packets than it did: as if delivered (MQTT-3.1.2-25).
+                        state.done(&waiting, counters);
+                    }
                 }
             }
         }
@@ -144,7 +147,7 @@ impl Session {
             };
             let Some(waiting) = state.queue.pop_front() else { break };
             has_drained = true;
-            state.send(encoder, out, (waiting, id), appetite.packet, counters);
+            state.send(encoder, out, (waiting, id), counters);
         }
         if has_drained {
             state.drained = Some(Instant::now());
@@ -176,16 +179,15 @@ impl State {
 
     fn send(
         &mut self,
-        encoder: Encoder,
+        encoder: &mut Encoder,
         out: &mut BytesMut,
         (waiting, id): (Waiting, u16),
-        limit: usize,
         counters: &Counters,
     ) {
         let Waiting { delivery, sequence, .. } = &waiting;
         let Ok(left) = delivery.publication.left() else { return self.done(&waiting, counters) };
         // Too large for this client: as if delivered (MQTT-3.1.2-25).
-        let was_sent = encoder.publish(out, outgoing(delivery, id, false, left), limit);
+        let was_sent = encoder.publish(out, outgoing(delivery, id, false, left)).is_ok();
         if was_sent && delivery.qos != QoS::AtMostOnce {
             self.sent = *sequence;
             self.inflight.launch(waiting);
