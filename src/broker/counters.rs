@@ -15,7 +15,7 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     /// Messages delivered but not retained, for want of room.
     pub(super) not_retained: AtomicU64,
-    /// Publishes to a topic that the client may not write.
+    /// Publishes to a topic that the client may not write, and subscriptions to what it may not read.
     pub(super) denied: AtomicU64,
 }
 

@@ -337,12 +337,12 @@ mod tests {
         }
         assert!(matches!(window.received(1, false, |_| true), Received::First(_, false)));
         assert!(matches!(window.received(2, false, never), Received::First(_, false)));
-        assert!(window.again().is_none());
+        assert!(window.again(usize::MAX).is_none());
         window.release(1);
         // Those two may go, and have not gone yet.
         assert!(matches!(window.received(3, false, never), Received::First(_, false)));
         for id in 1..4 {
-            assert!(matches!(window.again(), Some(Again::Release(next)) if next == id));
+            assert!(matches!(window.again(usize::MAX), Some(Again::Release(next)) if next == id));
         }
         launch(&mut window, 4, QoS::ExactlyOnce);
         assert!(matches!(window.received(4, false, never), Received::First(_, true)));

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     agenda::Changes,
+    auth::Auth,
     hub::Hub,
     receipt::Receipt,
     session::{Remembered, Work},
@@ -34,7 +35,7 @@ const REST: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// As [`Store::retained`].
-pub(super) async fn restore(hub: &Hub, store: &Store) -> Result<(), StoreError> {
+pub(super) async fn restore(hub: &Hub, auth: &Auth, store: &Store) -> Result<(), StoreError> {
     let mut lost = 0_usize;
     for message in store.retained().await? {
         lost += usize::from(!hub.restore_retained(message));
@@ -45,7 +46,11 @@ pub(super) async fn restore(hub: &Hub, store: &Store) -> Result<(), StoreError> 
     for (name, state) in store.sessions().await? {
         let client = ClientId::new(&name);
         match Remembered::read(&state.bytes) {
-            Some(known) => hub.restore(&client, known, store.awaiting(&name).await?, state.left),
+            Some(known) => {
+                let rights = known.user().map(|user| auth.rights(user, &name));
+                let readable = rights.and_then(|rights| rights.readable());
+                hub.restore(&client, (known, readable), store.awaiting(&name).await?, state.left);
+            }
             None => {
                 tracing::warn!(
                     client = name,

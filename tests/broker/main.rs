@@ -1,6 +1,7 @@
 //! The local broker, through real sockets: with rumqttc, and with a client that keeps no rules.
 //! What brokers are known to die of is in `tests/hazards`.
 
+mod access;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod durable;

@@ -17,7 +17,7 @@ use crate::{
 
 /// Host and transport, as rumqttc wants them.
 fn address(kind: ListenerKind, tls: Option<(&Files, bool)>, port: u16) -> (String, Transport) {
-    let config = tls.map(|(files, own)| TlsConfiguration::Rustls(files.client(own)));
+    let config = tls.map(|(files, own)| TlsConfiguration::Rustls(files.client(own.then_some("client"))));
     match (kind, config) {
         (ListenerKind::Tcp, None) => ("127.0.0.1".to_owned(), Transport::Tcp),
         (ListenerKind::Tcp, Some(config)) => ("127.0.0.1".to_owned(), Transport::tls_with_config(config)),
@@ -123,7 +123,7 @@ async fn echo5(kind: ListenerKind, tls: Option<&Files>, port: u16) {
     }
 }
 
-fn hash(password: &str) -> String {
+pub fn hash(password: &str) -> String {
     // Cheap on purpose.
     let hasher =
         Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::new(8, 1, 1, None).unwrap());
@@ -138,8 +138,8 @@ async fn guarded(files: &Files) -> Rig {
         listener(ListenerKind::WebSocket, Some(files.server()), false),
     ];
     let users = vec![
-        User { name: "plug".into(), password_hash: Some(hash("secret")), certificate_name: None },
-        User { name: "phone".into(), password_hash: None, certificate_name: Some("phone.home".into()) },
+        User { name: "plug".into(), password_hash: Some(hash("secret")), ..User::default() },
+        User { name: "phone".into(), certificate_name: Some("phone.home".into()), ..User::default() },
     ];
     Plan { listeners, users, ..Plan::default() }.start().await
 }

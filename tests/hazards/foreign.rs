@@ -82,7 +82,7 @@ impl Foreign {
             assert!(process.is_running(), "it ended: {}", lines.join("\n"));
             lines.iter().any(|line| line.ends_with(RUNNING)).then_some(())
         });
-        let trust = files.client(false);
+        let trust = files.client(None);
         let target = Target { v311, v5, tls, websocket, clients, trust };
         Self { target, process, _files: files, _folder: folder }
     }

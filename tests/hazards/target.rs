@@ -247,7 +247,7 @@ impl Ours {
             tls: Some(port(1)),
             websocket: Some(port(2)),
             clients,
-            trust: files.client(false),
+            trust: files.client(None),
         };
         Self { target, rig, _files: files }
     }

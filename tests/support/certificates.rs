@@ -10,7 +10,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-/// A CA, a server's certificate for 127.0.0.1 and a client's for `phone.home`.
+/// A CA, a server's certificate for 127.0.0.1, a client's for `phone.home`, and one that is nobody's.
 pub struct Files {
     directory: TempDir,
 }
@@ -28,16 +28,17 @@ impl Files {
         }
     }
 
-    pub fn client(&self, with_certificate: bool) -> Arc<ClientConfig> {
+    /// Trusts the CA, and shows this certificate.
+    pub fn client(&self, certificate: Option<&str>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-        Arc::new(if with_certificate {
-            let chain = vec![CertificateDer::from_pem_file(self.path("client.pem")).unwrap()];
-            let key = PrivateKeyDer::from_pem_file(self.path("client.key")).unwrap();
+        Arc::new(if let Some(name) = certificate {
+            let chain = vec![CertificateDer::from_pem_file(self.path(&format!("{name}.pem"))).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
             builder.with_client_auth_cert(chain, key).unwrap()
         } else {
             builder.with_no_client_auth()
@@ -53,8 +54,11 @@ pub fn certificates() -> Files {
     let ca = parameters.self_signed(&key).unwrap();
     fs::write(directory.path().join("ca.pem"), ca.pem()).unwrap();
     let issuer = Issuer::new(parameters, key);
-    for (name, common, alternative) in [("server", "broker", "127.0.0.1"), ("client", "phone.home", "phone")]
-    {
+    for (name, common, alternative) in [
+        ("server", "broker", "127.0.0.1"),
+        ("client", "phone.home", "phone"),
+        ("nobody", "nobody.home", "nobody"),
+    ] {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new(vec![alternative.to_owned()]).unwrap();
         parameters.distinguished_name.push(DnType::CommonName, common);

@@ -58,7 +58,7 @@ impl Connection {
     /// client that does not find the way back would then be "online" for ever in what is retained, in the
     /// queues of absent clients and in the cloud; one that does find it says so itself.
     pub(super) async fn end(self, over: Over, mut held: HeldBack) {
-        let Self { core, mut wire, seat, encoder, will, place, .. } = self;
+        let Self { core, mut wire, seat, encoder, will, place, guest, .. } = self;
         let owner = seat.owner().clone();
         let (told, will) = match over {
             Over::Goodbye { with_will } => (None, will.filter(|_| with_will)),
@@ -86,7 +86,7 @@ impl Connection {
             will => (None, will.map(|will| will.message)),
         };
         let of_the_session = seat.leave(delayed);
-        drop(place);
+        drop((place, guest));
         for will in at_once.into_iter().chain(of_the_session) {
             core.publish_will(will, &client).await;
         }

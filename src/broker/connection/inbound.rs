@@ -28,7 +28,7 @@ impl Connection {
             }
             self.unfinished += 1;
         }
-        if !self.identity.may_publish(&message.topic) {
+        if !self.identity.rights.may_publish(&message.topic) {
             Counters::count(&self.core.hub.counters.denied);
             // 3.1.1 knows no refusal: acknowledged and dropped (MQTT-3.3.5-2).
             self.answer(held, qos, id, Reason::NotAuthorized);

@@ -9,7 +9,9 @@ use std::{
 use super::{House, Hub, Subscriber};
 use crate::{
     broker::{
+        auth::Identity,
         packet::Reason,
+        rights::Readable,
         session::{End, Owner, Remembered, Session},
     },
     model::{ClientId, Message},
@@ -30,13 +32,15 @@ pub(in crate::broker) struct Attached {
 }
 
 impl Hub {
-    /// Gives a session to a new connection: the client's old one, or a new one.
+    /// Gives a session to a new connection: the client's old one, or a new one. A session of another
+    /// user with this client id is not the client's: what waits in it is for somebody else.
     ///
     /// # Errors
     /// [`Reason::ServerUnavailable`] at the bound on sessions.
     pub(in crate::broker) fn attach(
         &self,
         client: &ClientId,
+        identity: &Identity,
         is_clean: bool,
         expiry: Option<Duration>,
     ) -> Result<Attached, Reason> {
@@ -46,7 +50,7 @@ impl Hub {
         let mut house = self.write();
         let old = house.sessions.get(client).cloned();
         let predecessor = old.as_ref().and_then(|old| old.lock().owner.clone());
-        let kept = old.clone().filter(|_| !is_clean);
+        let kept = old.clone().filter(|old| !is_clean && old.lock().user == identity.user);
         let was_present = kept.is_some();
         let session = match kept {
             Some(session) => session,
@@ -64,6 +68,8 @@ impl Hub {
         let mut state = session.lock();
         state.take_over(&owner);
         state.expiry = expiry;
+        state.user = identity.user.clone();
+        state.restrict(identity.rights.readable(), &self.counters);
         session.note(&mut state);
         drop(state);
         Ok(Attached { session, owner, was_present, will, predecessor })
@@ -133,13 +139,14 @@ impl Hub {
     pub(in crate::broker) fn restore(
         &self,
         client: &ClientId,
-        remembered: Remembered,
+        (remembered, readable): (Remembered, Option<Readable>),
         rows: Vec<Awaiting>,
         left: Option<Duration>,
     ) {
         let expiry = remembered.expiry().min(self.limits.longest_session);
         let session = Session::new(self.next_key(), client.clone(), expiry, self.agenda.clone());
         session.restore(remembered, rows, left, usize::from(self.limits.inflight), &self.counters);
+        session.lock().restrict(readable, &self.counters);
         let mut house = self.write();
         for (filter, options) in &session.lock().subscriptions {
             house.tree.insert(filter, session.key, Subscriber::Client(session.clone(), *options));

@@ -27,7 +27,7 @@ pub(super) use self::{
 };
 use super::{
     agenda::Agenda, counters::Counters, delivery::Delivery, inflight::Inflight, packet::SubscriptionOptions,
-    receipt::Receipt,
+    receipt::Receipt, rights::Readable,
 };
 use crate::{
     model::{ClientId, Message, QoS, Topic, TopicFilter},
@@ -66,6 +66,10 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) owner: Option<Arc<Owner>>,
+    /// Whose it is; `None`: an anonymous client's.
+    pub(super) user: Option<Arc<str>>,
+    /// What may be delivered; `None`: everything.
+    readable: Option<Readable>,
     /// Whether the owner sleeps until its bell rings.
     is_asleep: bool,
     queue: VecDeque<Waiting>,
@@ -146,6 +150,24 @@ impl State {
         self.ends_at = None;
         self.will = None;
         self.inflight.resume();
+    }
+
+    fn may_read(&self, delivery: &Delivery) -> bool {
+        let topic = &delivery.publication.message.topic;
+        self.readable.as_ref().is_none_or(|readable| readable.iter().any(|filter| filter.matches(topic)))
+    }
+
+    /// From now on only this may be delivered, what waits already included.
+    pub(super) fn restrict(&mut self, readable: Option<Readable>, counters: &Counters) {
+        self.readable = readable;
+        if self.readable.is_some() {
+            for waiting in std::mem::take(&mut self.queue) {
+                match self.may_read(&waiting.delivery) {
+                    true => self.queue.push_back(waiting),
+                    false => self.done(&waiting, counters),
+                }
+            }
+        }
     }
 
     /// Its connection is gone. What came with QoS 0 is not kept for later (section 4.1: need not be).

@@ -40,7 +40,8 @@ pub(in crate::broker) enum Offered {
     /// Queued, and the queue is more than half full, of a client that has taken nothing lately: perhaps
     /// its task only needs its turn.
     Unread,
-    /// The client is absent and the message QoS 0, or there is no room, which is counted.
+    /// The client is absent and the message QoS 0, it may not read it, or there is no room, which is
+    /// counted.
     NotQueued,
 }
 
@@ -72,6 +73,9 @@ impl Session {
     ) -> Offered {
         let mut state = self.lock();
         if state.owner.is_none() && (delivery.qos == QoS::AtMostOnce || state.expiry.is_zero()) {
+            return Offered::NotQueued;
+        }
+        if !state.may_read(&delivery) {
             return Offered::NotQueued;
         }
         let size = delivery.publication.size();

@@ -29,6 +29,9 @@ const LAYOUT: u8 = 2;
 pub(in crate::broker) struct Remembered {
     version: u8,
     expiry_seconds: u64,
+    /// Whose it is; layout 1 knew none at first.
+    #[serde(default)]
+    user: Option<String>,
     subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
     /// The last sequence that was sent, if the client is absent; while it is connected nobody knows.
     #[serde(default)]
@@ -48,6 +51,11 @@ impl Remembered {
     /// Reads what some version wrote; `None`: it cannot be understood.
     pub(in crate::broker) fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice::<Self>(bytes).ok().filter(|known| (1..=LAYOUT).contains(&known.version))
+    }
+
+    /// Whose the session is; `None`: an anonymous client's.
+    pub(in crate::broker) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// How long the session outlives its connection.
@@ -236,6 +244,7 @@ impl Session {
                 state.queue.push_back(waiting);
             }
         }
+        state.user = remembered.user.map(Arc::from);
         state.saving = state.last_sequence;
         state.last_sequence = state.last_sequence.max(remembered.reserved);
         state.reserved = remembered.reserved;
@@ -265,6 +274,7 @@ impl State {
         let remembered = Remembered {
             version: LAYOUT,
             expiry_seconds: self.expiry.as_secs(),
+            user: self.user.as_deref().map(str::to_owned),
             subscriptions: self
                 .subscriptions
                 .iter()
