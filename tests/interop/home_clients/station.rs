@@ -14,7 +14,7 @@ use super::{
     rumqttc,
     words::{Login, Message, News, Order, Post, Subscription, Task},
 };
-use crate::process::{Heard, PATIENCE, Process, program};
+use crate::process::{Heard, PATIENCE, Process, eventually, program};
 
 /// A library of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,18 @@ impl Inbox {
     }
 }
 
+/// Waits until a program can be told what to do.
+#[track_caller]
+fn ready(kind: Kind, process: &mut Process) -> Arc<Heard> {
+    eventually("the program is ready", PATIENCE, || {
+        let lines = process.lines();
+        let running = process.is_running();
+        assert!(running, "{kind:?} is missing, or wrong; `.ci/run` installs it: {}", lines.join("\n"));
+        lines.iter().any(|line| line.contains("\"n\"")).then_some(())
+    });
+    process.heard()
+}
+
 /// Where the drivers lie.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop")
@@ -71,7 +83,7 @@ fn folder() -> PathBuf {
 impl Station {
     #[track_caller]
     pub fn start(kind: Kind) -> Self {
-        let link = match kind {
+        let mut link = match kind {
             Kind::Rumqttc => Link::Thread(rumqttc::Station::start()),
             Kind::Paho => {
                 // Debian's Python by its path: another one in front of it has no paho-mqtt, or a different one.
@@ -89,8 +101,8 @@ impl Station {
                 Link::Process(Process::start("mqtt.js", command.arg(folder.join("driver.mjs"))))
             }
         };
-        let heard = match &link {
-            Link::Process(process) => process.heard(),
+        let heard = match &mut link {
+            Link::Process(process) => ready(kind, process),
             Link::Thread(station) => station.heard(),
         };
         Self { kind, link: RefCell::new(link), heard, inbox: RefCell::default(), last: Cell::new(0) }

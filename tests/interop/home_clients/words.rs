@@ -1,7 +1,8 @@
 //! What the tests and the programs that they drive say to each other: one JSON object a line.
 //!
-//! An order is answered by one piece of news with its number; messages come in between, in the order in which
-//! the client's library gave them out. Bytes are written in hexadecimal. Nobody but the tests judges.
+//! A program says that it is ready by the number 0. An order is answered by one piece of news with its number;
+//! messages come in between, in the order in which the client's library gave them out. Bytes are written in
+//! hexadecimal. Nobody but the tests judges.
 
 use serde::{Deserialize, Serialize};
 

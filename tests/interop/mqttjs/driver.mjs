@@ -136,6 +136,7 @@ class Client {
 }
 
 const clients = new Map();
+say({ n: 0 });
 for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
   try {

@@ -169,6 +169,7 @@ def finish(sent):
 
 def main():
     clients = {}
+    say(n=0)
     for line in sys.stdin:
         order = json.loads(line)
         name, what = order["client"], order["do"]
