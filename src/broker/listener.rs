@@ -21,6 +21,7 @@ use super::{
     handshake::{CONNECT_LIMIT, Stranger, greet},
     network::{Crowd, Guest, Network},
     options::Acl,
+    origins::Origins,
     session::End,
     socket::{Duplex, Socket},
     tls, websocket,
@@ -40,6 +41,7 @@ struct Gate {
     tls: Option<TlsAcceptor>,
     anonymous: bool,
     acl: Option<Acl>,
+    origins: Origins,
 }
 
 /// What all listeners share.
@@ -68,6 +70,7 @@ impl Listener {
             tls,
             anonymous: options.anonymous,
             acl: options.acl.clone(),
+            origins: origins(options),
         });
         Ok(Self { socket, address, gate })
     }
@@ -138,6 +141,15 @@ impl Listener {
     }
 }
 
+/// Every page may come where a client must say a password, unless some are named.
+fn origins(options: &ListenerOptions) -> Origins {
+    let shows_certificates = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    match options.anonymous || shows_certificates || !options.origins.is_empty() {
+        true => Origins::OwnAnd(options.origins.clone()),
+        false => Origins::Any,
+    }
+}
+
 impl Gate {
     /// All handshakes, within the time that there is for them.
     async fn pass(&self, stream: TcpStream, guest: Guest, house: &House) -> Option<Connection> {
@@ -171,14 +183,18 @@ impl Gate {
     async fn speak(&self, stream: TcpStream, largest: usize) -> Option<Socket> {
         match self.kind {
             ListenerKind::Tcp => Some(Socket::Plain(stream)),
-            ListenerKind::WebSocket => websocket::accept(stream, largest).await.map(Socket::Wrapped),
+            ListenerKind::WebSocket => {
+                websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
+            }
         }
     }
 
     async fn speak_within(&self, stream: Box<dyn Duplex>, largest: usize) -> Option<Socket> {
         match self.kind {
             ListenerKind::Tcp => Some(Socket::Wrapped(stream)),
-            ListenerKind::WebSocket => websocket::accept(stream, largest).await.map(Socket::Wrapped),
+            ListenerKind::WebSocket => {
+                websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
+            }
         }
     }
 }

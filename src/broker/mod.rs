@@ -24,6 +24,7 @@ mod inflight;
 mod listener;
 mod network;
 mod options;
+mod origins;
 mod packet;
 mod patience;
 mod recorder;

@@ -323,3 +323,40 @@ async fn one_address_has_so_many_connections_and_others_have_theirs() {
     };
     tokio::time::timeout(Duration::from_secs(10), counted).await.expect("it is counted");
 }
+
+/// The status of the answer to an upgrade.
+async fn upgrade(port: u16, headers: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!(
+        "GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+         Sec-WebSocket-Protocol: mqtt\r\n{headers}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8(answer.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_web_page_of_another_host_does_not_get_a_websocket_where_nobody_needs_a_name() {
+    let mut plan = guarded(vec![user("anna", None)]);
+    let web = |anonymous| listener(ListenerKind::WebSocket, None, anonymous);
+    plan.listeners = vec![web(true), web(true), web(false), web(false)];
+    plan.listeners[1].origins = vec!["https://panel.example".to_owned()];
+    plan.listeners[3].origins = vec!["https://panel.example".to_owned()];
+    let rig = plan.start().await;
+    let ports: Vec<u16> = rig.ports.iter().map(|(.., at)| at.port()).collect();
+    for (origin, expected) in [
+        ("", ["101", "101", "101", "101"]),
+        ("Origin: http://127.0.0.1:8080\r\n", ["101", "101", "101", "101"]),
+        ("Origin: https://panel.example\r\n", ["403", "101", "101", "101"]),
+        ("Origin: https://evil.example\r\n", ["403", "403", "101", "403"]),
+        ("Origin: null\r\n", ["403", "403", "101", "403"]),
+    ] {
+        for (port, expected) in ports.iter().zip(expected) {
+            let answer = upgrade(*port, origin).await;
+            assert!(answer.ends_with(expected), "{origin}: {answer}, not {expected}");
+        }
+    }
+}
