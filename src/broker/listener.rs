@@ -10,7 +10,6 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -24,7 +23,8 @@ use super::{
     origins::Origins,
     session::End,
     socket::{Duplex, Socket},
-    tls, websocket,
+    tls::{self, Tls},
+    websocket,
     wire::Wire,
 };
 
@@ -38,7 +38,7 @@ pub(super) struct Listener {
 /// What a new connection has to pass.
 struct Gate {
     kind: ListenerKind,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     anonymous: bool,
     acl: Option<Acl>,
     origins: Origins,
@@ -60,7 +60,7 @@ pub(super) struct House {
 
 impl Listener {
     pub(super) async fn bind(options: &ListenerOptions) -> Result<Self, BrokerError> {
-        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let bind_error =
             |error: std::io::Error| BrokerError::Bind { address: options.address, reason: error.to_string() };
         let socket = TcpListener::bind(options.address).await.map_err(bind_error)?;
@@ -81,6 +81,11 @@ impl Listener {
 
     pub(super) fn has_tls(&self) -> bool {
         self.gate.tls.is_some()
+    }
+
+    /// What can be read again while it listens.
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        self.gate.tls.clone()
     }
 
     /// The address as a person would write it down.
@@ -166,7 +171,7 @@ impl Gate {
             let stream = match &self.tls {
                 None => self.speak(stream, limits.max_packet).await?,
                 Some(tls) => {
-                    let stream = tls.accept(stream).await.ok()?;
+                    let stream = tls.acceptor().accept(stream).await.ok()?;
                     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                     stranger.certificate_names = certificate.map(tls::names).unwrap_or_default();
                     self.speak_within(Box::new(stream), limits.max_packet).await?

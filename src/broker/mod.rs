@@ -90,6 +90,9 @@ pub enum BrokerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The thread that reads certificates ended early.
+    #[error("failed to read the listeners' certificates: {0}")]
+    Interrupted(String),
     /// What is remembered cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,7 +136,8 @@ impl Broker {
 
     /// For the rest of the gateway; works from now on.
     pub fn handle(&self) -> BrokerHandle {
-        BrokerHandle::new(self.core.hub.clone())
+        let tls = self.listeners.iter().filter_map(Listener::tls).collect();
+        BrokerHandle::new(self.core.hub.clone(), tls)
     }
 
     /// Where it listens: what is spoken, whether in TLS, the address.

@@ -1,6 +1,7 @@
 //! Who may do what: lists of permissions, guessed passwords, crowds, web pages, new certificates.
 
 use std::{
+    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -359,4 +360,49 @@ async fn a_web_page_of_another_host_does_not_get_a_websocket_where_nobody_needs_
             assert!(answer.ends_with(expected), "{origin}: {answer}, not {expected}");
         }
     }
+}
+
+#[tokio::test]
+async fn new_certificates_are_for_new_clients_and_bad_ones_for_nobody() {
+    let (files, renewed) = (certificates(), certificates());
+    let listeners = vec![
+        listener(ListenerKind::Tcp, Some(files.server()), true),
+        listener(ListenerKind::WebSocket, Some(files.server()), true),
+    ];
+    let rig = Plan { listeners, ..Plan::default() }.start().await;
+    let mut old = secure(rig.port(), &files, None).await;
+    old.write_all(&connect("old", 2, &[])).await.unwrap();
+    let mut answer = [0; 4];
+    old.read_exact(&mut answer).await.unwrap();
+
+    for name in ["server.pem", "server.key"] {
+        fs::copy(renewed.path(name), files.path(name)).unwrap();
+    }
+    assert_eq!(rig.handle.reload_certificates().await.unwrap(), 2);
+    for (_, _, at) in &rig.ports {
+        // Who only trusts the old CA does not come in any more.
+        let stream = TcpStream::connect(at).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        assert!(TlsConnector::from(files.client(None)).connect(name, stream).await.is_err());
+        secure(at.port(), &renewed, None).await;
+    }
+
+    // A key of another certificate, then no certificate at all.
+    fs::copy(files.path("client.key"), files.path("server.key")).unwrap();
+    let error = rig.handle.reload_certificates().await.unwrap_err().to_string();
+    assert!(error.contains("server.pem"), "{error}");
+    fs::write(files.path("server.pem"), "nothing").unwrap();
+    let error = rig.handle.reload_certificates().await.unwrap_err().to_string();
+    assert!(error.contains("server.pem") && error.contains("no certificate"), "{error}");
+    fs::remove_file(files.path("ca.pem")).unwrap();
+    fs::copy(renewed.path("server.pem"), files.path("server.pem")).unwrap();
+    fs::copy(renewed.path("server.key"), files.path("server.key")).unwrap();
+    let error = rig.handle.reload_certificates().await.unwrap_err().to_string();
+    assert!(error.contains("ca.pem"), "{error}");
+    secure(rig.port(), &renewed, None).await;
+
+    old.write_all(&[0xC0, 0]).await.unwrap();
+    let mut answer = [0; 2];
+    old.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, [0xD0, 0], "the old client has noticed nothing");
 }
