@@ -65,6 +65,7 @@ fn limits(config: &config::Limits) -> Limits {
         subscriptions_per_client: count(config.subscriptions_per_client, default.subscriptions_per_client),
         topic_depth: config.topic_depth.map_or(default.topic_depth, usize::from),
         longest_session: config.longest_session.unwrap_or(default.longest_session),
+        longest_keep_alive: config.longest_keep_alive,
         max_handshakes: count(config.max_handshakes, default.max_handshakes),
         queue_bytes: bytes(config.queue_in_all, default.queue_bytes),
         receive_maximum: config.receive_maximum.unwrap_or(default.receive_maximum),

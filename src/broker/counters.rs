@@ -23,4 +23,8 @@ impl Counters {
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
+
+    pub(super) fn add(gauge: &AtomicUsize, amount: usize) {
+        gauge.fetch_add(amount, Ordering::Relaxed);
+    }
 }

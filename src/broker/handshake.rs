@@ -13,8 +13,8 @@ use super::{
     connection::{Alarm, Connection},
     core::Core,
     network::Guest,
-    options::Acl,
-    packet::{Accepted, Connect, Encoder, Reason, Version, connect},
+    options::{Acl, Limits},
+    packet::{ALIASES, Accepted, Connect, Encoder, Reason, TheirAliases, TooLarge, Version, connect},
     seat::Seat,
     session::Appetite,
     wire::{FILL, Turn, Wire},
@@ -50,18 +50,22 @@ pub(super) async fn greet(
     let connect = match read_connect(&mut wire).await? {
         Ok(connect) => connect,
         Err((version, reason)) => {
-            refuse(&mut wire, version, reason).await;
+            refuse(&mut wire, &Encoder::new(version), reason).await;
             return None;
         }
     };
-    let version = connect.version;
-    match admit(core, places, &mut wire, connect, stranger).await {
+    let encoder = Encoder::as_wished(connect.version, &connect.wishes);
+    match admit(core, places, connect, stranger).await {
         Ok(admitted) => {
+            if admitted.accept(&core.hub.limits, &encoder, &mut wire).is_err() {
+                // It takes no packet as large as its CONNACK: nothing can be said to it.
+                return None;
+            }
             wire.set_largest(core.hub.limits.max_packet);
-            Some(admitted.into_connection(core.clone(), wire))
+            Some(admitted.into_connection(core.clone(), wire, encoder))
         }
         Err(reason) => {
-            refuse(&mut wire, version, reason).await;
+            refuse(&mut wire, &encoder, reason).await;
             None
         }
     }
@@ -92,8 +96,8 @@ async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, Refusal>> {
     }
 }
 
-async fn refuse(wire: &mut Wire, version: Version, reason: Reason) {
-    Encoder { version }.refuse(&mut wire.output, reason);
+async fn refuse(wire: &mut Wire, encoder: &Encoder, reason: Reason) {
+    encoder.refuse(&mut wire.output, reason);
     // Whoever does not listen to a refusal is not told; the handshake's time bounds this.
     if wire.drain().await.is_ok() {
         let _ = wire.shutdown().await;
@@ -109,12 +113,12 @@ struct Admitted {
     connect: Connect,
     client: ClientId,
     was_assigned: bool,
+    was_present: bool,
 }
 
 async fn admit(
     core: &Arc<Core>,
     places: &Arc<Semaphore>,
-    wire: &mut Wire,
     mut connect: Connect,
     stranger: Stranger,
 ) -> Result<Admitted, Reason> {
@@ -161,10 +165,16 @@ async fn admit(
     let mut attached =
         core.hub.attach(&client, &identity, connect.is_clean, connect.wishes.session_expiry)?;
     let (will, was_present) = (attached.will.take(), attached.was_present);
+    let predecessor = attached.predecessor.take();
     // From here on the session is given back, also when the handshake's time is over.
     let seat = Seat::new(core.hub.clone(), attached);
     if let Some(will) = will {
         core.publish_will(will, &client).await;
+    }
+    if let Some(predecessor) = predecessor {
+        // It has been asked to leave, and its will is older than anything that comes now. Not for ever: it
+        // may be one whose disk does not answer.
+        let _ = timeout(OWN_PLACE, predecessor.gone.notified()).await;
     }
     let place = match place {
         Some(place) => place,
@@ -174,24 +184,34 @@ async fn admit(
             Ok(Err(_)) | Err(_) => return Err(Reason::ServerUnavailable),
         },
     };
-    let limits = &core.hub.limits;
-    let granted = connect.wishes.session_expiry.is_none_or(|wanted| wanted > limits.longest_session);
-    Encoder { version: connect.version }.accept(
-        &mut wire.output,
-        &Accepted {
-            session_present: was_present,
-            assigned_id: was_assigned.then_some(client.as_str()),
-            session_expiry: granted.then_some(limits.longest_session),
-            receive_maximum: limits.receive_maximum,
-            maximum_packet_size: u32::try_from(limits.max_packet).unwrap_or(u32::MAX),
-        },
-    );
-    Ok(Admitted { seat, identity, place, guest: stranger.guest, connect, client, was_assigned })
+    Ok(Admitted { seat, identity, place, guest: stranger.guest, connect, client, was_assigned, was_present })
 }
 
 impl Admitted {
-    fn into_connection(self, core: Arc<Core>, wire: Wire) -> Connection {
-        let Self { seat, identity, place, guest, connect, client, was_assigned } = self;
+    /// The keep-alive, when it is another one than the client asked for.
+    fn keep_alive(&self, limits: &Limits) -> Option<Duration> {
+        let asked = self.connect.keep_alive;
+        let longest = limits.longest_keep_alive.filter(|_| self.connect.version == Version::V5)?;
+        (asked.is_zero() || asked > longest).then_some(longest)
+    }
+
+    fn accept(&self, limits: &Limits, encoder: &Encoder, wire: &mut Wire) -> Result<(), TooLarge> {
+        let longest = limits.longest_session;
+        let is_shorter = self.connect.wishes.session_expiry.is_none_or(|wanted| wanted > longest);
+        let accepted = Accepted {
+            session_present: self.was_present,
+            assigned_id: self.was_assigned.then_some(self.client.as_str()),
+            session_expiry: is_shorter.then_some(longest),
+            keep_alive: self.keep_alive(limits),
+            receive_maximum: limits.receive_maximum,
+            maximum_packet_size: u32::try_from(limits.max_packet).unwrap_or(u32::MAX),
+        };
+        encoder.accept(&mut wire.output, &accepted)
+    }
+
+    fn into_connection(self, core: Arc<Core>, wire: Wire, encoder: Encoder) -> Connection {
+        let keep_alive = self.keep_alive(&core.hub.limits).unwrap_or(self.connect.keep_alive);
+        let Self { seat, identity, place, guest, connect, client, was_assigned, .. } = self;
         tracing::debug!(
             client = client.as_str(),
             user = identity.user.as_deref(),
@@ -202,17 +222,19 @@ impl Admitted {
         let appetite = Appetite {
             window: usize::from(core.hub.limits.inflight.min(connect.wishes.receive_maximum)).max(1),
             until: FILL,
-            packet: connect.wishes.maximum_packet_size.map_or(usize::MAX, |size| size as usize),
         };
         Connection {
             seat,
             core,
             wire,
             identity,
-            encoder: Encoder { version: connect.version },
+            aliases: TheirAliases::new(if connect.version == Version::V5 { ALIASES } else { 0 }),
+            encoder,
             appetite,
-            alarm: Alarm::new(connect.keep_alive),
+            alarm: Alarm::new(keep_alive),
             rest: None,
+            unfinished: 0,
+            is_refused_until: None,
             gives_way: false,
             will: connect.will,
             place,

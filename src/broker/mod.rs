@@ -11,6 +11,7 @@
 //! `handle` is for the gateway, `listener` → `handshake` → `connection` is a client's way in, `hub`
 //! is where they all meet, `recorder` brings what must survive a restart to the disk.
 
+mod agenda;
 mod auth;
 mod connection;
 mod core;
@@ -27,6 +28,7 @@ mod options;
 mod origins;
 mod packet;
 mod patience;
+mod receipt;
 mod recorder;
 mod retained;
 mod rights;

@@ -109,7 +109,8 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
     pub inflight: u16,
-    /// QoS 1 and 2 messages of one client that wait for the disk, 1 to 65,535. Beyond: it is not read.
+    /// QoS 1 and 2 messages of one client that are not acknowledged yet, 1 to 65,535. Beyond: a MQTT 5
+    /// client is disconnected (Receive Maximum), an older one is not read.
     pub receive_maximum: u16,
     /// Retained messages in all, in bytes. Beyond: delivered, but not retained.
     pub retained_bytes: usize,
@@ -123,6 +124,9 @@ pub struct Limits {
     pub max_sessions: usize,
     /// How long a session outlives its connection at most.
     pub longest_session: Duration,
+    /// The longest keep-alive, in whole seconds: MQTT 5 clients that ask for more, or for none, are told to
+    /// use this. `None`: as the client wants. 3.1.1 clients cannot be told and are left alone.
+    pub longest_keep_alive: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -144,6 +148,7 @@ impl Default for Limits {
             topic_depth: 32,
             max_sessions: 1_000,
             longest_session: Duration::from_secs(7 * 24 * 3600),
+            longest_keep_alive: None,
         }
     }
 }

@@ -48,6 +48,7 @@ impl Drop for Seat {
         self.hub.counters.clients.fetch_sub(1, Ordering::Relaxed);
         if !self.is_left {
             self.hub.detach(&self.attached, None);
+            self.attached.owner.gone.notify_one();
         }
     }
 }

@@ -143,7 +143,7 @@ pub struct Limits {
     pub queue_in_all: Option<u64>,
     /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
     pub inflight: Option<u16>,
-    /// QoS 1 and 2 messages of one client that wait for the disk, 1 to 65,535.
+    /// QoS 1 and 2 messages of one client that are not acknowledged yet, 1 to 65,535.
     pub receive_maximum: Option<u16>,
     /// What all retained messages may take, in bytes.
     #[serde(deserialize_with = "units::bytes")]
@@ -157,4 +157,8 @@ pub struct Limits {
     /// How long an absent client's session is kept at most, 1 s to 10 years.
     #[serde(deserialize_with = "units::duration")]
     pub longest_session: Option<Duration>,
+    /// MQTT 5 clients that want a longer keep-alive, or none, are told to use this one, 5 s to 65,535 s.
+    /// Default: as the client wants.
+    #[serde(deserialize_with = "units::duration")]
+    pub longest_keep_alive: Option<Duration>,
 }

@@ -18,9 +18,10 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
+    certificates::{Files, certificates},
     raw::{Raw, connect, connect5, packet, publish, text},
     rig::{Plan, Rig, listener},
-    transports::{Files, certificates, hash},
+    transports::hash,
 };
 
 const PASSWORD: &str = "secret";
@@ -85,9 +86,11 @@ async fn a_publish_that_is_not_permitted_is_refused_in_mqtt_5_and_dropped_in_3_1
         packet(0x30 | flags, &[&text(topic)[..], &id.to_be_bytes(), &[0], b"x"].concat())
     };
     five.send(&publish5(2, "users/bert/mail", 7)).await;
-    assert_eq!(five.next().await, Some((0x40, vec![0, 7, 0x87])));
+    let (first, body) = five.next().await.unwrap();
+    assert_eq!((first, &body[..3]), (0x40, &[0, 7, 0x87][..]));
     five.send(&publish5(4, "users/bert/mail", 8)).await;
-    assert_eq!(five.next().await, Some((0x50, vec![0, 8, 0x87])));
+    let (first, body) = five.next().await.unwrap();
+    assert_eq!((first, &body[..3]), (0x50, &[0, 8, 0x87][..]));
 
     anna.send(&publish(2, "users/anna/mail", 3, b"yes")).await;
     assert_eq!(anna.next().await, Some((0x40, vec![0, 3])));
@@ -116,7 +119,8 @@ async fn a_subscription_that_is_too_broad_brings_what_may_be_read_and_one_that_b
     assert_eq!(anna.subscribe("$SYS/#", 1).await, 0x80);
     let mut five = enter5(&rig, "other", "anna").await;
     five.send(&packet(0x82, &[&[0, 9, 0][..], &text("users/bert/#"), &[1]].concat())).await;
-    assert_eq!(five.next().await, Some((0x90, vec![0, 9, 0, 0x87])));
+    let (first, body) = five.next().await.unwrap();
+    assert_eq!((first, &body[..2], body.last()), (0x90, &[0, 9][..], Some(&0x87)));
 
     assert_eq!(anna.subscribe("#", 1).await, 1);
     assert_eq!(anna.got().await.topic, "users/anna/kept", "a retained message that is not hers stays");

@@ -97,19 +97,33 @@ async fn what_was_acknowledged_is_in_the_file_when_it_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_store_that_says_no_is_a_reason_code_in_mqtt_5_and_a_closed_connection_in_3() {
+async fn a_store_that_says_no_is_a_reason_code_in_mqtt_5_and_silence_in_3() {
     let store = StoreOptions { max_bytes: 100, when_full: WhenFull::RefuseNew, ..StoreOptions::default() };
     let rig = Plan { store, ..Plan::default() }.start().await;
     let mut three = rig.client("three").await;
-    three.send(&publish(2, "up/a", 1, &[0; 200])).await;
-    assert!(three.hangs_up().await);
+    three.subscribe("home/a", 0).await;
+    // Neither kept nor acknowledged, and what is for home goes on.
+    for (flags, id) in [(2, 1), (4, 2), (2, 3)] {
+        three.send(&publish(flags, "up/a", id, &[0; 200])).await;
+        three.send(&publish(0, "home/a", 0, b"x")).await;
+        assert_eq!(three.got().await.topic, "home/a");
+    }
+    three.send(&publish(2, "home/b", 4, b"x")).await;
+    assert_eq!(three.next().await, Some((0x40, vec![0, 4])));
+    three.ping().await;
     let mut five = rig.raw().await;
     five.send(&connect5("five", 2, &[], &[])).await;
     five.next().await.unwrap();
     for (first, ack) in [(0x32, 0x40), (0x34, 0x50)] {
         five.send(&packet(first, &[&text("up/a")[..], &[0, 1, 0], &[0; 200]].concat())).await;
-        assert_eq!(five.next().await, Some((ack, vec![0, 1, 0x97])), "quota exceeded");
+        let (kind, body) = five.next().await.unwrap();
+        assert_eq!((kind, &body[..3]), (ack, &[0, 1, 0x97][..]), "quota exceeded");
     }
+    // In the end the old client is to come back and to send them again.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert!(three.hangs_up().await);
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 //!
 //! Owns the wire format of MQTT 3.1, 3.1.1 and 5 as a server sees it. Never knows sessions or
 //! sockets. Invariants: what [`decode`] returns obeys every rule of the standard that one packet can
-//! break by itself; no input panics (proptest below; the crate was fuzzed, see Cargo.toml).
+//! break by itself or by its topic alias; no input panics (proptest below; the crate was fuzzed, see Cargo.toml).
 //!
 //! CONNECT and PUBLISH are read and written here and not by `mqtt-protocol-core`: CONNECT because the
 //! crate accepts reserved flags and refuses a MQTT 5 password without a user name, PUBLISH because it
 //! is the hot path (two allocations, topic and payload, where the crate needs five and a copy).
 
+mod aliases;
+mod connack;
 mod connect;
 mod encode;
 mod frame;
@@ -18,8 +20,10 @@ mod small;
 
 use std::time::Duration;
 
+pub(super) use aliases::{ALIASES, TheirAliases};
+pub(super) use connack::Accepted;
 pub(super) use connect::connect;
-pub(super) use encode::{Accepted, Encoder, Outgoing};
+pub(super) use encode::{Encoder, Outgoing, TooLarge};
 pub(super) use frame::{Frame, frame};
 pub(super) use reason::Reason;
 
@@ -91,6 +95,10 @@ pub(super) struct Wishes {
     pub(super) maximum_packet_size: Option<u32>,
     /// An extended authentication that the client wants; we have none.
     pub(super) wants_authentication: bool,
+    /// How many topic aliases the client takes.
+    pub(super) topic_alias_maximum: u16,
+    /// Whether the client wants to be told more about a refusal than its code.
+    pub(super) wants_reasons: bool,
 }
 
 impl Default for Wishes {
@@ -100,6 +108,8 @@ impl Default for Wishes {
             receive_maximum: u16::MAX,
             maximum_packet_size: None,
             wants_authentication: false,
+            topic_alias_maximum: 0,
+            wants_reasons: true,
         }
     }
 }
@@ -181,14 +191,20 @@ pub(super) enum Packet {
     },
 }
 
-/// Reads a packet of a connected client: `first` is the fixed header's first byte, `body` the rest.
+/// Reads a packet of a connected client: `first` is the fixed header's first byte, `body` the rest,
+/// `aliases` what its packets before this one have agreed on.
 ///
 /// # Errors
 /// [`PacketError`] with the rule that is broken.
-pub(super) fn decode(version: Version, first: u8, body: Body<'_>) -> Result<Packet, PacketError> {
+pub(super) fn decode(
+    version: Version,
+    first: u8,
+    body: Body<'_>,
+    aliases: &mut TheirAliases,
+) -> Result<Packet, PacketError> {
     match first >> 4 {
         1 => Err(PacketError::protocol("a client may send CONNECT once (MQTT-3.1.0-2)")),
-        3 => publish::publish(version, first, body).map(Packet::Publish),
+        3 => publish::publish(version, first, body, aliases).map(Packet::Publish),
         _ => small::decode(version, first, body.bytes),
     }
 }

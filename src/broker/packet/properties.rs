@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mqtt_protocol_core::mqtt::packet::{
-    ContentType, CorrelationData, MessageExpiryInterval, PayloadFormat, PayloadFormatIndicator,
-    PropertiesParse, Property, PropertyId, ResponseTopic, SubscriptionIdentifier, UserProperty,
+use mqtt_protocol_core::mqtt::{
+    packet::{
+        ContentType, CorrelationData, MessageExpiryInterval, PayloadFormat, PayloadFormatIndicator,
+        PropertiesParse, Property, PropertyId, ResponseTopic, SubscriptionIdentifier, UserProperty,
+    },
+    result_code::MqttError,
 };
 
 use super::{PacketError, Reader, Wishes, without_nul};
@@ -45,8 +48,10 @@ pub(super) fn read(
         reader.0 = rest;
         return Ok(Vec::new());
     }
-    let (list, size) = Vec::<Property>::parse(reader.0)
-        .map_err(|_| PacketError::malformed("the properties cannot be read (MQTT 5 section 2.2.2)"))?;
+    let (list, size) = Vec::<Property>::parse(reader.0).map_err(|error| match error {
+        MqttError::ProtocolError => PacketError::protocol("a property has a value that it must not have"),
+        _ => PacketError::malformed("the properties cannot be read (MQTT 5 section 2.2.2)"),
+    })?;
     reader.bytes(size)?;
     check(&list, allowed, also)?;
     Ok(list)
@@ -87,6 +92,8 @@ pub(super) fn wishes(reader: &mut Reader<'_>) -> Result<Wishes, PacketError> {
             Property::SessionExpiryInterval(seconds) => wishes.session_expiry = expiry(seconds.val()),
             Property::ReceiveMaximum(count) => wishes.receive_maximum = count.val(),
             Property::MaximumPacketSize(size) => wishes.maximum_packet_size = Some(size.val()),
+            Property::TopicAliasMaximum(count) => wishes.topic_alias_maximum = count.val(),
+            Property::RequestProblemInformation(wanted) => wishes.wants_reasons = wanted.val() != 0,
             Property::AuthenticationMethod(_) => wishes.wants_authentication = true,
             Property::AuthenticationData(_) => has_authentication_data = true,
             _ => {}

@@ -22,6 +22,7 @@ pub(in crate::broker) enum Reason {
     TopicFilterInvalid = 0x8F,
     TopicNameInvalid = 0x90,
     PacketIdNotFound = 0x92,
+    ReceiveMaximumExceeded = 0x93,
     TopicAliasInvalid = 0x94,
     PacketTooLarge = 0x95,
     QuotaExceeded = 0x97,
@@ -48,5 +49,45 @@ impl Reason {
             Self::NotAuthorized | Self::BadAuthenticationMethod => Some(5),
             _ => None,
         }
+    }
+
+    /// What a person who reads a client's log can do with it; empty: the code's name says it all.
+    pub(in crate::broker) fn explanation(self) -> &'static str {
+        match self {
+            Self::ImplementationSpecific => {
+                "the message cannot be kept for the cloud: the disk is in trouble"
+            }
+            Self::NotAuthorized => "this user has no right to that",
+            Self::ServerUnavailable => "the broker is full: its limits `max_clients` and `max_sessions`",
+            Self::BadAuthenticationMethod => {
+                "no extended authentication here: a user name and a password will do"
+            }
+            Self::SessionTakenOver => "another connection came with the same client id",
+            Self::TopicFilterInvalid => "not a topic filter, or more levels than the limit `topic_depth`",
+            Self::TopicNameInvalid => "more levels than the limit `topic_depth`",
+            Self::ReceiveMaximumExceeded => "more unacknowledged publishes than CONNACK's Receive Maximum",
+            Self::PacketTooLarge => "the answer is larger than the client's Maximum Packet Size",
+            Self::QuotaExceeded => {
+                "a limit is reached: `subscriptions_per_client`, or the queue for the cloud"
+            }
+            Self::ConnectionRateExceeded => "too many wrong passwords from this network: try again later",
+            Self::Success
+            | Self::NoSubscriptionExisted
+            | Self::UnspecifiedError
+            | Self::MalformedPacket
+            | Self::ProtocolError
+            | Self::UnsupportedVersion
+            | Self::ClientIdNotValid
+            | Self::BadUserNameOrPassword
+            | Self::ServerShuttingDown
+            | Self::KeepAliveTimeout
+            | Self::PacketIdNotFound
+            | Self::TopicAliasInvalid => "",
+        }
+    }
+
+    /// Whether it means that something was not done (MQTT 5 section 2.4).
+    pub(in crate::broker) fn is_failure(self) -> bool {
+        self.code() >= 0x80
     }
 }

@@ -18,7 +18,7 @@ fn connect_body(level: u8, flags: u8, rest: &[&[u8]]) -> Vec<u8> {
 }
 
 fn decoded(version: Version, first: u8, body: &[u8]) -> Result<Packet, Reason> {
-    decode(version, first, body.into()).map_err(|error| error.reason)
+    decode(version, first, body.into(), &mut TheirAliases::new(ALIASES)).map_err(|error| error.reason)
 }
 
 #[test]
@@ -111,7 +111,11 @@ fn packets_that_break_a_rule_are_refused() {
         ("PUBLISH to nothing", V311, 0x30, text(b"")),
         ("PUBLISH with NUL", V311, 0x30, text(b"a\0")),
         ("PUBLISH 5 without properties", V5, 0x30, on(&[])),
-        ("PUBLISH 5 with an alias", V5, 0x30, on(&[3, 0x23, 0, 1])),
+        ("PUBLISH 5 with alias 0", V5, 0x30, on(&[3, 0x23, 0, 0])),
+        ("PUBLISH 5 with an alias beyond ours", V5, 0x30, on(&[3, 0x23, 0, 33])),
+        ("PUBLISH 5 with two aliases", V5, 0x30, on(&[6, 0x23, 0, 1, 0x23, 0, 2])),
+        ("PUBLISH 5 with an alias for nothing", V5, 0x30, [&text(b"")[..], &[3, 0x23, 0, 1]].concat()),
+        ("PUBLISH 5 to nothing", V5, 0x30, [&text(b"")[..], &[0]].concat()),
         ("PUBLISH 5 with a session expiry", V5, 0x30, on(&[5, 0x11, 0, 0, 0, 1])),
         ("PUBLISH 5 with a subscription id", V5, 0x30, on(&[2, 0x0B, 1])),
         ("PUBLISH 5 answering to a wildcard", V5, 0x30, on(&[5, 8, 0, 2, b'a', b'#'])),
@@ -176,14 +180,72 @@ fn a_message_of_mqtt_5_keeps_its_properties_on_its_way_through() {
         left: Some(Duration::from_millis(59_001)),
         identifiers: &[],
     };
-    assert!(Encoder { version: Version::V5 }.publish(&mut out, outgoing, usize::MAX));
+    assert!(Encoder::new(Version::V5).publish(&mut out, outgoing).is_ok());
     assert_eq!(out[..2], [0x33, body.len() as u8]);
     assert_eq!(out[2..], body[..]);
     out.clear();
-    assert!(Encoder { version: Version::V311 }.publish(&mut out, outgoing, usize::MAX));
+    assert!(Encoder::new(Version::V311).publish(&mut out, outgoing).is_ok());
     assert_eq!(out[2..], [&text("öl/heizung".as_bytes())[..], &[0, 7], b"warm"].concat());
     out.clear();
-    assert!(!Encoder { version: Version::V311 }.publish(&mut out, outgoing, 19), "larger than wanted");
+    let wishes = Wishes { maximum_packet_size: Some(19), ..Wishes::default() };
+    let refused = Encoder::as_wished(Version::V311, &wishes).publish(&mut out, outgoing);
+    assert_eq!(refused, Err(TooLarge), "larger than wanted");
+    assert!(out.is_empty());
+}
+
+#[test]
+fn an_alias_is_told_once_and_stands_for_the_topic_from_then_on() {
+    let wishes = Wishes { topic_alias_maximum: 1, maximum_packet_size: Some(30), ..Wishes::default() };
+    let mut encoder = Encoder::as_wished(Version::V5, &wishes);
+    let mut sent = |topic: &str, payload: &'static [u8]| {
+        let message = Message::new(Topic::parse(topic).unwrap(), payload, QoS::AtMostOnce);
+        let mut out = bytes::BytesMut::new();
+        let outgoing = Outgoing {
+            message: &message,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            id: 0,
+            is_duplicate: false,
+            left: None,
+            identifiers: &[],
+        };
+        encoder.publish(&mut out, outgoing).map(|()| out[2..].to_vec())
+    };
+    let whole = |topic: &[u8], rest: &[u8]| Ok([&text(topic)[..], rest].concat());
+    assert_eq!(sent("abc", b"x"), whole(b"abc", b"\0x"), "as short as an alias");
+    assert_eq!(
+        sent("a/fairly/long/topic", b"1234"),
+        whole(b"a/fairly/long/topic", b"\01234"),
+        "no room for one"
+    );
+    assert_eq!(sent("a/fairly/long/topic", &[0; 9]), Err(TooLarge));
+    assert_eq!(sent("a/long/topic", b"1"), whole(b"a/long/topic", b"\x03\x23\0\x011"));
+    assert_eq!(sent("a/long/topic", b"2"), whole(b"", b"\x03\x23\0\x012"));
+    assert_eq!(sent("other/topic", b"3"), whole(b"other/topic", b"\x003"), "there is but one");
+    assert_eq!(sent("a/long/topic", &[0; 20]).map(|_| ()), Ok(()), "fits by its alias");
+}
+
+#[test]
+fn reasons_are_told_to_those_who_want_them_and_where_they_fit() {
+    let told = |wishes: &Wishes| {
+        let (mut out, encoder) = (bytes::BytesMut::new(), Encoder::as_wished(Version::V5, wishes));
+        encoder.ack(&mut out, Ack::Taken, 1, Reason::QuotaExceeded);
+        encoder.disconnect(&mut out, Reason::ProtocolError, "a rule");
+        encoder.suback(&mut out, 1, &[Err(Reason::NotAuthorized)]).unwrap();
+        out.to_vec()
+    };
+    let silent = [&[0x40, 3, 0, 1, 0x97][..], &[0xE0, 1, 0x82], &[0x90, 4, 0, 1, 0, 0x87]].concat();
+    assert_eq!(told(&Wishes { wants_reasons: false, ..Wishes::default() }), silent);
+    assert_eq!(told(&Wishes { maximum_packet_size: Some(10), ..Wishes::default() }), silent);
+    let reasons = told(&Wishes::default());
+    for text in [&b"\x82\x09\x1F\x00\x06a rule"[..], Reason::QuotaExceeded.explanation().as_bytes()] {
+        assert!(reasons.windows(text.len()).any(|window| window == text), "{reasons:?}");
+    }
+    let many = [Ok(QoS::AtMostOnce); 20];
+    let narrow =
+        Encoder::as_wished(Version::V5, &Wishes { maximum_packet_size: Some(20), ..Wishes::default() });
+    let mut out = bytes::BytesMut::new();
+    assert_eq!(narrow.suback(&mut out, 1, &many), Err(TooLarge));
     assert!(out.is_empty());
 }
 
@@ -207,7 +269,7 @@ proptest! {
         body in prop::collection::vec(any::<u8>(), 0..80),
         version in prop::sample::select(vec![Version::V31, Version::V311, Version::V5]),
     ) {
-        let _ = decode(version, first, body.as_slice().into());
+        let _ = decode(version, first, body.as_slice().into(), &mut TheirAliases::new(ALIASES));
         let _ = connect(0x10, &body);
         let _ = connect(0x10, &[connect_body(5, body.first().copied().unwrap_or(2), &[]), body.clone()].concat());
         let _ = frame(&body, 1000);

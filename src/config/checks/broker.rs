@@ -180,6 +180,9 @@ fn limits(broker: &Broker) -> Vec<Finding> {
         limits
             .longest_session
             .and_then(|time| between(&at("longest_session"), time, second, 3650 * 24 * 3600 * second)),
+        limits
+            .longest_keep_alive
+            .and_then(|time| between(&at("longest_keep_alive"), time, 5 * second, 65_535 * second)),
         limits.handshake_time.and_then(|time| between(&at("handshake_time"), time, second, 300 * second)),
         limits.max_packet.and_then(|size| between(&at("max_packet"), size, 1 << 10, 256 << 20)),
         limits.queue_per_session.and_then(|size| between(&at("queue_per_session"), size, 1 << 10, 1 << 40)),

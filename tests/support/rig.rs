@@ -119,6 +119,10 @@ impl Rig {
         raw
     }
 
+    pub fn directory(&self) -> Arc<TempDir> {
+        self.directory.clone()
+    }
+
     /// Stops in order, and gives the directory for the next start.
     pub async fn stop(self) -> Arc<TempDir> {
         self.stop.cancel();

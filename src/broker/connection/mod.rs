@@ -1,0 +1,259 @@
+//! One connected client, from its CONNACK to its end.
+//!
+//! Owns the wire, the acknowledgements that are held back, the keep-alive and the will. One task a
+//! connection: reading, writing and waiting in one `select`, since everything that it touches is its
+//! own or behind a short lock. Invariants: a client can hold up nobody but itself; it is read only
+//! while its acknowledgements have room; its will is published unless it says goodbye.
+//!
+//! `inbound` is a PUBLISH's way in, `farewell` the end, `alarm` the keep-alive.
+
+mod alarm;
+mod farewell;
+mod inbound;
+
+use std::{io, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until},
+};
+
+pub(super) use alarm::Alarm;
+use farewell::Over;
+
+use super::{
+    auth::Identity,
+    core::Core,
+    counters::Counters,
+    held::{HeldBack, Progress},
+    network::Guest,
+    packet::{
+        Ack, Encoder, Packet, PacketError, Reason, SubscriptionOptions, TheirAliases, Version, Will, decode,
+    },
+    seat::Seat,
+    session::{Appetite, End},
+    wire::{FILL, Turn, Wire},
+};
+use crate::model::{QoS, TopicFilter};
+
+/// How long a client is not read whose messages crowd a queue of somebody who reads: at most 16 KiB
+/// come in meanwhile, so a burst is slowed to what is taken, and a lone message not at all.
+const REST: Duration = Duration::from_millis(2);
+
+/// How long a 3.1.1 client stays connected after the store has refused a message of it, see `inbound`.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connected client.
+pub(super) struct Connection {
+    pub(super) core: Arc<Core>,
+    pub(super) wire: Wire,
+    pub(super) seat: Seat,
+    pub(super) identity: Identity,
+    pub(super) encoder: Encoder,
+    pub(super) aliases: TheirAliases,
+    /// What it takes.
+    pub(super) appetite: Appetite,
+    pub(super) alarm: Option<Alarm>,
+    /// Until when it is not read.
+    pub(super) rest: Option<Instant>,
+    /// Its QoS 1 and 2 publishes on this connection that are not acknowledged to their end: a MQTT 5 client
+    /// has promised to keep within our Receive Maximum.
+    pub(super) unfinished: u16,
+    /// The store has refused a message, which cannot be said in 3.1.1: it is asked to send it again then.
+    pub(super) is_refused_until: Option<Instant>,
+    /// Whether somebody else's task is to have its turn first: a task that it woke waits for it otherwise.
+    pub(super) gives_way: bool,
+    pub(super) will: Option<Will>,
+    /// Its place among the clients connected at a time.
+    pub(super) place: OwnedSemaphorePermit,
+    /// Its count among those of its network.
+    pub(super) guest: Guest,
+}
+
+/// What the loop woke up for.
+enum Event {
+    Bell,
+    Progress(Progress),
+    Wire(io::Result<Turn>),
+    Silence,
+    Rested,
+    TryAgain,
+}
+
+impl Connection {
+    /// Serves the client until it ends, and tidies up.
+    pub(super) async fn run(mut self) {
+        let mut held = HeldBack::default();
+        let over = loop {
+            if let Err(over) = self.step(&mut held).await {
+                break over;
+            }
+        };
+        self.end(over, held).await;
+    }
+
+    async fn step(&mut self, held: &mut HeldBack) -> Result<(), Over> {
+        self.understand(held)?;
+        self.give()?;
+        if std::mem::take(&mut self.gives_way) {
+            tokio::task::yield_now().await;
+        }
+        match self.wait(held).await {
+            Event::Bell => match self.seat.owner().end() {
+                None => Ok(()),
+                Some(End::TakenOver) => Err(Reason::SessionTakenOver.into()),
+                Some(End::ShuttingDown) => Err(Over::Stopping),
+            },
+            Event::Progress(progress) => {
+                self.progress(progress);
+                Ok(())
+            }
+            Event::Wire(turn) => match turn? {
+                Turn::Read | Turn::Wrote => Ok(()),
+                Turn::Closed => Err(Over::Lost),
+            },
+            Event::Rested => {
+                self.rest = None;
+                Ok(())
+            }
+            Event::Silence => Err(Reason::KeepAliveTimeout.into()),
+            Event::TryAgain => Err(Over::Lost),
+        }
+    }
+
+    async fn wait(&mut self, held: &mut HeldBack) -> Event {
+        let (rest, refused) = (self.rest, self.is_refused_until);
+        let may_read = rest.is_none() && held.has_room(self.held_at_most());
+        if let Some(alarm) = self.alarm.as_mut().filter(|_| !may_read) {
+            // It is we who do not listen.
+            alarm.heard = Instant::now();
+        }
+        // Cancel safety: `notified` keeps its permit; `poll`, `turn` and `silence` keep their state in
+        // what they borrow.
+        tokio::select! {
+            biased;
+            () = self.seat.owner().bell.notified() => Event::Bell,
+            progress = next_progress(held), if !held.is_empty() => Event::Progress(progress),
+            turn = self.wire.turn(may_read) => Event::Wire(turn),
+            () = sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => Event::Rested,
+            () = sleep_until(refused.unwrap_or_else(Instant::now)), if refused.is_some() => Event::TryAgain,
+            () = Alarm::silence(&mut self.alarm) => Event::Silence,
+        }
+    }
+
+    /// How many acknowledgements may be held back before the client is not read. One of MQTT 5 is read on:
+    /// one publish more, and it has broken its promise.
+    fn held_at_most(&self) -> u16 {
+        let promised = self.core.hub.limits.receive_maximum;
+        if self.encoder.version == Version::V5 { promised.saturating_add(1) } else { promised }
+    }
+
+    /// Handles the whole packets that came in.
+    fn understand(&mut self, held: &mut HeldBack) -> Result<(), Over> {
+        let mut heard = false;
+        while held.has_room(self.held_at_most()) {
+            let Some(raw) = self.wire.packet()? else { break };
+            let (first, body) = self.wire.body(&raw);
+            let packet = decode(self.encoder.version, first, body, &mut self.aliases)?;
+            self.wire.consume(&raw);
+            heard = true;
+            self.handle(held, packet)?;
+        }
+        if let Some(alarm) = self.alarm.as_mut().filter(|_| heard) {
+            alarm.heard = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Writes what waits for the client, as far as it takes it.
+    fn give(&mut self) -> Result<(), Over> {
+        if self.wire.output.len() >= FILL {
+            return Ok(());
+        }
+        let Self { wire, seat, encoder, appetite, core, .. } = self;
+        let (bounds, counters) = (core.hub.bounds(), &core.hub.counters);
+        loop {
+            let wants_more = seat
+                .session()
+                .fill(seat.owner(), encoder, &mut wire.output, *appetite, bounds, counters)
+                .ok_or(Reason::SessionTakenOver)?;
+            if !wants_more || !core.hub.replay(seat.attached()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle(&mut self, held: &mut HeldBack, packet: Packet) -> Result<(), Over> {
+        match packet {
+            Packet::Publish(publish) => return self.publish(held, publish),
+            Packet::Ack { kind, id, is_failure } => {
+                let seat = &self.seat;
+                let answer =
+                    seat.session().acknowledge(seat.owner(), (kind, id, is_failure), &self.core.hub.counters);
+                if let Some((kind, reason)) = answer {
+                    self.acknowledge(kind, id, reason);
+                }
+            }
+            Packet::Subscribe { id, filters } => {
+                let granted: Vec<_> =
+                    filters.iter().map(|(filter, options)| self.subscribe(filter, *options)).collect();
+                self.encoder.suback(&mut self.wire.output, id, &granted)?;
+            }
+            Packet::Unsubscribe { id, filters } => {
+                let found: Vec<_> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
+                self.encoder.unsuback(&mut self.wire.output, id, &found)?;
+            }
+            Packet::Ping => self.encoder.pong(&mut self.wire.output),
+            Packet::Disconnect { with_will, session_expiry } => {
+                if let Some(expiry) = session_expiry {
+                    let is_brief = self.seat.session().lock().expiry.is_zero();
+                    if is_brief && expiry.is_none_or(|expiry| !expiry.is_zero()) {
+                        let rule = "a session that CONNECT has made to end stays so (3.14.2.2.2)";
+                        return Err(PacketError::protocol(rule).into());
+                    }
+                    self.core.hub.set_expiry(self.seat.attached(), expiry);
+                }
+                return Err(Over::Goodbye { with_will });
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(&self, filter: &str, options: SubscriptionOptions) -> Result<QoS, Reason> {
+        let filter = TopicFilter::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
+        if filter.levels().count() > self.core.hub.limits.topic_depth {
+            return Err(Reason::TopicFilterInvalid);
+        }
+        if !self.identity.rights.may_subscribe(&filter) {
+            Counters::count(&self.core.hub.counters.denied);
+            return Err(Reason::NotAuthorized);
+        }
+        self.core.hub.subscribe(self.seat.attached(), &filter, options)
+    }
+
+    fn unsubscribe(&self, filter: &str) -> Reason {
+        match TopicFilter::parse(filter) {
+            Err(_) => Reason::TopicFilterInvalid,
+            Ok(filter) if self.core.hub.unsubscribe(self.seat.attached(), &filter) => Reason::Success,
+            Ok(_) => Reason::NoSubscriptionExisted,
+        }
+    }
+
+    /// Answers in the QoS 1 and 2 exchanges, from which the client's send quota follows (section 4.9).
+    fn acknowledge(&mut self, kind: Ack, id: u16, reason: Reason) {
+        let is_end = match kind {
+            Ack::Taken | Ack::Complete => true,
+            Ack::Received => reason.is_failure(),
+            Ack::Release => false,
+        };
+        if is_end {
+            // A PUBCOMP may end what began on an earlier connection, of which nothing is counted here.
+            self.unfinished = self.unfinished.saturating_sub(1);
+        }
+        self.encoder.ack(&mut self.wire.output, kind, id, reason);
+    }
+}
+
+async fn next_progress(held: &mut HeldBack) -> Progress {
+    std::future::poll_fn(|context| held.poll(context).map_or(Poll::Pending, Poll::Ready)).await
+}
