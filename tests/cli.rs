@@ -4,15 +4,17 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
 fn hearthlink(arguments: &[&str]) -> Command {
@@ -161,6 +163,76 @@ fn a_gateway_runs_until_sigterm_and_tells_status_how_it_is() {
     let (code, stdout, stderr) = output(&["status", "--config", &file]);
     assert_eq!((code, stdout.as_str()), (69, ""));
     assert!(stderr.contains("no gateway answers"), "{stderr}");
+}
+
+/// Writes a certificate for 127.0.0.1 that signed itself; gives it.
+fn certificate(directory: &Path) -> Vec<u8> {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = directory.join("broker.key");
+    fs::write(directory.join("broker.pem"), cert.pem()).unwrap();
+    fs::write(&key, signing_key.serialize_pem()).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    cert.der().to_vec()
+}
+
+/// A TLS connection to the broker that trusts just this certificate.
+fn secure(port: u16, certificate: &[u8]) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.to_vec().into()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut connection =
+        ClientConnection::new(Arc::new(config), "127.0.0.1".try_into().unwrap()).map_err(io::Error::other)?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    connection.complete_io(&mut stream)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
+#[test]
+fn sighup_brings_new_certificates_and_drops_nobody_and_a_bad_file_changes_nothing() {
+    let home = Home::new();
+    let directory = home.directory.path();
+    let first = certificate(directory);
+    let file = directory.join("hearthlink.yaml");
+    let tls = "tls: {certificate_file: broker.pem, key_file: broker.key}";
+    let text = format!(
+        "gateway: {{id: home, data_dir: data}}\nbroker: {{listeners: [{{address: \"127.0.0.1:{}\", {tls}}}]}}\n",
+        home.broker
+    );
+    fs::write(&file, text).unwrap();
+    let log = directory.join("log");
+    let mut command = hearthlink(&["run", "--config", file.to_str().unwrap()]);
+    let to_log = command.stderr(fs::File::create(&log).unwrap()).stdout(Stdio::null());
+    let child = Running(to_log.spawn().unwrap());
+    wait_for("the broker", || is_open(home.broker));
+    let mut old = secure(home.broker, &first).unwrap();
+    old.write_all(b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03old").unwrap();
+    let mut answer = [0; 4];
+    old.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 0]);
+
+    let hang_up = || {
+        let process = child.0.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    };
+    let second = certificate(directory);
+    assert!(secure(home.broker, &second).is_err(), "nobody said that it is there");
+    hang_up();
+    wait_for("the new certificate", || secure(home.broker, &second).is_ok());
+    fs::write(directory.join("broker.pem"), "nothing").unwrap();
+    hang_up();
+    let said = || fs::read_to_string(&log).unwrap();
+    wait_for("a word in the log", || said().contains("the old certificates stay"));
+    assert!(said().contains("broker.pem") && said().contains("there is no certificate in it"), "{}", said());
+    secure(home.broker, &second).unwrap();
+    old.write_all(&[0xC0, 0]).unwrap();
+    let mut answer = [0; 2];
+    old.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0xD0, 0], "the old client has noticed nothing");
 }
 
 #[test]

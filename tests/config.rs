@@ -255,6 +255,7 @@ fn permissions_are_filters_that_somebody_can_have() {
     };
     let anonymous = listener("acl: {read: [home/#]}");
     assert_eq!(load(home.path(), &anonymous).unwrap().broker.listeners[0].acl.as_ref().unwrap().write, []);
+    refused(&listener("acl: {read: [a], write: [a/%u]}"), &[(2, 72, "no `%u`", "`%c`")]);
     refused(&listener("anonymous: false, acl: {read: [a]}"), &[(2, 70, "takes none", "`broker.users`")]);
 }
 
@@ -449,6 +450,23 @@ fn the_example_is_complete_and_passes() {
         (defaults.connect_limit, defaults.window, defaults.session_expiry)
     );
     assert_eq!((cloud.backoff, config.commands.max_age), (defaults.backoff, plain.commands.max_age));
+}
+
+#[test]
+fn every_section_in_the_brokers_page_is_good() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/broker.md")).unwrap();
+    let home = home();
+    for (name, like) in [("broker.pem", "cert.pem"), ("broker.key", "key.pem"), ("devices-ca.pem", "ca.pem")]
+    {
+        fs::copy(home.path().join(like), home.path().join(name)).unwrap();
+    }
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [listeners, users] = sections[..] else { panic!("two sections") };
+    // Each alone is half of it.
+    let both = format!("gateway: {{id: x}}\n{listeners}{}", users.strip_prefix("broker:\n").unwrap());
+    let config = load(home.path(), &both).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!((config.broker.listeners.len(), config.broker.users.len()), (3, 1));
 }
 
 #[test]

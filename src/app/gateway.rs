@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     build::{self, BuildError, Line, Parts},
     flows::{self, Keeper, Telemetry},
+    reload::Reload,
     stages::{Stage, Stages},
 };
 use crate::{
@@ -56,6 +57,11 @@ impl Gateway {
     /// Where the local broker listens: what is spoken, whether in TLS, the address.
     pub fn broker_addresses(&self) -> Vec<(ListenerKind, bool, SocketAddr)> {
         self.parts.broker.addresses()
+    }
+
+    /// For reloading while it runs.
+    pub fn reload(&self) -> Reload {
+        Reload::new(self.parts.broker.handle())
     }
 
     /// Where the status page is.

@@ -9,6 +9,7 @@
 mod build;
 mod flows;
 mod gateway;
+mod reload;
 mod stages;
 mod topics;
 mod translate;
@@ -16,4 +17,5 @@ mod uplink;
 
 pub use build::BuildError;
 pub use gateway::{Gateway, RunError};
+pub use reload::Reload;
 pub use topics::{CloudTopics, LocalTopics};

@@ -1,16 +1,17 @@
-//! How the gateway itself publishes and subscribes, without a connection.
+//! How the gateway itself publishes and subscribes, without a connection, and has certificates read again.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{delivery::Publication, hub::Hub};
+use super::{BrokerError, delivery::Publication, hub::Hub, tls::Tls};
 use crate::model::{ClientId, Message, TopicFilter};
 
 /// The broker, for the rest of the gateway; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct BrokerHandle {
     hub: Arc<Hub>,
+    tls: Arc<[Arc<Tls>]>,
 }
 
 /// A subscription of the gateway's own. It ends when this is dropped.
@@ -38,8 +39,26 @@ pub struct Heard {
 }
 
 impl BrokerHandle {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub }
+    pub(super) fn new(hub: Arc<Hub>, tls: Arc<[Arc<Tls>]>) -> Self {
+        Self { hub, tls }
+    }
+
+    /// Reads the certificates, keys and client CAs of all listeners again: for the clients that come from
+    /// now on; connected ones stay. Gives how many listeners have some.
+    ///
+    /// # Errors
+    /// [`BrokerError::Certificate`] with the first file that cannot be used; then nothing has changed.
+    pub async fn reload_certificates(&self) -> Result<usize, BrokerError> {
+        let tls = self.tls.clone();
+        let read = move || {
+            let fresh = tls.iter().map(|tls| tls.read_again()).collect::<Result<Vec<_>, _>>()?;
+            for (tls, fresh) in tls.iter().zip(fresh) {
+                tls.replace(fresh);
+            }
+            Ok(tls.len())
+        };
+        let done = tokio::task::spawn_blocking(read).await;
+        done.map_err(|error| BrokerError::Interrupted(error.to_string()))?
     }
 
     /// Publishes from the gateway itself, retained if the message says so. It is not offered to the

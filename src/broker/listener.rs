@@ -10,7 +10,6 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -21,9 +20,11 @@ use super::{
     handshake::{CONNECT_LIMIT, Stranger, greet},
     network::{Crowd, Guest, Network},
     options::Acl,
+    origins::Origins,
     session::End,
     socket::{Duplex, Socket},
-    tls, websocket,
+    tls::{self, Tls},
+    websocket,
     wire::Wire,
 };
 
@@ -37,9 +38,10 @@ pub(super) struct Listener {
 /// What a new connection has to pass.
 struct Gate {
     kind: ListenerKind,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     anonymous: bool,
     acl: Option<Acl>,
+    origins: Origins,
 }
 
 /// What all listeners share.
@@ -58,7 +60,7 @@ pub(super) struct House {
 
 impl Listener {
     pub(super) async fn bind(options: &ListenerOptions) -> Result<Self, BrokerError> {
-        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let bind_error =
             |error: std::io::Error| BrokerError::Bind { address: options.address, reason: error.to_string() };
         let socket = TcpListener::bind(options.address).await.map_err(bind_error)?;
@@ -68,6 +70,7 @@ impl Listener {
             tls,
             anonymous: options.anonymous,
             acl: options.acl.clone(),
+            origins: origins(options),
         });
         Ok(Self { socket, address, gate })
     }
@@ -78,6 +81,11 @@ impl Listener {
 
     pub(super) fn has_tls(&self) -> bool {
         self.gate.tls.is_some()
+    }
+
+    /// What can be read again while it listens.
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        self.gate.tls.clone()
     }
 
     /// The address as a person would write it down.
@@ -138,6 +146,15 @@ impl Listener {
     }
 }
 
+/// Every page may come where a client must say a password, unless some are named.
+fn origins(options: &ListenerOptions) -> Origins {
+    let shows_certificates = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    match options.anonymous || shows_certificates || !options.origins.is_empty() {
+        true => Origins::OwnAnd(options.origins.clone()),
+        false => Origins::Any,
+    }
+}
+
 impl Gate {
     /// All handshakes, within the time that there is for them.
     async fn pass(&self, stream: TcpStream, guest: Guest, house: &House) -> Option<Connection> {
@@ -154,7 +171,7 @@ impl Gate {
             let stream = match &self.tls {
                 None => self.speak(stream, limits.max_packet).await?,
                 Some(tls) => {
-                    let stream = tls.accept(stream).await.ok()?;
+                    let stream = tls.acceptor().accept(stream).await.ok()?;
                     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                     stranger.certificate_names = certificate.map(tls::names).unwrap_or_default();
                     self.speak_within(Box::new(stream), limits.max_packet).await?
@@ -171,14 +188,18 @@ impl Gate {
     async fn speak(&self, stream: TcpStream, largest: usize) -> Option<Socket> {
         match self.kind {
             ListenerKind::Tcp => Some(Socket::Plain(stream)),
-            ListenerKind::WebSocket => websocket::accept(stream, largest).await.map(Socket::Wrapped),
+            ListenerKind::WebSocket => {
+                websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
+            }
         }
     }
 
     async fn speak_within(&self, stream: Box<dyn Duplex>, largest: usize) -> Option<Socket> {
         match self.kind {
             ListenerKind::Tcp => Some(Socket::Wrapped(stream)),
-            ListenerKind::WebSocket => websocket::accept(stream, largest).await.map(Socket::Wrapped),
+            ListenerKind::WebSocket => {
+                websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
+            }
         }
     }
 }

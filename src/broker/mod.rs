@@ -28,6 +28,7 @@ mod inflight;
 mod listener;
 mod network;
 mod options;
+mod origins;
 mod packet;
 mod patience;
 mod receipt;
@@ -94,6 +95,9 @@ pub enum BrokerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The thread that reads certificates ended early.
+    #[error("failed to read the listeners' certificates: {0}")]
+    Interrupted(String),
     /// What is remembered cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -137,7 +141,8 @@ impl Broker {
 
     /// For the rest of the gateway; works from now on.
     pub fn handle(&self) -> BrokerHandle {
-        BrokerHandle::new(self.core.hub.clone())
+        let tls = self.listeners.iter().filter_map(Listener::tls).collect();
+        BrokerHandle::new(self.core.hub.clone(), tls)
     }
 
     /// Where it listens: what is spoken, whether in TLS, the address.

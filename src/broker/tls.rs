@@ -1,6 +1,9 @@
-//! A listener's certificate, and the names in a client's.
+//! A listener's certificate, which can be replaced while it listens, and the names in a client's.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rustls::{
     RootCertStore, ServerConfig,
@@ -12,9 +15,41 @@ use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 use super::{BrokerError, options::TlsFiles};
 
+/// A listener's TLS. A client keeps what it shook hands with.
+pub(super) struct Tls {
+    files: TlsFiles,
+    acceptor: RwLock<TlsAcceptor>,
+}
+
+impl Tls {
+    pub(super) fn load(files: &TlsFiles) -> Result<Self, BrokerError> {
+        Ok(Self { files: files.clone(), acceptor: RwLock::new(acceptor(files)?) })
+    }
+
+    /// For the next client.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files again. Blocks.
+    pub(super) fn read_again(&self) -> Result<TlsAcceptor, BrokerError> {
+        acceptor(&self.files)
+    }
+
+    pub(super) fn replace(&self, acceptor: TlsAcceptor) {
+        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
 /// Reads a listener's files. A client certificate is asked for when there is a CA for it, and never
 /// required here: whether a client without one may come in is for its user to say.
-pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, BrokerError> {
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, BrokerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let bad = |path: &Path, reason: String| BrokerError::Certificate { path: path.to_owned(), reason };
     let chain = certificates(&files.certificate)?;

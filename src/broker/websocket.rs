@@ -10,21 +10,33 @@ use async_tungstenite::{
 };
 use ws_stream_tungstenite::WsStream;
 
-use super::socket::Duplex;
+use super::{origins::Origins, socket::Duplex};
 
 /// What is read and written at a time, in bytes: allocated for every connection, idle or not.
 const BUFFER: usize = 4 << 10;
 
 /// Answers the HTTP upgrade. Any path will do; the subprotocol is `mqtt` (MQTT-6.0.0-3), or `mqttv3.1`,
-/// which older clients say. `None`: it was not one, or went wrong.
-pub(super) async fn accept<S: Duplex + 'static>(stream: S, largest: usize) -> Option<Box<dyn Duplex>> {
+/// which older clients say. `None`: it was not one, comes from a page that may not, or went wrong.
+pub(super) async fn accept<S: Duplex + 'static>(
+    stream: S,
+    largest: usize,
+    origins: &Origins,
+) -> Option<Box<dyn Duplex>> {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
         // A frame may hold several packets: bounded all the same.
         .max_message_size(Some(largest.saturating_mul(2)))
         .max_frame_size(Some(largest.saturating_mul(2)));
-    let stream = accept_hdr_async_with_config(stream, choose, Some(config)).await.ok()?;
+    #[expect(clippy::result_large_err, reason = "the callback's type is the crate's")]
+    let answer = |request: &Request, response: Response| match origins.allow(request.headers()) {
+        true => choose(request, response),
+        false => Err(refusal(
+            StatusCode::FORBIDDEN,
+            "Web pages of other hosts may not use this broker: name them in the listener's `origins`.",
+        )),
+    };
+    let stream = accept_hdr_async_with_config(stream, answer, Some(config)).await.ok()?;
     Some(Box::new(WsStream::new(stream)))
 }
 
@@ -38,11 +50,15 @@ fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorRe
         .map(str::trim)
         .find(|protocol| matches!(*protocol, "mqtt" | "mqttv3.1"));
     let Some(chosen) = chosen.and_then(|protocol| HeaderValue::from_str(protocol).ok()) else {
-        let mut refusal =
-            ErrorResponse::new(Some("This is a MQTT broker: ask for the subprotocol `mqtt`.".to_owned()));
-        *refusal.status_mut() = StatusCode::BAD_REQUEST;
-        return Err(refusal);
+        let words = "This is a MQTT broker: ask for the subprotocol `mqtt`.";
+        return Err(refusal(StatusCode::BAD_REQUEST, words));
     };
     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
     Ok(response)
+}
+
+fn refusal(status: StatusCode, words: &str) -> ErrorResponse {
+    let mut refusal = ErrorResponse::new(Some(words.to_owned()));
+    *refusal.status_mut() = status;
+    refusal
 }

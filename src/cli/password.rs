@@ -11,8 +11,12 @@ use argon2::{
 
 /// From the terminal, unseen and twice.
 pub(super) fn ask() -> anyhow::Result<String> {
-    let first = rpassword::prompt_password("Password: ").context("failed to read the password")?;
-    let again = rpassword::prompt_password("Again: ").context("failed to read the password")?;
+    let prompt = |words| {
+        rpassword::prompt_password(words).context(
+            "failed to ask for the password; without a terminal, write it to standard input (`--stdin`)",
+        )
+    };
+    let (first, again) = (prompt("Password: ")?, prompt("Again: ")?);
     if first != again {
         bail!("the two passwords differ");
     }

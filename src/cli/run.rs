@@ -1,13 +1,16 @@
-//! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end.
+//! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end. SIGHUP has certificates read again.
 
 use std::{path::Path, time::Duration};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, configuration, logging};
-use crate::{app::Gateway, config::Config};
+use crate::{
+    app::{Gateway, Reload},
+    config::Config,
+};
 
 /// What a blocking task may still take after everything else has ended.
 const GRACE: Duration = Duration::from_secs(1);
@@ -33,13 +36,18 @@ pub(super) fn run(path: &Path) -> Exit {
 
 async fn serve(config: Config) -> Exit {
     let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
-    if let Err(error) = stop_on_signal(stop.clone(), at_once.clone()) {
-        tracing::error!(%error, "failed to listen for signals");
-        return Exit::Failure;
-    }
+    // From here on a SIGHUP ends nothing; one that comes early is kept until there is something to reload.
+    let hangup = stop_on_signal(stop.clone(), at_once.clone()).and_then(|()| signal(SignalKind::hangup()));
+    let hangup = match hangup {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            tracing::error!(%error, "failed to listen for signals");
+            return Exit::Failure;
+        }
+    };
     // Cancel safety: cut off anywhere, the gateway is where a crash would leave it, which the disk survives.
     let ended = tokio::select! {
-        ended = gateway(&config, stop) => ended,
+        ended = gateway(&config, stop, hangup) => ended,
         () = at_once.cancelled() => Err(anyhow::anyhow!("stopped at once; what was accepted is on disk")),
     };
     match ended {
@@ -76,6 +84,19 @@ fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::i
     Ok(())
 }
 
+/// SIGHUP: the listeners' certificates are read again. Ends with `stop`.
+async fn reload_on(mut hangup: Signal, reload: Reload, stop: CancellationToken) {
+    // Cancel safety: a signal that comes meanwhile is kept by its stream.
+    while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+        match reload.certificates().await {
+            Ok(listeners) => tracing::info!(listeners, "SIGHUP: the listeners' certificates are read again"),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: nothing is reloaded, the old certificates stay");
+            }
+        }
+    }
+}
+
 /// Tells systemd that everything runs (`true`) or that the end has begun.
 fn notify(is_ready: bool) {
     #[cfg(target_os = "linux")]
@@ -89,11 +110,12 @@ fn notify(is_ready: bool) {
     let _ = is_ready;
 }
 
-async fn gateway(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+async fn gateway(config: &Config, stop: CancellationToken, hangup: Signal) -> anyhow::Result<()> {
     let gateway = Gateway::build(config).await.context("failed to start")?;
     let listeners: Vec<String> =
         gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
     let page = gateway.web_address().map(|address| format!("http://{address}/"));
+    tokio::spawn(reload_on(hangup, gateway.reload(), stop.clone()));
     let ready = || {
         let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
         tracing::info!(gateway = %config.gateway.id, ?listeners, page, cloud, "running");

@@ -1,6 +1,7 @@
 //! Who may do what: lists of permissions, guessed passwords, crowds, web pages, new certificates.
 
 use std::{
+    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -326,4 +327,86 @@ async fn one_address_has_so_many_connections_and_others_have_theirs() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), counted).await.expect("it is counted");
+}
+
+/// The status of the answer to an upgrade.
+async fn upgrade(port: u16, headers: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!(
+        "GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+         Sec-WebSocket-Protocol: mqtt\r\n{headers}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8(answer.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_web_page_of_another_host_does_not_get_a_websocket_where_nobody_needs_a_name() {
+    let mut plan = guarded(vec![user("anna", None)]);
+    let web = |anonymous| listener(ListenerKind::WebSocket, None, anonymous);
+    plan.listeners = vec![web(true), web(true), web(false), web(false)];
+    plan.listeners[1].origins = vec!["https://panel.example".to_owned()];
+    plan.listeners[3].origins = vec!["https://panel.example".to_owned()];
+    let rig = plan.start().await;
+    let ports: Vec<u16> = rig.ports.iter().map(|(.., at)| at.port()).collect();
+    for (origin, expected) in [
+        ("", ["101", "101", "101", "101"]),
+        ("Origin: http://127.0.0.1:8080\r\n", ["101", "101", "101", "101"]),
+        ("Origin: https://panel.example\r\n", ["403", "101", "101", "101"]),
+        ("Origin: https://evil.example\r\n", ["403", "403", "101", "403"]),
+        ("Origin: null\r\n", ["403", "403", "101", "403"]),
+    ] {
+        for (port, expected) in ports.iter().zip(expected) {
+            let answer = upgrade(*port, origin).await;
+            assert!(answer.ends_with(expected), "{origin}: {answer}, not {expected}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn new_certificates_are_for_new_clients_and_bad_ones_for_nobody() {
+    let (files, renewed) = (certificates(), certificates());
+    let listeners = vec![
+        listener(ListenerKind::Tcp, Some(files.server()), true),
+        listener(ListenerKind::WebSocket, Some(files.server()), true),
+    ];
+    let rig = Plan { listeners, ..Plan::default() }.start().await;
+    let mut old = secure(rig.port(), &files, None).await;
+    old.write_all(&connect("old", 2, &[])).await.unwrap();
+    let mut answer = [0; 4];
+    old.read_exact(&mut answer).await.unwrap();
+
+    for name in ["server.pem", "server.key"] {
+        fs::copy(renewed.path(name), files.path(name)).unwrap();
+    }
+    assert_eq!(rig.handle.reload_certificates().await.unwrap(), 2);
+    for (_, _, at) in &rig.ports {
+        // Who only trusts the old CA does not come in any more.
+        let stream = TcpStream::connect(at).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        assert!(TlsConnector::from(files.client(None)).connect(name, stream).await.is_err());
+        secure(at.port(), &renewed, None).await;
+    }
+
+    // A key of another certificate, then no certificate at all.
+    fs::copy(files.path("client.key"), files.path("server.key")).unwrap();
+    let error = rig.handle.reload_certificates().await.unwrap_err().to_string();
+    assert!(error.contains("server.pem"), "{error}");
+    fs::write(files.path("server.pem"), "nothing").unwrap();
+    let error = rig.handle.reload_certificates().await.unwrap_err().to_string();
+    assert!(error.contains("server.pem") && error.contains("no certificate"), "{error}");
+    fs::remove_file(files.path("ca.pem")).unwrap();
+    fs::copy(renewed.path("server.pem"), files.path("server.pem")).unwrap();
+    fs::copy(renewed.path("server.key"), files.path("server.key")).unwrap();
+    let error = rig.handle.reload_certificates().await.unwrap_err().to_string();
+    assert!(error.contains("ca.pem"), "{error}");
+    secure(rig.port(), &renewed, None).await;
+
+    old.write_all(&[0xC0, 0]).await.unwrap();
+    let mut answer = [0; 2];
+    old.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, [0xD0, 0], "the old client has noticed nothing");
 }

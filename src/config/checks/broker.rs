@@ -56,12 +56,26 @@ fn access(at: &str, listener: &Listener, has_no_users: bool) -> Option<Finding> 
     })
 }
 
-/// A list for anonymous clients where there are none.
-fn strangers_acl(at: &str, listener: &Listener) -> Option<Finding> {
-    (listener.acl.is_some() && !listener.allows_anonymous()).then(|| {
+/// A list for anonymous clients where there are none, or for the names that they do not have.
+fn strangers_acl(at: &str, listener: &Listener) -> Vec<Finding> {
+    let Some(acl) = &listener.acl else { return Vec::new() };
+    if !listener.allows_anonymous() {
         let what = "this list is for clients without a name, and this listener takes none";
-        Finding::new(format!("{at}.acl"), what, "give the users in `broker.users` an `acl` of their own")
-    })
+        let remedy = "give the users in `broker.users` an `acl` of their own";
+        return vec![Finding::new(format!("{at}.acl"), what, remedy)];
+    }
+    let lists = [("read", &acl.read), ("write", &acl.write)];
+    let patterns = lists.into_iter().flat_map(|(list, patterns)| {
+        patterns.iter().enumerate().map(move |(index, pattern)| (list, index, pattern))
+    });
+    let named = patterns.filter(|(.., pattern)| pattern.as_str().contains("%u"));
+    named
+        .map(|(list, index, pattern)| {
+            let what = format!("`{pattern}` permits nothing: clients without a name have no `%u`");
+            let remedy = "take it out, or write `%c` for the client id, which each client chooses itself";
+            Finding::new(format!("{at}.acl.{list}[{index}]"), what, remedy)
+        })
+        .collect()
 }
 
 fn origins(at: &str, listener: &Listener) -> Vec<Finding> {
