@@ -40,7 +40,7 @@ pub(super) async fn greet(
     places: &Arc<Semaphore>,
     mut wire: Wire,
     stranger: Stranger,
-) -> Option<Connection> {
+) -> Option<Box<Connection>> {
     let connect = match read_connect(&mut wire).await? {
         Ok(connect) => connect,
         Err((version, reason)) => {
@@ -79,7 +79,7 @@ async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, Refusal>> {
                 };
             }
             Ok(None) => match wire.turn(true).await {
-                Ok(Turn::Read | Turn::Wrote) => {}
+                Ok(Turn::Read { .. } | Turn::Wrote) => {}
                 Ok(Turn::Closed) | Err(_) => return None,
             },
         }
@@ -179,7 +179,7 @@ async fn admit(
 }
 
 impl Admitted {
-    fn into_connection(self, core: Arc<Core>, wire: Wire) -> Connection {
+    fn into_connection(self, core: Arc<Core>, wire: Wire) -> Box<Connection> {
         let Self { seat, identity, place, connect, client, was_assigned } = self;
         tracing::debug!(
             client = client.as_str(),
@@ -193,7 +193,7 @@ impl Admitted {
             until: FILL,
             packet: connect.wishes.maximum_packet_size.map_or(usize::MAX, |size| size as usize),
         };
-        Connection {
+        Box::new(Connection {
             seat,
             core,
             wire,
@@ -203,8 +203,10 @@ impl Admitted {
             alarm: Alarm::new(connect.keep_alive),
             rest: None,
             gives_way: false,
+            in_a_row: 0,
+            has_woken: false,
             will: connect.will,
             place,
-        }
+        })
     }
 }

@@ -69,6 +69,8 @@ pub(super) struct Delivered {
     pub(super) is_crowded: bool,
     /// Whether one of them has, and has not read lately.
     pub(super) is_unread: bool,
+    /// Whether one of them slept, and waits for its turn now.
+    pub(super) has_woken: bool,
 }
 
 impl Delivered {
@@ -76,6 +78,7 @@ impl Delivered {
         self.taken += usize::from(offered != Offered::NotQueued);
         self.is_crowded |= offered == Offered::Crowded;
         self.is_unread |= offered == Offered::Unread;
+        self.has_woken |= offered == Offered::Woken;
     }
 }
 

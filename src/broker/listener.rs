@@ -90,6 +90,8 @@ impl Listener {
                 Ok((stream, _)) => {
                     was_failing = false;
                     self.take(stream, &house);
+                    // A crowd at the door is let in one by one: those inside have their turns between.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     if !was_failing {
@@ -130,7 +132,7 @@ impl Listener {
 
 impl Gate {
     /// All handshakes, within the time that there is for them.
-    async fn pass(&self, stream: TcpStream, house: &House) -> Option<Connection> {
+    async fn pass(&self, stream: TcpStream, house: &House) -> Option<Box<Connection>> {
         let limits = &house.core.hub.limits;
         timeout(limits.handshake_time, async {
             // Small packets are the rule, and they are batched before they are written.

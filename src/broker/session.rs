@@ -74,6 +74,8 @@ impl Owner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offered {
     Queued,
+    /// Queued, and its connection was asleep and is woken.
+    Woken,
     /// Queued, but the queue is more than half full, of a client that reads: whoever publishes does well
     /// to wait a moment.
     Crowded,
@@ -190,6 +192,7 @@ impl Session {
             state.is_asleep = false;
             drop(state);
             owner.bell.notify_one();
+            return if offered == Offered::Queued { Offered::Woken } else { offered };
         }
         offered
     }
