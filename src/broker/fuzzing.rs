@@ -177,8 +177,7 @@ impl House {
                 None => drop(self.disk.retained.remove(topic)),
             }
         }
-        let works: Vec<Work> =
-            changes.sessions.iter().filter_map(|session| session.collect(all)).collect();
+        let works: Vec<Work> = changes.sessions.iter().filter_map(|session| session.collect(all)).collect();
         for work in works {
             self.disk.take(&work);
             work.session.let_go(&work);
@@ -189,8 +188,7 @@ impl House {
     pub fn fail_to_save(&mut self) {
         let agenda = &self.core.hub.agenda;
         let changes = agenda.take();
-        let works: Vec<Work> =
-            changes.sessions.iter().filter_map(|session| session.collect(false)).collect();
+        let works: Vec<Work> = changes.sessions.iter().filter_map(|session| session.collect(false)).collect();
         for work in works {
             work.session.clone().not_saved(work);
         }

@@ -46,7 +46,7 @@ pub(super) async fn greet(
     places: &Arc<Semaphore>,
     mut wire: Wire,
     stranger: Stranger,
-) -> Option<Connection> {
+) -> Option<Box<Connection>> {
     let connect = match read_connect(&mut wire).await? {
         Ok(connect) => connect,
         Err((version, reason)) => {
@@ -89,7 +89,7 @@ async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, Refusal>> {
                 };
             }
             Ok(None) => match wire.turn(true).await {
-                Ok(Turn::Read | Turn::Wrote) => {}
+                Ok(Turn::Read { .. } | Turn::Wrote) => {}
                 Ok(Turn::Closed) | Err(_) => return None,
             },
         }
@@ -209,7 +209,7 @@ impl Admitted {
         encoder.accept(&mut wire.output, &accepted)
     }
 
-    fn into_connection(self, core: Arc<Core>, wire: Wire, encoder: Encoder) -> Connection {
+    fn into_connection(self, core: Arc<Core>, wire: Wire, encoder: Encoder) -> Box<Connection> {
         let keep_alive = self.keep_alive(&core.hub.limits).unwrap_or(self.connect.keep_alive);
         let Self { seat, identity, place, guest, connect, client, was_assigned, .. } = self;
         tracing::debug!(
@@ -223,7 +223,7 @@ impl Admitted {
             window: usize::from(core.hub.limits.inflight.min(connect.wishes.receive_maximum)).max(1),
             until: FILL,
         };
-        Connection {
+        Box::new(Connection {
             seat,
             core,
             wire,
@@ -236,9 +236,11 @@ impl Admitted {
             unfinished: 0,
             is_refused_until: None,
             gives_way: false,
+            in_a_row: 0,
+            has_woken: false,
             will: connect.will,
             place,
             guest,
-        }
+        })
     }
 }

@@ -108,6 +108,8 @@ impl Listener {
                 Ok((stream, from)) => {
                     was_failing = false;
                     self.take(stream, Network::of(from.ip()), &house);
+                    // A crowd at the door is let in one by one: those inside have their turns between.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     if !was_failing {
@@ -157,7 +159,7 @@ fn origins(options: &ListenerOptions) -> Origins {
 
 impl Gate {
     /// All handshakes, within the time that there is for them.
-    async fn pass(&self, stream: TcpStream, guest: Guest, house: &House) -> Option<Connection> {
+    async fn pass(&self, stream: TcpStream, guest: Guest, house: &House) -> Option<Box<Connection>> {
         let limits = &house.core.hub.limits;
         timeout(limits.handshake_time, async {
             // Small packets are the rule, and they are batched before they are written.

@@ -34,8 +34,8 @@ const SHARE: usize = 16 << 10;
 /// What happened on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Bytes came in.
-    Read,
+    /// Bytes came in; whether fewer than were asked for, so that there are no more for now.
+    Read { is_all: bool },
     /// There is room in the output again.
     Wrote,
     /// The client closed its side.
@@ -142,7 +142,7 @@ impl Wire {
         if may_read && self.output.len() < READ_STOP {
             match self.poll_read(context)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(Turn::Closed)),
-                Poll::Ready(_) => return Poll::Ready(Ok(Turn::Read)),
+                Poll::Ready(count) => return Poll::Ready(Ok(Turn::Read { is_all: count < READ })),
                 Poll::Pending => {}
             }
         }

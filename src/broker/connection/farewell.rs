@@ -57,8 +57,8 @@ impl Connection {
     /// A stopping broker publishes wills too, as Mosquitto does. It may put them off (section 3.1.2.5), but a
     /// client that does not find the way back would then be "online" for ever in what is retained, in the
     /// queues of absent clients and in the cloud; one that does find it says so itself.
-    pub(super) async fn end(self, over: Over, mut held: HeldBack) {
-        let Self { core, mut wire, seat, encoder, will, place, guest, .. } = self;
+    pub(super) async fn end(self: Box<Self>, over: Over, mut held: HeldBack) {
+        let Self { core, mut wire, seat, encoder, will, place, guest, .. } = *self;
         let owner = seat.owner().clone();
         let (told, will) = match over {
             Over::Goodbye { with_will } => (None, will.filter(|_| with_will)),

@@ -59,6 +59,7 @@ impl Connection {
             self.rest = Some(Instant::now() + REST);
         }
         self.gives_way |= delivered.is_unread;
+        self.has_woken |= delivered.has_woken;
         self.keep(held, entry, delivered.pledge.settling(), qos, id);
         Ok(())
     }

@@ -78,6 +78,8 @@ pub(super) struct Delivered {
     pub(super) is_crowded: bool,
     /// Whether one of them has, and has not read lately.
     pub(super) is_unread: bool,
+    /// Whether one of them slept, and waits for its turn now.
+    pub(super) has_woken: bool,
     /// What its publisher's acknowledgement is to wait for.
     pub(super) pledge: Pledge,
 }
@@ -87,6 +89,7 @@ impl Delivered {
         self.taken += usize::from(offered != Offered::NotQueued);
         self.is_crowded |= offered == Offered::Crowded;
         self.is_unread |= offered == Offered::Unread;
+        self.has_woken |= offered == Offered::Woken;
     }
 }
 

@@ -183,14 +183,15 @@ impl State {
         }
     }
 
-    /// Rings the owner's bell if it sleeps.
-    fn wake(&mut self) {
-        if self.is_asleep
-            && let Some(owner) = &self.owner
-        {
+    /// Rings the owner's bell if it sleeps; whether it did.
+    fn wake(&mut self) -> bool {
+        let sleeper = self.owner.as_ref().filter(|_| self.is_asleep);
+        let was_asleep = sleeper.is_some();
+        if let Some(owner) = sleeper {
             owner.bell.notify_one();
             self.is_asleep = false;
         }
+        was_asleep
     }
 
     /// Whether the disk knows of the session.

@@ -34,6 +34,8 @@ const READING: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::broker) enum Offered {
     Queued,
+    /// Queued, and its connection was asleep and is woken.
+    Woken,
     /// Queued, but the queue is more than half full, of a client that reads: whoever publishes does well
     /// to wait a moment.
     Crowded,
@@ -103,8 +105,10 @@ impl Session {
             true if state.is_draining() => Offered::Crowded,
             true => Offered::Unread,
         };
-        state.wake();
-        offered
+        match (state.wake(), offered) {
+            (true, Offered::Queued) => Offered::Woken,
+            (_, offered) => offered,
+        }
     }
 
     /// Writes what waits into `out`; afterwards the owner's bell rings for what comes. Gives whether
