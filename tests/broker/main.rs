@@ -2,6 +2,7 @@
 
 mod durable;
 mod hostile;
+mod protocol;
 mod raw;
 mod rig;
 mod sessions;
