@@ -188,6 +188,83 @@ fn a_password_from_standard_input_becomes_a_hash_that_the_configuration_takes() 
     assert_eq!(output(&["check", "--config", path.to_str().unwrap()]).0, 0, "{hash}");
 }
 
+/// `hearthlink user …` with a line on standard input.
+fn user(config: &str, arguments: &[&str], line: &str) -> (i32, String, String) {
+    let mut command = hearthlink(&[&["user"], arguments, &["--config", config]].concat());
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    // It may end without reading.
+    let _ = child.stdin.take().unwrap().write_all(line.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn users_are_added_listed_and_removed_and_the_configuration_takes_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hearthlink.yaml");
+    // Not good before its first user is there.
+    let text = "gateway: {id: home}\nbroker: {listeners: [{address: \"0.0.0.0:1883\"}]}\n";
+    fs::write(&file, text).unwrap();
+    let config = file.to_str().unwrap();
+    let (code, _, stderr) = output(&["check", "--config", config]);
+    assert!(code == 78 && stderr.contains("hearthlink user add NAME"), "{stderr}");
+
+    let (code, stdout, stderr) = user(config, &["add", "anna", "--stdin"], "toast\n");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("`anna` is added") && !format!("{stdout}{stderr}").contains("toast"), "{stdout}");
+    let users = directory.path().join("users.yaml");
+    assert_eq!(fs::metadata(&users).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(output(&["check", "--config", config]).0, 0);
+
+    let by_hand = fs::read_to_string(&users).unwrap() + "    acl: {read: [\"home/#\"]} # hers\n";
+    fs::write(&users, &by_hand).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(user(config, &["add", "anna", "--stdin"], "burnt\n").1.contains("has a new password"));
+    assert_eq!(user(config, &["add", "b: #\"'", "--stdin"], "toast\n").0, 0);
+    let text = fs::read_to_string(&users).unwrap();
+    assert!(text.contains("    acl: {read: [\"home/#\"]} # hers\n") && !text.contains("toast"), "{text}");
+    assert_eq!(text.matches("argon2id").count(), 2, "{text}");
+    assert_eq!(fs::metadata(&users).unwrap().permissions().mode() & 0o777, 0o600);
+    let (_, stdout, _) = user(config, &["list"], "");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("anna  password, its own topics") && lines[1].starts_with("b: #\"'  "),
+        "{stdout}"
+    );
+
+    assert_eq!(user(config, &["remove", "anna"], "").0, 0);
+    assert_eq!(user(config, &["list"], "").1.lines().count(), 1);
+    assert_eq!(output(&["check", "--config", config]).0, 0);
+    for (arguments, line, said) in [
+        (&["remove", "anna"][..], "", "no user `anna`"),
+        (&["add", "anna", "--stdin"], "\n", "the password is empty"),
+        (&["add", "", "--stdin"], "toast\n", "at least one character"),
+    ] {
+        let before = fs::read_to_string(&users).unwrap();
+        let (code, _, stderr) = user(config, arguments, line);
+        assert!(code == 1 && stderr.contains(said), "{code} {stderr}");
+        assert_eq!(fs::read_to_string(&users).unwrap(), before);
+    }
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 2, "nothing is left beside the two files");
+
+    fs::write(directory.path().join("users.yaml.new"), "").unwrap();
+    let (code, _, stderr) = user(config, &["remove", "b: #\"'"], "");
+    assert!(code == 1 && stderr.contains("another `hearthlink user` is at work"), "{stderr}");
+}
+
+#[test]
+fn a_user_of_the_configuration_is_not_added_a_second_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hearthlink.yaml");
+    fs::write(&file, "gateway: {id: home}\nbroker: {users: [{name: a, certificate_name: a}]}\n").unwrap();
+    let (code, _, stderr) = user(file.to_str().unwrap(), &["add", "a", "--stdin"], "toast\n");
+    assert!(code == 1 && stderr.contains("stands in `broker.users`"), "{stderr}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn the_example_and_every_file_named_on_the_command_line_are_found() {
     let (code, stdout, _) = output(&["--version"]);

@@ -7,10 +7,6 @@
 
 use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHash, PasswordVerifier},
-};
 use hearthlink::config::{Config, ConfigError, Finding, Loader, Transport, Values};
 use tempfile::TempDir;
 
@@ -178,7 +174,10 @@ fn nobody_comes_in_from_the_house_without_a_password() {
         &with("{address: 0.0.0.0:1883, anonymous: true}"),
         &[(4, 42, "without a password", "broker.users")],
     );
-    refused(&with("{address: \"[::]:1883\"}"), &[(4, 17, "nobody could connect", "hash-password")]);
+    refused(
+        &with("{address: \"[::]:1883\"}"),
+        &[(4, 17, "nobody could connect", "hearthlink user add NAME")],
+    );
     refused(&with("{address: 127.0.0.1:1883, anonymous: false}"), &[(4, 17, "nobody could connect", "")]);
     let two = "{address: 127.0.0.1:1883}\n    - {address: 127.0.0.1:1883, transport: websocket}";
     refused(&with(two), &[(5, 17, "127.0.0.1:1883 already", "another port")]);
@@ -195,6 +194,80 @@ fn nobody_comes_in_from_the_house_without_a_password() {
     );
     refused("gateway: {id: x}\nweb: {address: 0.0.0.0:8080}\n", &[(2, 16, "stays on loopback", "ssh -L")]);
     refused("gateway: {id: x}\nweb: {address: 127.0.0.1:1883}\n", &[(2, 16, "a listener of the broker", "")]);
+}
+
+#[test]
+fn users_of_the_users_file_stand_beside_the_others_and_keep_their_places() {
+    let home = home();
+    let file = home.path().join("users.yaml");
+    let text = "gateway: {id: x}\nbroker: {users: [{name: a, certificate_name: a}]}\n";
+    let entry = |name: &str| {
+        format!(
+            "users:\n  - name: {name}\n    password_hash: \"$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$8iEyHQ5QZPhhGcTQpvqYvQ\"\n"
+        )
+    };
+    fs::write(&file, entry("b")).unwrap();
+    let only =
+        load(home.path(), "gateway: {id: x}\nbroker: {listeners: [{address: \"0.0.0.0:1883\"}]}\n").unwrap();
+    assert_eq!(only.broker.users[0].name, "b");
+    assert_eq!(load(home.path(), "gateway: {id: x}\n").unwrap().broker.users.len(), 1);
+    for (written, place, what) in [
+        (entry("a"), "users.yaml:2:11", "`a` is there twice"),
+        ("users:\n  - name: c\n".to_owned(), "users.yaml:2:5", "no way to prove"),
+        ("users:\n  - nam: c\n".to_owned(), "users.yaml:2:5", "unknown key `nam`"),
+        ("user: []\n".to_owned(), "users.yaml:1:1", "unknown key `user`"),
+        ("users: {a: b}\n".to_owned(), "users.yaml:1:8", "expected a list"),
+        ("users: [\n".to_owned(), "users.yaml:1:8", "unclosed"),
+    ] {
+        fs::write(&file, &written).unwrap();
+        let error = load(home.path(), text).unwrap_err().to_string();
+        let told = error.lines().find(|line| line.contains(place)).unwrap_or_default();
+        assert!(told.contains(what), "{written}\n{error}");
+    }
+    // Nobody in it: only the certificate that no listener asks for is wrong.
+    fs::write(&file, "# users:\n").unwrap();
+    assert_eq!(load(home.path(), text).unwrap_err().problems().len(), 1);
+}
+
+#[test]
+fn permissions_are_filters_that_somebody_can_have() {
+    let hash = "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$8iEyHQ5QZPhhGcTQpvqYvQ";
+    let with = |acl: &str| {
+        format!(
+            "gateway: {{id: x}}\nbroker:\n  users:\n    - {{name: a, password_hash: \"{hash}\", acl: {acl}}}\n"
+        )
+    };
+    let at = with("").lines().last().unwrap().find("acl: ").unwrap() as u64 + 6;
+    refused(&with("{read: [a/#/b]}"), &[(4, at + 8, "`#` must be the last", "")]);
+    refused(&with("{read: [$share/g/a]}"), &[(4, at + 8, "no `$share/…`", "")]);
+    refused(&with("{reed: [a]}"), &[(4, at + 1, "unknown key `reed`", "`read`")]);
+    refused(&with("{write: [home/bridge/x]}"), &[(4, at + 9, "nobody but the gateway", "take it out")]);
+    refused(&with("{write: [\"#\", $SYS/x]}"), &[(4, at + 14, "nobody but the gateway", "")]);
+    refused(&with("{}"), &[(4, at, "neither read nor write", "without `acl`")]);
+    let home = home();
+    let config = load(home.path(), &with("{read: [\"users/%u/#\", $SYS/#], write: [dev-%c/+]}")).unwrap();
+    let acl = config.broker.users[0].acl.as_ref().unwrap();
+    assert_eq!((acl.read[0].as_str(), acl.write[0].as_str()), ("users/%u/#", "dev-%c/+"));
+    let listener = |more: &str| {
+        format!(
+            "gateway: {{id: x}}\nbroker: {{listeners: [{{address: \"127.0.0.1:1\", {more}}}], users: [{{name: a, password_hash: \"{hash}\"}}]}}\n"
+        )
+    };
+    let anonymous = listener("acl: {read: [home/#]}");
+    assert_eq!(load(home.path(), &anonymous).unwrap().broker.listeners[0].acl.as_ref().unwrap().write, []);
+    refused(&listener("anonymous: false, acl: {read: [a]}"), &[(2, 70, "takes none", "`broker.users`")]);
+}
+
+#[test]
+fn origins_are_what_browsers_call_them() {
+    let with = |rest: &str| {
+        format!("gateway: {{id: x}}\nbroker:\n  listeners:\n    - {{address: \"127.0.0.1:1\", {rest}}}\n")
+    };
+    refused(&with("origins: [\"https://a\"]"), &[(4, 41, "only a WebSocket listener", "websocket")]);
+    refused(
+        &with("transport: websocket, origins: [\"https://a:1\", panel.home, \"https://a/\"]"),
+        &[(4, 79, "`panel.home` is not", "without a path"), (4, 91, "`https://a/` is not", "")],
+    );
 }
 
 #[test]
@@ -344,13 +417,10 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(config.commands.allow[0].set["state"], words);
     assert_eq!(config.commands.allow[0].set["browning"], Values::Range { min: 1.0, max: 4.0 });
 
-    let hash = config.broker.users[0].password_hash.as_ref().unwrap();
-    let hash = PasswordHash::new(hash.expose()).unwrap();
-    assert!(Argon2::default().verify_password(b"example", &hash).is_ok());
-
     // What the comments call a default is the default.
     let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
     assert_eq!(limits.max_clients.unwrap() as usize, defaults.max_clients);
+    assert_eq!(limits.max_clients_per_address.unwrap() as usize, defaults.max_clients_per_address);
     assert_eq!(limits.max_sessions.unwrap() as usize, defaults.max_sessions);
     assert_eq!(limits.longest_session.unwrap(), defaults.longest_session);
     assert_eq!(limits.handshake_time.unwrap(), defaults.handshake_time);
@@ -379,6 +449,21 @@ fn the_example_is_complete_and_passes() {
         (defaults.connect_limit, defaults.window, defaults.session_expiry)
     );
     assert_eq!((cloud.backoff, config.commands.max_age), (defaults.backoff, plain.commands.max_age));
+}
+
+#[test]
+fn a_fresh_installation_has_no_credential_that_another_has() {
+    let home = home();
+    let plain = load(home.path(), "gateway: {id: home}\n").unwrap();
+    assert!(plain.broker.users.is_empty());
+    assert!(plain.broker.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for shipped in ["config.example.yaml", "systemd/hearthlink.service", "README.md", "deploy/README.md"] {
+        let text = fs::read_to_string(root.join(shipped)).unwrap();
+        let hashes = text.match_indices("$argon2").filter(|(at, _)| !text[*at..].starts_with("$argon2id$…"));
+        assert_eq!(hashes.count(), 0, "{shipped} has a password in it that every installation would share");
+        assert!(!text.contains("PRIVATE KEY"), "{shipped}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Hearthlink among programs that other people wrote: Debian's Mosquitto as the cloud, `mosquitto_pub` and
-//! `mosquitto_sub` as phone, devices and watchers. `.ci/run` installs them; without them these tests fail.
+//! `mosquitto_sub` as phone, devices and watchers, paho-mqtt, mqtt.js and rumqttc as what people have at home.
+//! `.ci/run` installs them; without them these tests fail.
 //!
 //! The gateway is the real binary, run as systemd would run it and judged from outside only: by what arrives,
 //! by its status page, its log and its exit code.
@@ -17,6 +18,8 @@ mod commands;
 mod exactly_once;
 #[path = "interop/gateway.rs"]
 mod gateway;
+#[path = "interop/home_clients/mod.rs"]
+mod home_clients;
 #[path = "interop/home_devices.rs"]
 mod home_devices;
 #[path = "interop/pki.rs"]

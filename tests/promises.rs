@@ -126,6 +126,74 @@ async fn every_publish_that_was_acknowledged_is_on_the_disk_after_kill_9() {
     assert!(lost.is_empty(), "{} acknowledged messages are lost, {lost:?}", lost.len());
 }
 
+/// Connects, subscribes with a persistent session, and goes.
+async fn subscribe_and_leave(port: u16) {
+    let (client, mut events) = persistent(port);
+    client.subscribe("lights/#", QoS::ExactlyOnce).await.unwrap();
+    let subscribed = async {
+        while !matches!(events.poll().await.unwrap(), Event::Incoming(Incoming::SubAck(_))) {}
+        client.disconnect().await.unwrap();
+        while !matches!(events.poll().await, Err(_) | Ok(Event::Outgoing(Outgoing::Disconnect))) {}
+    };
+    timeout(PATIENCE, subscribed).await.unwrap();
+}
+
+fn persistent(port: u16) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new("panel", "127.0.0.1", port);
+    options.set_clean_session(false);
+    AsyncClient::new(options, 100)
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_for_an_absent_client_reaches_it_after_kill_9() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    write_config(directory.path(), port);
+    let mut gateway = start(directory.path(), port).await;
+    subscribe_and_leave(port).await;
+    let mut acknowledged = HashSet::new();
+    for round in 0..3 {
+        let (client, mut events) = connect("switch", port);
+        for number in 0..1000 {
+            let qos = if number % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+            client.try_publish("lights/hall", qos, false, format!("{round}-{number}")).unwrap();
+        }
+        let (mut sent, mut on_their_way, mut count) = (0, HashMap::new(), 0);
+        while count < 150 + 50 * round {
+            match timeout(PATIENCE, events.poll()).await.unwrap().unwrap() {
+                Event::Outgoing(Outgoing::Publish(id)) => {
+                    on_their_way.insert(id, format!("{round}-{sent}"));
+                    sent += 1;
+                }
+                Event::Incoming(
+                    Incoming::PubAck(rumqttc::PubAck { pkid }) | Incoming::PubRec(rumqttc::PubRec { pkid }),
+                ) => {
+                    acknowledged.insert(on_their_way.remove(&pkid).unwrap());
+                    count += 1;
+                }
+                _ => {}
+            }
+        }
+        kill(gateway).await;
+        gateway = start(directory.path(), port).await;
+    }
+    let (_client, mut events) = persistent(port);
+    let mut got = Vec::new();
+    let all = async {
+        while !acknowledged.iter().all(|payload| got.contains(payload)) {
+            if let Event::Incoming(Incoming::Publish(publish)) = events.poll().await.unwrap() {
+                assert!(!publish.dup, "it was never sent before");
+                got.push(String::from_utf8(publish.payload.to_vec()).unwrap());
+            }
+        }
+    };
+    let outcome = timeout(PATIENCE, all).await;
+    let lost: Vec<_> = acknowledged.iter().filter(|payload| !got.contains(payload)).collect();
+    assert!(outcome.is_ok(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+    assert_eq!(got.iter().collect::<HashSet<_>>().len(), got.len(), "a message came twice");
+    assert!(acknowledged.len() >= 600);
+}
+
 /// The next message on a topic, whatever else arrives.
 async fn next_on(events: &mut EventLoop, topic: &str) -> Publish {
     let found = async {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::CloudTopics;
 use crate::{
-    broker::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
+    broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, Rule, Tell, Values},
     config,
     devices::DeviceSpec,
@@ -38,6 +38,7 @@ pub(super) fn broker(config: &config::Broker) -> BrokerOptions {
                 name: user.name.clone(),
                 password_hash: user.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
                 certificate_name: user.certificate_name.clone(),
+                acl: user.acl.as_ref().map(acl),
             })
             .collect(),
         limits: limits(&config.limits),
@@ -53,6 +54,7 @@ fn limits(config: &config::Limits) -> Limits {
     };
     Limits {
         max_clients: count(config.max_clients, default.max_clients),
+        max_clients_per_address: count(config.max_clients_per_address, default.max_clients_per_address),
         max_sessions: count(config.max_sessions, default.max_sessions),
         handshake_time: config.handshake_time.unwrap_or(default.handshake_time),
         max_packet: bytes(config.max_packet, default.max_packet),
@@ -83,7 +85,13 @@ fn listener(config: &config::Listener) -> ListenerOptions {
             client_ca: tls.client_ca_file.clone(),
         }),
         anonymous: config.allows_anonymous(),
+        acl: config.acl.as_ref().map(acl),
+        origins: config.origins.clone(),
     }
+}
+
+fn acl(config: &config::Acl) -> Acl {
+    Acl { read: config.read.clone(), write: config.write.clone() }
 }
 
 pub(super) fn devices(config: &[config::Device]) -> Vec<DeviceSpec> {

@@ -2,15 +2,21 @@
 //!
 //! Owns the users. Never keeps a password. Password hashes are slow on purpose, so they are checked on
 //! the blocking pool, two at a time: others wait within their handshake time, and connected clients
-//! notice nothing. An unknown user costs as much as a known one.
+//! notice nothing; whoever guesses waits (`patience`). An unknown user costs as much as a known one.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier, password_hash::Error as HashError};
 use tokio::sync::Semaphore;
 
-use super::{BrokerError, options::User, packet::Reason};
-use crate::model::{Topic, TopicFilter};
+use super::{
+    BrokerError,
+    network::Network,
+    options::{Acl, User},
+    packet::Reason,
+    patience::Patience,
+    rights::Rights,
+};
 
 /// Checked for users that do not exist, so that they take as long (argon2id, its defaults, of nothing).
 const NOBODY: &str =
@@ -25,33 +31,43 @@ pub(super) struct Auth {
     users: HashMap<String, Known>,
     by_certificate: HashMap<String, Arc<str>>,
     room: Semaphore,
+    patience: Patience,
 }
 
 #[derive(Debug)]
 struct Known {
     name: Arc<str>,
     hash: Option<Arc<str>>,
+    acl: Option<Acl>,
 }
 
-/// Who a connected client is; `None`: somebody at an anonymous listener.
+/// Who a connected client is, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity(pub(super) Option<Arc<str>>);
+pub(super) struct Identity {
+    /// `None`: somebody at an anonymous listener.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) rights: Rights,
+}
 
 /// What a client shows of itself.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
+    pub(super) network: Network,
+    pub(super) client: &'a str,
     pub(super) user: Option<&'a str>,
     pub(super) password: Option<Vec<u8>>,
     /// The names in its certificate, which TLS has verified.
     pub(super) certificate_names: &'a [String],
     /// Whether its listener takes anybody.
     pub(super) anonymous: bool,
+    /// What that one allows to anybody.
+    pub(super) acl: Option<&'a Acl>,
 }
 
 impl Auth {
     /// # Errors
     /// [`BrokerError::PasswordHash`] when a hash is not Argon2 in PHC form.
-    pub(super) fn new(users: &[User]) -> Result<Self, BrokerError> {
+    pub(super) fn new(users: &[User], handshake_time: Duration) -> Result<Self, BrokerError> {
         let mut known = HashMap::new();
         let mut by_certificate = HashMap::new();
         for user in users {
@@ -64,38 +80,60 @@ impl Auth {
                 by_certificate.insert(certificate.clone(), name.clone());
             }
             let hash = user.password_hash.as_deref().map(Arc::from);
-            known.insert(user.name.clone(), Known { name, hash });
+            known.insert(user.name.clone(), Known { name, hash, acl: user.acl.clone() });
         }
-        Ok(Self { users: known, by_certificate, room: Semaphore::new(AT_A_TIME) })
+        Ok(Self {
+            users: known,
+            by_certificate,
+            room: Semaphore::new(AT_A_TIME),
+            patience: Patience::new(handshake_time),
+        })
     }
 
     /// Finds out who a client is.
     ///
     /// # Errors
-    /// [`Reason::BadUserNameOrPassword`], or [`Reason::NotAuthorized`] when it shows nothing and must.
+    /// [`Reason::BadUserNameOrPassword`]; [`Reason::NotAuthorized`] when it shows nothing and must;
+    /// [`Reason::ConnectionRateExceeded`] when too many passwords of its network were wrong.
     pub(super) async fn identify(&self, claim: Claim<'_>) -> Result<Identity, Reason> {
         let proven = claim.certificate_names.iter().find_map(|name| self.by_certificate.get(name));
-        match (claim.user, claim.password, proven) {
+        let user = match (claim.user, claim.password, proven) {
             // A certificate is proof enough, also when the user name says the same.
-            (None, _, Some(name)) => Ok(Identity(Some(name.clone()))),
-            (Some(user), _, Some(name)) if user == &**name => Ok(Identity(Some(name.clone()))),
-            (Some(user), Some(password), _) => self.check(user, password).await,
-            (Some(_), None, _) if !claim.anonymous => Err(Reason::BadUserNameOrPassword),
-            _ if claim.anonymous => Ok(Identity(None)),
-            _ => Err(Reason::NotAuthorized),
-        }
+            (None, _, Some(name)) => name.clone(),
+            (Some(user), _, Some(name)) if user == &**name => name.clone(),
+            (Some(user), Some(password), _) => self.check(claim.network, user, password).await?,
+            (Some(_), None, _) if !claim.anonymous => return Err(Reason::BadUserNameOrPassword),
+            _ if claim.anonymous => {
+                return Ok(Identity { user: None, rights: Rights::of(claim.acl, None, claim.client) });
+            }
+            _ => return Err(Reason::NotAuthorized),
+        };
+        Ok(Identity { rights: self.rights(&user, claim.client), user: Some(user) })
     }
 
-    async fn check(&self, user: &str, password: Vec<u8>) -> Result<Identity, Reason> {
+    /// What a user may do as this client. Whoever is no user any more has an absent session at most, and
+    /// nobody can come for it.
+    pub(super) fn rights(&self, user: &str, client: &str) -> Rights {
+        Rights::of(self.users.get(user).and_then(|known| known.acl.as_ref()), Some(user), client)
+    }
+
+    async fn check(&self, network: Network, user: &str, password: Vec<u8>) -> Result<Arc<str>, Reason> {
         let known = self.users.get(user);
         let hash = known.and_then(|known| known.hash.clone()).unwrap_or_else(|| NOBODY.into());
+        self.patience.turn(network).await?;
         let _room = self.room.acquire().await.map_err(|_| Reason::ServerUnavailable)?;
         let is_right = tokio::task::spawn_blocking(move || verify(&hash, &password))
             .await
             .map_err(|_| Reason::UnspecifiedError)?;
         match known {
-            Some(known) if is_right && known.hash.is_some() => Ok(Identity(Some(known.name.clone()))),
-            _ => Err(Reason::BadUserNameOrPassword),
+            Some(known) if is_right && known.hash.is_some() => {
+                self.patience.succeeded(network, user);
+                Ok(known.name.clone())
+            }
+            _ => {
+                self.patience.failed(network, user);
+                Err(Reason::BadUserNameOrPassword)
+            }
         }
     }
 }
@@ -111,24 +149,6 @@ fn check_hash(hash: &str) -> Result<(), String> {
 
 fn verify(hash: &str, password: &[u8]) -> bool {
     PasswordHash::new(hash).is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok())
-}
-
-impl Identity {
-    /// Whether this client may publish to `topic`: not to `$…`, and not to the gateway's own topics.
-    /// Issue 3 puts the users' own lists here.
-    #[expect(clippy::unused_self, reason = "rights will depend on the user")]
-    pub(super) fn may_publish(&self, topic: &Topic) -> bool {
-        let text = topic.as_str();
-        let own =
-            text.strip_prefix("home/bridge").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        !topic.is_reserved() && !own
-    }
-
-    /// Whether this client may subscribe to `filter`: for now every client may read everything.
-    #[expect(clippy::unused_self, reason = "rights will depend on the user")]
-    pub(super) fn may_subscribe(&self, _filter: &TopicFilter) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]

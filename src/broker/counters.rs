@@ -15,12 +15,16 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     /// Messages delivered but not retained, for want of room.
     pub(super) not_retained: AtomicU64,
-    /// Publishes to a topic that the client may not write.
+    /// Publishes to a topic that the client may not write, and subscriptions to what it may not read.
     pub(super) denied: AtomicU64,
 }
 
 impl Counters {
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add(gauge: &AtomicUsize, amount: usize) {
+        gauge.fetch_add(amount, Ordering::Relaxed);
     }
 }

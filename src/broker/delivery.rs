@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{ClientId, Message, QoS};
+use crate::model::{ClientId, Message, QoS, TopicFilter};
 
 /// What a queue entry costs beside the message itself, in bytes, about.
 const OVERHEAD: usize = 128;
@@ -33,6 +33,16 @@ impl Publication {
         let expires = life.and_then(|life| Instant::now().checked_add(life));
         let size = message.size() + OVERHEAD;
         Arc::new(Self { message, publisher, is_redelivered, expires, size })
+    }
+
+    /// The message with what is left of its life for its expiry, perhaps nothing.
+    pub(super) fn to_message(&self) -> Message {
+        let mut message = self.message.clone();
+        if let Some(properties) = message.properties.as_mut().filter(|properties| properties.expiry.is_some())
+        {
+            Arc::make_mut(properties).expiry = self.left().unwrap_or(Some(Duration::ZERO));
+        }
+        message
     }
 
     /// What it counts for in a queue, in bytes.
@@ -65,6 +75,8 @@ pub(super) struct Delivery {
     pub(super) retain: bool,
     /// The identifiers of all the subscriptions that it is for.
     pub(super) identifiers: Identifiers,
+    /// The shared subscription that it came by: another member gets it if this one's session ends.
+    pub(super) share: Option<Arc<TopicFilter>>,
 }
 
 /// Subscription identifiers: mostly none, seldom more than one.

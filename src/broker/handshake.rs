@@ -12,7 +12,8 @@ use super::{
     auth::{Claim, Identity},
     connection::{Alarm, Connection},
     core::Core,
-    options::Limits,
+    network::Guest,
+    options::{Acl, Limits},
     packet::{ALIASES, Accepted, Connect, Encoder, Reason, TheirAliases, TooLarge, Version, connect},
     seat::Seat,
     session::Appetite,
@@ -27,12 +28,16 @@ pub(super) const CONNECT_LIMIT: usize = 64 << 10;
 const OWN_PLACE: Duration = Duration::from_secs(1);
 
 /// What is known of a client before it says anything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Stranger {
+    /// Its count among those of its network.
+    pub(super) guest: Guest,
     /// The names in its certificate, which TLS has verified.
     pub(super) certificate_names: Vec<String>,
     /// Whether its listener takes anybody.
     pub(super) anonymous: bool,
+    /// What that one allows to anybody.
+    pub(super) acl: Option<Acl>,
 }
 
 /// Reads CONNECT and answers it. `None`: refused or gone.
@@ -104,6 +109,7 @@ struct Admitted {
     seat: Seat,
     identity: Identity,
     place: tokio::sync::OwnedSemaphorePermit,
+    guest: Guest,
     connect: Connect,
     client: ClientId,
     was_assigned: bool,
@@ -141,19 +147,23 @@ async fn admit(
     let identity = core
         .auth
         .identify(Claim {
+            network: stranger.guest.network,
+            client: client.as_str(),
             user: connect.user.as_deref(),
             password: connect.password.take(),
             certificate_names: &stranger.certificate_names,
             anonymous: stranger.anonymous,
+            acl: stranger.acl.as_ref(),
         })
         .await?;
     if let Some(will) = &connect.will {
         let topic = &will.message.topic;
-        if !identity.may_publish(topic) || topic.levels().count() > core.hub.limits.topic_depth {
+        if !identity.rights.may_publish(topic) || topic.levels().count() > core.hub.limits.topic_depth {
             return Err(Reason::NotAuthorized);
         }
     }
-    let mut attached = core.hub.attach(&client, connect.is_clean, connect.wishes.session_expiry)?;
+    let mut attached =
+        core.hub.attach(&client, &identity, connect.is_clean, connect.wishes.session_expiry)?;
     let (will, was_present) = (attached.will.take(), attached.was_present);
     let predecessor = attached.predecessor.take();
     // From here on the session is given back, also when the handshake's time is over.
@@ -174,7 +184,7 @@ async fn admit(
             Ok(Err(_)) | Err(_) => return Err(Reason::ServerUnavailable),
         },
     };
-    Ok(Admitted { seat, identity, place, connect, client, was_assigned, was_present })
+    Ok(Admitted { seat, identity, place, guest: stranger.guest, connect, client, was_assigned, was_present })
 }
 
 impl Admitted {
@@ -201,10 +211,10 @@ impl Admitted {
 
     fn into_connection(self, core: Arc<Core>, wire: Wire, encoder: Encoder) -> Connection {
         let keep_alive = self.keep_alive(&core.hub.limits).unwrap_or(self.connect.keep_alive);
-        let Self { seat, identity, place, connect, client, was_assigned, .. } = self;
+        let Self { seat, identity, place, guest, connect, client, was_assigned, .. } = self;
         tracing::debug!(
             client = client.as_str(),
-            user = identity.0.as_deref(),
+            user = identity.user.as_deref(),
             version = ?connect.version,
             was_assigned,
             "a client connected"
@@ -228,6 +238,7 @@ impl Admitted {
             gives_way: false,
             will: connect.will,
             place,
+            guest,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Acknowledgements that are held back until their message is on the disk, in the client's order.
+//! Acknowledgements that are held back until their message is on the disk or where it is to go, in the
+//! client's order.
 //!
 //! Owns a connection's unanswered QoS 1 and 2 publishes. Never delivers. Invariant: PUBACK and PUBREC
 //! leave in the order in which the publishes came (MQTT-4.6.0-2), and none leaves before what it
@@ -8,7 +9,10 @@ use std::{collections::VecDeque, future::Future, pin::Pin, task::Context};
 
 use futures_util::{FutureExt, future::Shared};
 
-use super::packet::{Ack, Reason};
+use super::{
+    packet::{Ack, Reason},
+    receipt::Settling,
+};
 use crate::{
     model::QoS,
     store::{Durable, Entry, Store, StoreError},
@@ -24,6 +28,7 @@ struct Held {
     id: u16,
     reason: Reason,
     storing: Option<Storing>,
+    settling: Option<Settling>,
 }
 
 /// Waiting for room in the store's queue.
@@ -33,7 +38,7 @@ type Appending = Pin<Box<dyn Future<Output = Result<Durable<u64>, StoreError>> +
 #[derive(Default)]
 pub(super) struct HeldBack {
     queue: VecDeque<Held>,
-    appending: Option<(Appending, QoS, u16)>,
+    appending: Option<(Appending, Option<Settling>, QoS, u16)>,
 }
 
 /// What can go on now.
@@ -68,33 +73,51 @@ impl HeldBack {
         if self.is_empty() {
             return true;
         }
-        self.queue.push_back(Held { kind, id, reason, storing: None });
+        self.queue.push_back(Held { kind, id, reason, storing: None, settling: None });
         false
     }
 
     /// An acknowledgement that waits for a message which is on its way to the disk already.
     pub(super) fn hold(&mut self, kind: Ack, id: u16, storing: Storing) {
-        self.queue.push_back(Held { kind, id, reason: Reason::Success, storing: Some(storing) });
+        let (storing, settling) = (Some(storing), None);
+        self.queue.push_back(Held { kind, id, reason: Reason::Success, storing, settling });
+    }
+
+    /// An acknowledgement that waits for others at home.
+    pub(super) fn settle(&mut self, settling: Settling, qos: QoS, id: u16) {
+        if let Some(kind) = kind(qos) {
+            let settling = Some(settling);
+            self.queue.push_back(Held { kind, id, reason: Reason::Success, storing: None, settling });
+        }
     }
 
     /// Hands a message to the store. Only when [`HeldBack::has_room`]. It is the next [`Progress`] that
     /// tells that it was taken.
-    pub(super) fn append(&mut self, store: &Store, entry: Entry, qos: QoS, id: u16) {
+    pub(super) fn append(
+        &mut self,
+        store: &Store,
+        entry: Entry,
+        settling: Option<Settling>,
+        qos: QoS,
+        id: u16,
+    ) {
         let store = store.clone();
-        self.appending = Some((Box::pin(async move { store.append(entry).await }), qos, id));
+        let appending = Box::pin(async move { store.append(entry).await });
+        self.appending = Some((appending, settling, qos, id));
     }
 
     /// The next thing that can go on, if any can. Cancel safe.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Option<Progress> {
-        if let Some((appending, qos, id)) = &mut self.appending
+        if let Some((appending, settling, qos, id)) = &mut self.appending
             && let std::task::Poll::Ready(result) = appending.as_mut().poll(context)
         {
-            let (qos, id) = (*qos, *id);
+            let (settling, qos, id) = (settling.take(), *qos, *id);
             self.appending = None;
             match (result, kind(qos)) {
                 (Ok(durable), Some(kind)) => {
                     let storing = durable.shared();
-                    self.hold(kind, id, storing.clone());
+                    let (reason, storing_too) = (Reason::Success, Some(storing.clone()));
+                    self.queue.push_back(Held { kind, id, reason, storing: storing_too, settling });
                     return Some(Progress::Taken { id, qos, storing: Some(storing) });
                 }
                 (Ok(_), None) => return Some(Progress::Taken { id, qos, storing: None }),
@@ -109,9 +132,21 @@ impl HeldBack {
             None => Ok(front.reason),
             Some(storing) => match storing.poll_unpin(context) {
                 std::task::Poll::Pending => return None,
-                std::task::Poll::Ready(result) => result.map(|_| Reason::Success),
+                std::task::Poll::Ready(Ok(_)) => {
+                    front.storing = None;
+                    Ok(Reason::Success)
+                }
+                std::task::Poll::Ready(Err(error)) => Err(error),
             },
         };
+        if result.is_ok()
+            && let Some(settling) = &mut front.settling
+        {
+            if settling.poll_unpin(context).is_pending() {
+                return None;
+            }
+            front.settling = None;
+        }
         let Held { kind, id, .. } = self.queue.pop_front()?;
         Some(Progress::Answer { kind, id, result })
     }

@@ -19,6 +19,8 @@ use super::{
     core::Core,
     counters::Counters,
     handshake::{CONNECT_LIMIT, Stranger, greet},
+    network::{Crowd, Guest, Network},
+    options::Acl,
     session::End,
     socket::{Duplex, Socket},
     tls, websocket,
@@ -37,6 +39,7 @@ struct Gate {
     kind: ListenerKind,
     tls: Option<TlsAcceptor>,
     anonymous: bool,
+    acl: Option<Acl>,
 }
 
 /// What all listeners share.
@@ -47,6 +50,8 @@ pub(super) struct House {
     pub(super) places: Arc<Semaphore>,
     /// For those in their handshake.
     pub(super) lobby: Arc<Semaphore>,
+    /// By where they come from.
+    pub(super) crowd: Arc<Crowd>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -58,7 +63,12 @@ impl Listener {
             |error: std::io::Error| BrokerError::Bind { address: options.address, reason: error.to_string() };
         let socket = TcpListener::bind(options.address).await.map_err(bind_error)?;
         let address = socket.local_addr().map_err(bind_error)?;
-        let gate = Arc::new(Gate { kind: options.kind, tls, anonymous: options.anonymous });
+        let gate = Arc::new(Gate {
+            kind: options.kind,
+            tls,
+            anonymous: options.anonymous,
+            acl: options.acl.clone(),
+        });
         Ok(Self { socket, address, gate })
     }
 
@@ -87,9 +97,9 @@ impl Listener {
         // Cancel safety: a connection that `accept` had not given out stays in the kernel's queue.
         while let Some(accepted) = house.stop.run_until_cancelled(self.socket.accept()).await {
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     was_failing = false;
-                    self.take(stream, &house);
+                    self.take(stream, Network::of(from.ip()), &house);
                 }
                 Err(error) => {
                     if !was_failing {
@@ -103,17 +113,17 @@ impl Listener {
         }
     }
 
-    fn take(&self, stream: TcpStream, house: &House) {
-        let counters = &house.core.hub.counters;
-        let Ok(permit) = house.lobby.clone().try_acquire_owned() else {
-            Counters::count(&counters.refused);
+    fn take(&self, stream: TcpStream, from: Network, house: &House) {
+        let permit = house.lobby.clone().try_acquire_owned().ok();
+        let Some((permit, guest)) = permit.zip(house.crowd.admit(from)) else {
+            Counters::count(&house.core.hub.counters.refused);
             return;
         };
         let (gate, house) = (self.gate.clone(), house.clone());
         house.tasks.clone().spawn(async move {
             // In a box that is gone before the client is served: a handshake is larger than a client.
             let connection =
-                house.stop.run_until_cancelled(Box::pin(gate.pass(stream, &house))).await.flatten();
+                house.stop.run_until_cancelled(Box::pin(gate.pass(stream, guest, &house))).await.flatten();
             drop((permit, gate));
             let Some(connection) = connection else {
                 Counters::count(&house.core.hub.counters.refused);
@@ -130,12 +140,17 @@ impl Listener {
 
 impl Gate {
     /// All handshakes, within the time that there is for them.
-    async fn pass(&self, stream: TcpStream, house: &House) -> Option<Connection> {
+    async fn pass(&self, stream: TcpStream, guest: Guest, house: &House) -> Option<Connection> {
         let limits = &house.core.hub.limits;
         timeout(limits.handshake_time, async {
             // Small packets are the rule, and they are batched before they are written.
             stream.set_nodelay(true).ok()?;
-            let mut stranger = Stranger { anonymous: self.anonymous, ..Stranger::default() };
+            let mut stranger = Stranger {
+                guest,
+                certificate_names: Vec::new(),
+                anonymous: self.anonymous,
+                acl: self.acl.clone(),
+            };
             let stream = match &self.tls {
                 None => self.speak(stream, limits.max_packet).await?,
                 Some(tls) => {

@@ -11,6 +11,7 @@
 //! `handle` is for the gateway, `listener` → `handshake` → `connection` is a client's way in, `hub`
 //! is where they all meet, `recorder` brings what must survive a restart to the disk.
 
+mod agenda;
 mod auth;
 mod connection;
 mod core;
@@ -22,10 +23,14 @@ mod held;
 mod hub;
 mod inflight;
 mod listener;
+mod network;
 mod options;
 mod packet;
+mod patience;
+mod receipt;
 mod recorder;
 mod retained;
+mod rights;
 mod seat;
 mod session;
 mod socket;
@@ -45,7 +50,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use handle::{BrokerHandle, Heard, InProcess};
-pub use options::{BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, Uplink, User};
+pub use options::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, Uplink, User};
 
 use self::core::Core;
 use crate::{
@@ -55,6 +60,7 @@ use crate::{
 use auth::Auth;
 use hub::Hub;
 use listener::{House, Listener};
+use network::Crowd;
 
 /// Why the broker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -114,9 +120,9 @@ impl Broker {
         store: Store,
         board: Board,
     ) -> Result<Self, BrokerError> {
-        let auth = Auth::new(&options.users)?;
+        let auth = Auth::new(&options.users, options.limits.handshake_time)?;
         let hub = Arc::new(Hub::new(options.limits));
-        recorder::restore(&hub, &store).await?;
+        recorder::restore(&hub, &auth, &store).await?;
         let mut listeners = Vec::new();
         for listener in &options.listeners {
             listeners.push(Listener::bind(listener).await?);
@@ -156,6 +162,7 @@ impl Broker {
             core: core.clone(),
             places: Arc::new(Semaphore::new(limits.max_clients.min(Semaphore::MAX_PERMITS))),
             lobby: Arc::new(Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS))),
+            crowd: Crowd::new(limits.max_clients_per_address),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
@@ -205,5 +212,6 @@ fn report(core: &Core, listeners: Vec<String>) -> BrokerReport {
         queued_bytes: counters.queued_bytes.load(Ordering::Relaxed),
         dropped: counters.dropped.load(Ordering::Relaxed),
         refused: counters.refused.load(Ordering::Relaxed),
+        denied: counters.denied.load(Ordering::Relaxed),
     }
 }

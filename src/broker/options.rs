@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{model::Message, store};
+use crate::{
+    model::{Message, TopicPattern},
+    store,
+};
 
 /// Everything that the broker needs to know.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,19 @@ pub struct ListenerOptions {
     pub tls: Option<TlsFiles>,
     /// Whether clients without a user may connect.
     pub anonymous: bool,
+    /// What these may read and write; `None`: everything ordinary.
+    pub acl: Option<Acl>,
+    /// Web pages of other hosts that may use a WebSocket listener, as browsers call them: `https://host`.
+    pub origins: Vec<String>,
+}
+
+/// What somebody may read and write. What a list does not name is closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acl {
+    /// What may be subscribed to and is delivered.
+    pub read: Vec<TopicPattern>,
+    /// What may be published to; the gateway's own topics never.
+    pub write: Vec<TopicPattern>,
 }
 
 /// The PEM files of a listener.
@@ -49,7 +65,7 @@ pub struct TlsFiles {
 }
 
 /// Somebody who may connect.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct User {
     /// The user name in CONNECT.
     pub name: String,
@@ -57,6 +73,8 @@ pub struct User {
     pub password_hash: Option<String>,
     /// The CN or a SAN of a client certificate that is this user.
     pub certificate_name: Option<String>,
+    /// What this user may read and write; `None`: everything ordinary.
+    pub acl: Option<Acl>,
 }
 
 impl std::fmt::Debug for User {
@@ -65,6 +83,7 @@ impl std::fmt::Debug for User {
             .field("name", &self.name)
             .field("has_password", &self.password_hash.is_some())
             .field("certificate_name", &self.certificate_name)
+            .field("acl", &self.acl)
             .finish()
     }
 }
@@ -74,6 +93,9 @@ impl std::fmt::Debug for User {
 pub struct Limits {
     /// Clients connected at a time. Beyond: CONNACK "server unavailable".
     pub max_clients: usize,
+    /// Connections of one address at a time, those in their handshake included. An IPv6 network (/64)
+    /// counts as one address. Beyond: closed at once.
+    pub max_clients_per_address: usize,
     /// Connections that have not yet sent CONNECT. Beyond: closed at once.
     pub max_handshakes: usize,
     /// From TCP accept to CONNECT; TLS and WebSocket handshakes included.
@@ -108,10 +130,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A house: 500 clients, 1 MiB a packet and a queue, 64 MiB of queues, 10,000 retained, a week.
+    /// A house: 500 clients, 100 of them at an address, 1 MiB a packet and a queue, 64 MiB of queues, 10,000 retained, a week.
     fn default() -> Self {
         Self {
             max_clients: 500,
+            max_clients_per_address: 100,
             max_handshakes: 200,
             handshake_time: Duration::from_secs(10),
             max_packet: 1 << 20,

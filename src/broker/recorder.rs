@@ -1,86 +1,41 @@
-//! Brings retained messages and persistent sessions to the disk, behind the clients' backs.
+//! Brings retained messages and persistent sessions to the disk.
 //!
-//! Owns the agenda of what has changed; what is written is what the hub holds at that moment, so a topic
-//! that changes a thousand times between two commits is written once. Nobody waits for it: the agenda
-//! is a set of names, bounded by the retained messages and sessions there are. A crash loses the
-//! changes of the last commit's time; what was PUBACKed for the cloud is in the outbox, not here.
+//! What is written is what the hub holds at that moment, so a topic that changes a thousand times
+//! between two commits is written once, and a message that its subscriber acknowledges within
+//! [`ROUND`] never. Invariants: the acknowledgement of a publisher waits for its retained message and
+//! for the sessions that have not acknowledged it (`receipt`); when the disk fails or hangs, nobody
+//! waits for it any longer than [`PATIENCE`]: the home goes on, and what is in memory is written when
+//! the disk is well again.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{hub::Hub, packet::SubscriptionOptions};
+use super::{
+    agenda::Changes,
+    auth::Auth,
+    hub::Hub,
+    receipt::Receipt,
+    session::{Remembered, Work},
+};
 use crate::{
-    model::{ClientId, Topic, TopicFilter},
+    model::{ClientId, Topic},
     store::{Store, StoreError},
 };
 
-/// What the disk does not have yet.
-#[derive(Debug, Default)]
-pub(super) struct Agenda {
-    changes: Mutex<Changes>,
-    bell: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Changes {
-    topics: HashSet<Topic>,
-    clients: HashSet<ClientId>,
-}
-
-impl Agenda {
-    fn lock(&self) -> MutexGuard<'_, Changes> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A topic's retained message changed.
-    pub(super) fn retained(&self, topic: Topic) {
-        if self.lock().topics.insert(topic) {
-            self.bell.notify_one();
-        }
-    }
-
-    /// A session's subscriptions or life changed.
-    pub(super) fn session(&self, client: ClientId) {
-        if self.lock().clients.insert(client) {
-            self.bell.notify_one();
-        }
-    }
-
-    fn give_back(&self, changes: Changes) {
-        let mut agenda = self.lock();
-        agenda.topics.extend(changes.topics);
-        agenda.clients.extend(changes.clients);
-    }
-
-    fn take(&self) -> Option<Changes> {
-        let changes = std::mem::take(&mut *self.lock());
-        (!changes.topics.is_empty() || !changes.clients.is_empty()).then_some(changes)
-    }
-}
-
-/// A session on the disk.
-#[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
-    version: u8,
-    expiry_seconds: u64,
-    subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
-}
-
-/// The layout of [`Remembered`] in this version.
-const LAYOUT: u8 = 1;
+/// How long a message may be on its way to a connected client before it is written.
+const ROUND: Duration = Duration::from_millis(25);
+/// How long publishers wait for the disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a failing disk is left alone.
+const REST: Duration = Duration::from_secs(1);
 
 /// Fills the hub with what the disk remembers.
 ///
 /// # Errors
 /// As [`Store::retained`].
-pub(super) async fn restore(hub: &Hub, store: &Store) -> Result<(), StoreError> {
+pub(super) async fn restore(hub: &Hub, auth: &Auth, store: &Store) -> Result<(), StoreError> {
     let mut lost = 0_usize;
     for message in store.retained().await? {
         lost += usize::from(!hub.restore_retained(message));
@@ -88,14 +43,20 @@ pub(super) async fn restore(hub: &Hub, store: &Store) -> Result<(), StoreError> 
     if lost > 0 {
         tracing::error!(lost, "retained messages on the disk exceed the broker's limits");
     }
-    for (client, state) in store.sessions().await? {
-        match serde_json::from_slice::<Remembered>(&state) {
-            Ok(known) if known.version == LAYOUT => {
-                let expiry = Duration::from_secs(known.expiry_seconds);
-                hub.restore(&ClientId::new(&client), expiry, known.subscriptions);
+    for (name, state) in store.sessions().await? {
+        let client = ClientId::new(&name);
+        match Remembered::read(&state.bytes) {
+            Some(known) => {
+                let rights = known.user().map(|user| auth.rights(user, &name));
+                let readable = rights.and_then(|rights| rights.readable());
+                hub.restore(&client, (known, readable), store.awaiting(&name).await?, state.left);
             }
-            _ => {
-                tracing::warn!(client, "a session on the disk cannot be read; the client will subscribe anew")
+            None => {
+                tracing::warn!(
+                    client = name,
+                    "a session on the disk cannot be read; the client will subscribe anew"
+                );
+                hub.agenda.ended(client);
             }
         }
     }
@@ -104,70 +65,106 @@ pub(super) async fn restore(hub: &Hub, store: &Store) -> Result<(), StoreError> 
 
 /// Writes until `stop`, and then what is left.
 pub(super) async fn run(hub: Arc<Hub>, store: Store, stop: CancellationToken) {
-    let mut is_failing = false;
+    let agenda = &hub.agenda;
     loop {
         // Cancel safety: `notified` keeps its permit, and what changed stays on the agenda.
         tokio::select! {
-            () = hub.agenda.bell.notified() => {}
+            () = agenda.bell.notified() => {}
             () = stop.cancelled() => {}
         }
-        while let Some(changes) = hub.agenda.take() {
-            match write(&hub, &store, &changes).await {
-                Ok(()) => is_failing = false,
-                Err(error) => {
-                    if !is_failing {
-                        tracing::error!(%error, "retained messages and sessions do not reach the disk");
-                    }
-                    is_failing = true;
-                    if stop.is_cancelled() {
-                        return;
-                    }
-                    hub.agenda.give_back(changes);
-                    // The disk is in trouble: do not turn in circles.
-                    stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
-                }
-            }
+        tokio::select! {
+            () = agenda.haste.notified() => {}
+            () = sleep(ROUND) => {}
+            () = stop.cancelled() => {}
         }
-        if stop.is_cancelled() {
+        let is_last = stop.is_cancelled();
+        let changes = agenda.take();
+        if changes.is_empty() {
+            if is_last {
+                return;
+            }
+            continue;
+        }
+        let is_written = write(&hub, &store, changes, is_last).await;
+        if is_written {
+            agenda.set_down(false);
+        } else if is_last {
             return;
+        } else {
+            stop.run_until_cancelled(sleep(REST)).await;
         }
     }
 }
 
-async fn write(hub: &Hub, store: &Store, changes: &Changes) -> Result<(), StoreError> {
-    let mut last = None;
-    for topic in &changes.topics {
-        last = Some(match hub.retained(topic) {
+/// Writes one round; whether the disk has it.
+async fn write(hub: &Hub, store: &Store, changes: Changes, all: bool) -> bool {
+    let Changes { topics, ended, sessions } = changes;
+    let works: Vec<Work> = sessions.iter().filter_map(|session| session.collect(all)).collect();
+    let (topics, mut receipts): (Vec<Topic>, Vec<Vec<Receipt>>) = topics.into_iter().unzip();
+    let result = {
+        let mut writing = pin!(write_all(hub, store, (&topics, &ended, &works)));
+        let mut is_slow = false;
+        loop {
+            if let Ok(result) = timeout(if is_slow { REST } else { PATIENCE }, writing.as_mut()).await {
+                break result;
+            }
+            if !is_slow {
+                tracing::error!("the disk hangs; retained messages and sessions are kept in memory only");
+            }
+            is_slow = true;
+            hub.agenda.set_down(true);
+            receipts.clear();
+            works.iter().for_each(|work| work.session.let_go(work));
+            hub.agenda.let_all_go();
+        }
+    };
+    drop(receipts);
+    match result {
+        Ok(()) => {
+            works.iter().for_each(|work| work.session.let_go(work));
+            true
+        }
+        Err(error) => {
+            if !hub.agenda.is_down() {
+                tracing::error!(%error, "retained messages and sessions do not reach the disk");
+            }
+            hub.agenda.set_down(true);
+            for work in works {
+                work.session.clone().not_saved(work);
+            }
+            hub.agenda.give_back(topics, ended);
+            hub.agenda.let_all_go();
+            false
+        }
+    }
+}
+
+async fn write_all(
+    hub: &Hub,
+    store: &Store,
+    (topics, ended, works): (&[Topic], &HashSet<ClientId>, &[Work]),
+) -> Result<(), StoreError> {
+    let mut on_their_way = Vec::new();
+    // First, so that a new session of the same client is not forgotten with the old one.
+    for client in ended {
+        on_their_way.push(store.delete_session(client.as_str()).await?);
+    }
+    for topic in topics {
+        on_their_way.push(match hub.retained(topic) {
             Some(message) => store.put_retained(message).await?,
             None => store.delete_retained(topic.clone()).await?,
         });
     }
-    for client in &changes.clients {
-        last = Some(match state_of(hub, client) {
-            Some(state) => store.put_session(client.as_str(), state).await?,
-            None => store.delete_session(client.as_str()).await?,
+    for work in works {
+        let client = work.session.client.as_str();
+        on_their_way.push(if work.is_over {
+            store.delete_session(client).await?
+        } else {
+            store.put_session(client, work.state.clone(), work.changes.clone()).await?
         });
     }
-    // Writes are committed in order.
-    match last {
-        Some(durable) => durable.await,
-        None => Ok(()),
+    for durable in on_their_way {
+        durable.await?;
     }
-}
-
-/// What is remembered of a client; `None`: nothing, its session ends with its connection.
-fn state_of(hub: &Hub, client: &ClientId) -> Option<Vec<u8>> {
-    let session = hub.session(client)?;
-    let state = session.lock();
-    if state.expiry.is_zero() {
-        return None;
-    }
-    let subscriptions = state.subscriptions.iter().map(|(filter, options)| (filter.clone(), *options));
-    let remembered = Remembered {
-        version: LAYOUT,
-        expiry_seconds: state.expiry.as_secs(),
-        subscriptions: subscriptions.collect(),
-    };
-    drop(state);
-    serde_json::to_vec(&remembered).ok()
+    Ok(())
 }

@@ -68,16 +68,20 @@ impl Retained {
         self.messages.get(topic)
     }
 
-    /// Those that a new subscription is sent, in the topics' order. Expired ones are not.
+    /// Those that a new subscription is sent, in the topics' order, behind `after`. Expired ones are not.
     pub(super) fn matching<'a>(
         &'a self,
         filter: &'a TopicFilter,
+        after: Option<&Topic>,
     ) -> impl Iterator<Item = &'a Arc<Publication>> {
         let text = filter.as_str();
         let literal = &text[..text.find(['+', '#']).unwrap_or(text.len())];
         // `a/#` matches `a` too, which sorts before `a/`.
         let front = literal.strip_suffix('/').unwrap_or(literal);
-        let from = Topic::parse(front).map_or(Bound::Unbounded, Bound::Included);
+        let from = match after {
+            Some(topic) => Bound::Excluded(topic.clone()),
+            None => Topic::parse(front).map_or(Bound::Unbounded, Bound::Included),
+        };
         self.messages
             .range((from, Bound::Unbounded))
             .take_while(move |(topic, _)| topic.as_str().starts_with(front))
@@ -137,7 +141,7 @@ mod tests {
                 retained.keep(&publication(topic, "x"));
             }
             let found: Vec<&str> =
-                retained.matching(&filter).map(|found| found.message.topic.as_str()).collect();
+                retained.matching(&filter, None).map(|found| found.message.topic.as_str()).collect();
             let expected: Vec<&str> = topics
                 .iter()
                 .map(String::as_str)

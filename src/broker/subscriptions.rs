@@ -10,10 +10,13 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use crate::model::{ShareName, Topic, TopicFilter};
+use crate::model::{Topic, TopicFilter};
 
 /// The tree; `S` is a subscriber with its options.
 #[derive(Debug)]
@@ -41,7 +44,8 @@ struct Leaf<S> {
 /// The members of one `$share` group on one filter.
 #[derive(Debug)]
 pub(super) struct Group<S> {
-    name: ShareName,
+    /// What its members have subscribed to, `$share/…` and all.
+    pub(super) filter: Arc<TopicFilter>,
     members: Vec<(u64, S)>,
     turn: AtomicUsize,
 }
@@ -107,21 +111,28 @@ impl<S> Leaf<S> {
         self.direct.is_empty() && self.groups.is_empty()
     }
 
-    fn insert(&mut self, share: Option<&ShareName>, key: u64, subscriber: S) -> bool {
-        let Some(name) = share else { return put(&mut self.direct, key, subscriber) };
-        match self.groups.iter_mut().find(|group| group.name == *name) {
+    fn insert(&mut self, filter: &TopicFilter, key: u64, subscriber: S) -> bool {
+        if filter.share().is_none() {
+            return put(&mut self.direct, key, subscriber);
+        }
+        match self.groups.iter_mut().find(|group| *group.filter == *filter) {
             Some(group) => put(&mut group.members, key, subscriber),
             None => {
                 let members = vec![(key, subscriber)];
-                self.groups.push(Group { name: name.clone(), members, turn: AtomicUsize::new(0) });
+                let filter = Arc::new(filter.clone());
+                self.groups.push(Group { filter, members, turn: AtomicUsize::new(0) });
                 true
             }
         }
     }
 
-    fn remove(&mut self, share: Option<&ShareName>, key: u64) -> bool {
-        let Some(name) = share else { return take(&mut self.direct, key) };
-        let Some(index) = self.groups.iter().position(|group| group.name == *name) else { return false };
+    fn remove(&mut self, filter: &TopicFilter, key: u64) -> bool {
+        if filter.share().is_none() {
+            return take(&mut self.direct, key);
+        }
+        let Some(index) = self.groups.iter().position(|group| *group.filter == *filter) else {
+            return false;
+        };
         let was_there = take(&mut self.groups[index].members, key);
         if self.groups[index].members.is_empty() {
             self.groups.swap_remove(index);
@@ -162,14 +173,14 @@ impl<S> Node<S> {
         &mut node.here
     }
 
-    fn remove(&mut self, rest: Option<&str>, share: Option<&ShareName>, key: u64) -> bool {
-        let Some(rest) = rest else { return self.here.remove(share, key) };
+    fn remove(&mut self, rest: Option<&str>, filter: &TopicFilter, key: u64) -> bool {
+        let Some(rest) = rest else { return self.here.remove(filter, key) };
         let (level, rest) = split(rest);
         match level {
-            "#" => self.below.remove(share, key),
+            "#" => self.below.remove(filter, key),
             "+" => {
                 let Some(any) = &mut self.any else { return false };
-                let was_there = any.remove(rest, share, key);
+                let was_there = any.remove(rest, filter, key);
                 if any.is_empty() {
                     self.any = None;
                 }
@@ -177,7 +188,7 @@ impl<S> Node<S> {
             }
             name => {
                 let Some(child) = self.children.get_mut(name) else { return false };
-                let was_there = child.remove(rest, share, key);
+                let was_there = child.remove(rest, filter, key);
                 if child.is_empty() {
                     self.children.remove(name);
                     if self.children.is_empty() {
@@ -215,12 +226,12 @@ fn split(text: &str) -> (&str, Option<&str>) {
 impl<S> Tree<S> {
     /// Puts `key`'s subscription there, in place of its last one; whether there was none before.
     pub(super) fn insert(&mut self, filter: &TopicFilter, key: u64, subscriber: S) -> bool {
-        self.root.leaf(filter.as_str()).insert(filter.share(), key, subscriber)
+        self.root.leaf(filter.as_str()).insert(filter, key, subscriber)
     }
 
     /// Takes `key`'s subscription away; whether it was there.
     pub(super) fn remove(&mut self, filter: &TopicFilter, key: u64) -> bool {
-        self.root.remove(Some(filter.as_str()), filter.share(), key)
+        self.root.remove(Some(filter.as_str()), filter, key)
     }
 
     /// Calls `visit` for every filter that matches `topic` and has subscribers.

@@ -1,4 +1,4 @@
-//! What a person types: `run`, `check`, `status`, `demo`, `hash-password`.
+//! What a person types: `run`, `check`, `status`, `demo`, `user`, `hash-password`.
 //!
 //! Owns the command line, its exit codes and the set-up of the log. Holds no logic of the gateway.
 
@@ -8,9 +8,11 @@ mod exit;
 mod hash_password;
 mod http;
 mod logging;
+mod password;
 mod run;
 mod say;
 mod status;
+mod user;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -51,6 +53,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Add, remove and list those who may connect to the broker at home.
+    User(user::Arguments),
     /// Make the hash of a password for `broker.users`. The password is asked for, or read from standard input.
     HashPassword,
 }
@@ -63,6 +67,7 @@ pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
         Command::Check { config } => check::run(&config),
         Command::Status(arguments) => status::run(&arguments),
         Command::Demo { once } => demo(once),
+        Command::User(arguments) => user::run(&arguments),
         Command::HashPassword => hash_password::run(),
     };
     exit.into()

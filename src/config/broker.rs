@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use super::{Secret, units};
+use crate::model::TopicPattern;
 
 /// The local broker.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,7 +22,14 @@ pub struct Broker {
 impl Default for Broker {
     fn default() -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 1883));
-        let listener = Listener { address, transport: Transport::Tcp, tls: None, anonymous: None };
+        let listener = Listener {
+            address,
+            transport: Transport::Tcp,
+            tls: None,
+            anonymous: None,
+            acl: None,
+            origins: Vec::new(),
+        };
         Self { listeners: vec![listener], users: Vec::new(), limits: Limits::default() }
     }
 }
@@ -42,6 +50,12 @@ pub struct Listener {
     /// Whether clients without a name may connect. Default: on loopback they may, elsewhere they must not.
     #[serde(default)]
     pub anonymous: Option<bool>,
+    /// What clients without a name may read and write. Default: everything ordinary.
+    #[serde(default)]
+    pub acl: Option<Acl>,
+    /// Web pages of other hosts that may use a WebSocket listener, as `https://host` with its port if any.
+    #[serde(default)]
+    pub origins: Vec<String>,
 }
 
 impl Listener {
@@ -87,6 +101,20 @@ pub struct User {
     /// The CN or a SAN of a client certificate that is this user.
     #[serde(default)]
     pub certificate_name: Option<String>,
+    /// What this user may read and write. Default: everything ordinary.
+    #[serde(default)]
+    pub acl: Option<Acl>,
+}
+
+/// What somebody may read and write: filters in which `%u` is the user's name and `%c` the client id.
+/// What a list does not name is closed; a list that is left out is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Acl {
+    /// What may be subscribed to and is delivered.
+    pub read: Vec<TopicPattern>,
+    /// What may be published to.
+    pub write: Vec<TopicPattern>,
 }
 
 /// Bounds on what clients may hold. `None`: the broker's own default.
@@ -95,6 +123,8 @@ pub struct User {
 pub struct Limits {
     /// Clients connected at a time, 1 or more.
     pub max_clients: Option<u32>,
+    /// Connections of one address at a time, those in their handshake included, 1 or more.
+    pub max_clients_per_address: Option<u32>,
     /// Connections that have not sent CONNECT yet, 1 or more.
     pub max_handshakes: Option<u32>,
     /// Sessions, those of absent clients included, 1 or more.

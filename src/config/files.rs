@@ -16,8 +16,14 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads one file; what is wrong with it is added to `problems`.
+    /// Reads one layer; what is wrong with it is added to `problems`.
     pub fn read(&mut self, path: &Path, problems: &mut Vec<Problem>) {
+        let layer = self.read_apart(path, problems);
+        self.layers.extend(layer);
+    }
+
+    /// Reads a file that is no layer.
+    pub fn read_apart(&mut self, path: &Path, problems: &mut Vec<Problem>) -> Option<Node> {
         let text = match fs::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(_)) => {
@@ -27,7 +33,7 @@ impl Files {
                     "the file is not UTF-8",
                     Some(remedy),
                 ));
-                return;
+                return None;
             }
             Err(error) => {
                 let remedy = match error.kind() {
@@ -36,7 +42,7 @@ impl Files {
                 };
                 let what = format!("cannot read the configuration: {error}");
                 problems.push(Problem::new(Where::File(path.to_owned()), what, Some(remedy.to_owned())));
-                return;
+                return None;
             }
         };
         let file = self.shown.len();
@@ -44,7 +50,7 @@ impl Files {
         let start = Spot { file, line: 1, column: 1, offset: 0, length: 0 };
         match Node::parse(file, &text) {
             Ok(node) => match node.value {
-                Value::Map(_) => self.layers.push(node),
+                Value::Map(_) => return Some(node),
                 // A file in config.d may have everything commented out, the main file may not.
                 Value::Null if file > 0 => {}
                 Value::Null => {
@@ -65,6 +71,7 @@ impl Files {
                 problems.push(self.problem(spot, what, remedy));
             }
         }
+        None
     }
 
     fn problem(&self, spot: Spot, what: impl Into<String>, remedy: &str) -> Problem {

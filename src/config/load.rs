@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Config, ConfigError, Finding, Problem, checks, files::Files, layers, problem::Where, shape::Shape,
-    tree::Node,
+    tree::Node, users,
 };
 
 type Check<'a> = &'a dyn Fn(&Config) -> Vec<Finding>;
@@ -21,7 +21,8 @@ pub struct Loader<'a> {
     shape_only: bool,
 }
 
-/// Loads the file at `path`, what lies in `config.d` beside it and the environment, and checks it all.
+/// Loads the file at `path`, what lies in `config.d` and `users.yaml` beside it and the environment, and
+/// checks it all.
 ///
 /// # Errors
 /// [`ConfigError`] with everything that is wrong.
@@ -50,7 +51,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Reads the shape and checks nothing beyond it: for whoever only asks the running gateway and may not
-    /// be allowed to see its keys.
+    /// be allowed to see its keys. Without `users.yaml`.
     #[must_use]
     pub fn shape_only(mut self) -> Self {
         self.shape_only = true;
@@ -69,7 +70,7 @@ impl<'a> Loader<'a> {
         }
         let config = match layers::merge(&files.layers, self.variables.as_ref()) {
             // What is missing from a file that could not be read is no fault of its own.
-            Ok(tree) if problems.is_empty() => self.check_tree(tree, &files, &mut problems),
+            Ok(tree) if problems.is_empty() => self.check_tree(tree, &mut files, &mut problems),
             Ok(_) => None,
             Err(error) => {
                 let place = Where::Variable("HEARTHLINK__…".to_owned());
@@ -83,10 +84,14 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn check_tree(&self, mut tree: Node, files: &Files, problems: &mut Vec<Problem>) -> Option<Config> {
+    fn check_tree(&self, mut tree: Node, files: &mut Files, problems: &mut Vec<Problem>) -> Option<Config> {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        // It has hashes in it, and is not for everybody's eyes.
+        if !self.shape_only {
+            add_users(&directory.join(users::FILE), &mut tree, files, problems);
+        }
         let mut shape = Shape::default();
         let mut config = shape.read(&mut tree, files, problems)?;
-        let directory = self.path.parent().unwrap_or(Path::new(""));
         checks::resolve(&mut config, directory);
         if self.shape_only {
             return Some(config);
@@ -100,6 +105,19 @@ impl<'a> Loader<'a> {
             Problem::new(files.locate(place), finding.what, remedy)
         }));
         Some(config)
+    }
+}
+
+/// Puts the users of `users.yaml` behind those of `broker.users`, if there is such a file.
+fn add_users(path: &Path, tree: &mut Node, files: &mut Files, problems: &mut Vec<Problem>) {
+    if !path.exists() {
+        return;
+    }
+    if let Some(file) = files.read_apart(path, problems)
+        && let Err((place, what)) = users::append(tree, file)
+    {
+        let remedy = "this file is a list `users:`, with entries as in `broker.users`".to_owned();
+        problems.push(Problem::new(files.locate(&place), what, Some(remedy)));
     }
 }
 

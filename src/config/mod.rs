@@ -1,7 +1,7 @@
 //! The configuration file: its shape, how it is loaded, and what must hold between its parts.
 //!
 //! Owns the YAML file's types (one file a section), the layers (file, `config.d/*.yaml` beside it, then
-//! `HEARTHLINK__…` environment variables), the cross-checks and the errors that name place and remedy.
+//! `HEARTHLINK__…` environment variables), the users that `hearthlink user` put into `users.yaml`, the cross-checks and the errors that name place and remedy.
 //! Never starts, binds or creates anything: it reads files and says what it thinks of them.
 //!
 //! Invariants: a [`Config`] that [`load`] returned has passed every check; its file paths are absolute or
@@ -29,8 +29,9 @@ mod shape;
 mod suggestion;
 mod tree;
 mod units;
+mod users;
 
-pub use broker::{Broker, Limits, Listener, Tls, Transport, User};
+pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
 pub use commands::{Allow, Commands, Values};
 pub use load::{Loader, load};
@@ -38,3 +39,4 @@ pub use problem::{ConfigError, Finding, Problem};
 pub use routes::{Route, Template, TemplateError};
 pub use schema::{Config, Device, Gateway, Log, LogFormat, LogLevel, Store, Web, WhenFull};
 pub use secret::Secret;
+pub use users::{Entry as UsersEntry, UsersError, UsersText};

@@ -97,6 +97,8 @@ pub struct BrokerReport {
     pub dropped: u64,
     /// Connections refused, since the start.
     pub refused: u64,
+    /// Publishes and subscriptions that a client may not make, since the start.
+    pub denied: u64,
 }
 
 /// What is known of a device.

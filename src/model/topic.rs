@@ -31,6 +31,9 @@ pub enum TopicError {
     /// `$share/…` without a name or without a filter behind it (MQTT-4.8.2-1, -2).
     #[error("a shared subscription is written `$share/<name>/<filter>`, its name without `+`, `#` and `/`")]
     MalformedShare,
+    /// A permission on a shared subscription; its filter is what counts.
+    #[error("a permission has no `$share/…`: write the filter behind it")]
+    SharedPattern,
 }
 
 fn check_text(text: &str) -> Result<(), TopicError> {

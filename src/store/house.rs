@@ -1,5 +1,5 @@
-//! What the house remembers over a restart: retained messages and persistent sessions of the local
-//! broker, and the last known state of every device.
+//! What the house remembers over a restart: the local broker's retained messages, and the last known
+//! state of every device.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,24 @@ use super::{Durable, Store, StoreError, message};
 use crate::model::{DeviceId, Fields, Message, Timestamp, Topic};
 
 impl Store {
-    /// Keeps a retained message, in place of the last one on its topic.
+    /// Keeps a retained message, in place of the last one on its topic. Its expiry is what is left of it.
     ///
     /// # Errors
     /// [`StoreError::Stopped`] here, the others from the [`Durable`].
     pub async fn put_retained(&self, message: Message) -> Result<Durable<()>, StoreError> {
+        let expires_at = message::expires_at(&message, self.clock.now());
         self.write(message.size(), move |transaction, _| {
             transaction
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO retained (topic, payload, qos, properties) VALUES (?1, ?2, ?3, ?4)",
+                    "INSERT OR REPLACE INTO retained (topic, payload, qos, properties, expires_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
                 .execute(params![
                     message.topic.as_str(),
                     &message.payload[..],
                     u8::from(message.qos),
-                    message::properties_to_text(&message)
+                    message::properties_to_text(&message),
+                    expires_at
                 ])?;
             Ok(())
         })
@@ -42,60 +45,21 @@ impl Store {
         .await
     }
 
-    /// Every retained message.
+    /// Every retained message, with what is left of its life: zero when it is over.
     ///
     /// # Errors
     /// [`StoreError::Disk`] or `Stopped`.
     pub async fn retained(&self) -> Result<Vec<Message>, StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare("SELECT topic, payload, qos, properties FROM retained")?;
+        let now = self.clock.now();
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare("SELECT topic, payload, qos, properties, expires_at FROM retained")?;
             let mut rows = statement.query([])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push(message::from_row(row, 0, true, 3)?);
+                found.push(message::aged(message::from_row(row, 0, true, 3)?, row.get(4)?, now));
             }
             Ok(found)
-        })
-        .await
-    }
-
-    /// Keeps a session's state, which only the broker understands.
-    ///
-    /// # Errors
-    /// As [`Store::put_retained`].
-    pub async fn put_session(&self, client: &str, state: Vec<u8>) -> Result<Durable<()>, StoreError> {
-        let client = client.to_owned();
-        self.write(client.len() + state.len(), move |transaction, _| {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO session (client, state) VALUES (?1, ?2)")?
-                .execute(params![client, state])?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Forgets a session.
-    ///
-    /// # Errors
-    /// As [`Store::put_retained`].
-    pub async fn delete_session(&self, client: &str) -> Result<Durable<()>, StoreError> {
-        let client = client.to_owned();
-        self.write(client.len(), move |transaction, _| {
-            transaction.prepare_cached("DELETE FROM session WHERE client = ?1")?.execute([client])?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Every session's client id and state.
-    ///
-    /// # Errors
-    /// [`StoreError::Disk`] or `Stopped`.
-    pub async fn sessions(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare("SELECT client, state FROM session")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }

@@ -15,6 +15,7 @@ mod ledger;
 mod message;
 mod outbox;
 mod schema;
+mod sessions;
 mod writer;
 
 use std::{
@@ -33,6 +34,7 @@ use tokio::sync::{oneshot, watch};
 pub use journal::Begun;
 pub use ledger::StoreStats;
 pub use outbox::{Entry, Record};
+pub use sessions::{Awaiting, AwaitingChange, SessionState};
 
 use crate::clock::Clock;
 use ledger::Ledger;
@@ -184,6 +186,7 @@ impl<T> Future for Durable<T> {
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     gate: Gate,
+    clock: Clock,
     name: Arc<str>,
     stats: watch::Receiver<StoreStats>,
     appended: watch::Receiver<u64>,
@@ -213,7 +216,7 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let name = schema::name(&connection)?;
-        let ledger = Ledger::load(&connection, options, clock)?;
+        let ledger = Ledger::load(&connection, options, clock.clone())?;
         let (jobs, receiver) = mpsc::channel();
         let (stats_sender, stats) = watch::channel(ledger.stats());
         let (appended_sender, appended) = watch::channel(ledger.highest());
@@ -232,7 +235,14 @@ impl Store {
                 drop(lock);
             })
             .map_err(|error| StoreError::Disk(format!("no thread for the store: {error}")))?;
-        Ok(Self { jobs, gate: Gate::new(options.write_queue_bytes), name: name.into(), stats, appended })
+        Ok(Self {
+            jobs,
+            gate: Gate::new(options.write_queue_bytes),
+            clock,
+            name: name.into(),
+            stats,
+            appended,
+        })
     }
 
     /// The sums, as of the last commit.

@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::StoreError;
 
 /// One step a version: step `n` leads from version `n` to `n + 1`.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE outbox (
         sequence    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -41,7 +42,25 @@ const STEPS: &[&str] = &["
     ) STRICT;
     CREATE TABLE session (client TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT;
     CREATE TABLE state (device TEXT PRIMARY KEY, fields TEXT NOT NULL, taken_at INTEGER NOT NULL) STRICT;
-"];
+",
+    "
+    ALTER TABLE retained ADD COLUMN expires_at INTEGER;
+    ALTER TABLE session ADD COLUMN ends_at INTEGER;
+    CREATE TABLE session_message (
+        client      TEXT NOT NULL,
+        sequence    INTEGER NOT NULL,
+        topic       TEXT NOT NULL,
+        payload     BLOB NOT NULL,
+        qos         INTEGER NOT NULL,
+        retain      INTEGER NOT NULL,
+        properties  TEXT,
+        identifiers TEXT,
+        is_released INTEGER NOT NULL,
+        expires_at  INTEGER,
+        PRIMARY KEY (client, sequence)
+    ) STRICT;
+",
+];
 
 /// Opens the file for writing: WAL, and a commit is on the disk when it returns (synchronous FULL).
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {

@@ -1,11 +1,13 @@
 //! The store against its promises: durable before it answers, bounded, counted, nothing twice.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{Begun, Entry, Store, StoreError, StoreOptions, WhenFull};
+use super::{
+    Awaiting, AwaitingChange, Begun, Entry, SessionState, Store, StoreError, StoreOptions, WhenFull,
+};
 use crate::{
     clock::Clock,
     model::{CommandId, DeviceId, Message, Outcome, OutcomeStatus, Properties, QoS, Timestamp, Topic},
@@ -24,6 +26,10 @@ fn open(directory: &TempDir, options: &StoreOptions, clock: &Clock) -> Store {
         }
     }
     panic!("the store stayed locked");
+}
+
+fn session(number: u8) -> SessionState {
+    SessionState { bytes: vec![number], left: None }
 }
 
 fn entry(number: usize, size: usize) -> Entry {
@@ -244,7 +250,7 @@ async fn retained_messages_sessions_and_states_survive() {
     let topic = Topic::parse("home/toaster").unwrap();
     let message = Message::new(topic.clone(), "x", QoS::AtMostOnce).retained();
     store.put_retained(message.clone()).await.unwrap().await.unwrap();
-    store.put_session("a/b+#", vec![1, 2]).await.unwrap().await.unwrap();
+    store.put_session("a/b+#", Some(session(1)), Vec::new()).await.unwrap().await.unwrap();
     let fields = serde_json::Map::from_iter([("state".to_owned(), "ON".into())]);
     let (_, device) = id("x");
     store.put_state(device.clone(), fields.clone(), noon()).await.unwrap().await.unwrap();
@@ -252,12 +258,65 @@ async fn retained_messages_sessions_and_states_survive() {
 
     let store = open(&directory, &StoreOptions::default(), &clock);
     assert_eq!(store.retained().await.unwrap(), vec![message]);
-    assert_eq!(store.sessions().await.unwrap(), vec![("a/b+#".to_owned(), vec![1, 2])]);
+    assert_eq!(store.sessions().await.unwrap(), vec![("a/b+#".to_owned(), session(1))]);
     assert_eq!(store.states().await.unwrap()[&device], fields);
     store.delete_retained(topic).await.unwrap().await.unwrap();
     store.delete_session("a/b+#").await.unwrap().await.unwrap();
     assert!(store.retained().await.unwrap().is_empty());
     assert!(store.sessions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_session_survives_ages_and_goes_with_it() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let awaiting = |sequence: u64, expiry: Option<u64>| {
+        let mut message = Message::new(Topic::parse("t").unwrap(), "x", QoS::ExactlyOnce);
+        message.properties = expiry.map(|seconds| {
+            let expiry = Some(Duration::from_secs(seconds));
+            Arc::new(Properties { expiry, ..Default::default() })
+        });
+        Awaiting { sequence, message, identifiers: vec![sequence as u32, 7], is_released: false }
+    };
+    let puts = [(3, None), (1, Some(60)), (2, Some(5)), (4, None)];
+    let puts = puts.map(|(sequence, expiry)| AwaitingChange::Put(awaiting(sequence, expiry)));
+    store.put_session("a", Some(session(1)), puts.to_vec()).await.unwrap().await.unwrap();
+    let changes = vec![AwaitingChange::Released(3), AwaitingChange::Deleted(4), AwaitingChange::Deleted(99)];
+    store.put_session("a", None, changes).await.unwrap().await.unwrap();
+    store
+        .put_session(
+            "b",
+            Some(SessionState { left: Some(Duration::from_secs(60)), ..session(2) }),
+            vec![AwaitingChange::Put(awaiting(1, None))],
+        )
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    drop(store);
+
+    clock.set(Timestamp::from_millis(noon().as_millis() + 10_000));
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let found = store.awaiting("a").await.unwrap();
+    let mut released = awaiting(3, None);
+    (released.is_released, released.message.payload) = (true, Default::default());
+    assert_eq!(found, [awaiting(1, Some(50)), awaiting(2, Some(0)), released]);
+
+    store.delete_session("a").await.unwrap().await.unwrap();
+    assert_eq!(store.awaiting("a").await.unwrap(), []);
+    assert_eq!(store.awaiting("b").await.unwrap(), [awaiting(1, None)]);
+    assert_eq!(
+        store.sessions().await.unwrap(),
+        [("b".to_owned(), SessionState { left: Some(Duration::from_secs(50)), ..session(2) })]
+    );
+
+    // A clock that was set back gives nobody more life than was written.
+    let mut brief = awaiting(5, Some(60)).message;
+    brief.retain = true;
+    store.put_retained(brief.clone()).await.unwrap().await.unwrap();
+    clock.set(Timestamp::from_millis(0));
+    assert_eq!(store.retained().await.unwrap(), [brief]);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const HOUR: &[u8] = &[0x11, 0, 0, 0x0E, 0x10];
 
 async fn five(rig: &Rig, id: &str, properties: &[u8]) -> Raw {
     let mut raw = rig.raw().await;
-    raw.connect5(id, CLEAN, properties, &[]).await;
+    raw.connect5_with(id, CLEAN, properties, &[]).await;
     raw
 }
 
@@ -38,7 +38,7 @@ async fn a_clients_aliases_stand_for_its_topics_as_long_as_it_is_connected() {
     let mut watcher = rig.client("watcher").await;
     watcher.subscribe("t/#", 0).await;
     let mut client = rig.raw().await;
-    let (_, offered) = client.connect5("client", CLEAN, HOUR, &[]).await;
+    let (_, offered) = client.connect5_with("client", CLEAN, HOUR, &[]).await;
     assert!(offered.windows(3).any(|property| property == [0x22, 0, 32]), "{offered:?}");
     for (topic, alias, means) in [
         ("t/a", 1, "t/a"),
@@ -59,7 +59,7 @@ async fn a_clients_aliases_stand_for_its_topics_as_long_as_it_is_connected() {
     drop(client);
     for (alias, reason) in [(1, 0x82), (33, 0x94), (0, 0x82)] {
         let mut client = rig.raw().await;
-        client.connect5("client", 0, HOUR, &[]).await;
+        client.connect5_with("client", 0, HOUR, &[]).await;
         client.send(&publish5(0, "", 0, &[0x23, 0, alias], b"x")).await;
         assert_eq!(client.is_told_why().await.0, reason, "alias {alias}");
     }
@@ -69,7 +69,7 @@ async fn a_clients_aliases_stand_for_its_topics_as_long_as_it_is_connected() {
 async fn a_client_that_takes_aliases_is_told_each_topic_once() {
     let rig = Rig::start().await;
     let mut client = five(&rig, "client", &[&[0x22, 0, 2][..], HOUR].concat()).await;
-    client.subscribe5(&[], &[("home/#", 1)]).await;
+    client.subscribe5_with(&[], &[("home/#", 1)]).await;
     let mut told = Vec::new();
     for topic in ["home/first", "home/second", "home/third", "home/first", "home/second", "home/third"] {
         assert_eq!(says(&rig, topic, "x"), 1);
@@ -89,7 +89,7 @@ async fn a_client_that_takes_aliases_is_told_each_topic_once() {
     // What is sent again on another connection is sent in full.
     drop(client);
     let mut client = rig.raw().await;
-    client.connect5("client", 0, HOUR, &[]).await;
+    client.connect5_with("client", 0, HOUR, &[]).await;
     let (got, properties) = client.got5().await;
     assert_eq!((&got.topic[..], got.flags, properties), ("home/first", 0x0A, vec![]));
 }
@@ -125,14 +125,14 @@ async fn a_client_beyond_the_receive_maximum_is_told_so_and_one_within_it_may_go
 async fn a_client_that_comes_back_gets_no_more_at_a_time_than_it_now_takes() {
     let rig = Rig::start().await;
     let mut client = five(&rig, "client", HOUR).await;
-    client.subscribe5(&[], &[("t", 1)]).await;
+    client.subscribe5_with(&[], &[("t", 1)]).await;
     for payload in ["1", "2", "3"] {
         says(&rig, "t", payload);
         client.got5().await;
     }
     drop(client);
     let mut client = rig.raw().await;
-    client.connect5("client", 0, &[&[0x21, 0, 1][..], HOUR].concat(), &[]).await;
+    client.connect5_with("client", 0, &[&[0x21, 0, 1][..], HOUR].concat(), &[]).await;
     for payload in ["1", "2", "3"] {
         let (got, _) = client.got5().await;
         assert_eq!((got.flags, &got.payload[..]), (0x0A, payload.as_bytes()));
@@ -145,7 +145,7 @@ async fn a_client_that_comes_back_gets_no_more_at_a_time_than_it_now_takes() {
     assert_eq!(got.payload.len(), 33);
     drop(client);
     let mut client = rig.raw().await;
-    client.connect5("client", 0, &[&[0x21, 0, 1, 0x27, 0, 0, 0, 25][..], HOUR].concat(), &[]).await;
+    client.connect5_with("client", 0, &[&[0x21, 0, 1, 0x27, 0, 0, 0, 25][..], HOUR].concat(), &[]).await;
     says(&rig, "t", "short");
     assert_eq!(client.got5().await.0.payload, b"short");
 }
@@ -182,7 +182,7 @@ async fn a_disconnect_cannot_raise_a_session_expiry_of_zero() {
     let mut watcher = rig.client("watcher").await;
     watcher.subscribe("w", 0).await;
     let mut client = rig.raw().await;
-    client.connect5("client", CLEAN | WILL, &[], &[&[0], &text("w"), &text("gone")]).await;
+    client.connect5_with("client", CLEAN | WILL, &[], &[&[0], &text("w"), &text("gone")]).await;
     client.send(&packet(0xE0, &[&[0, 5][..], HOUR].concat())).await;
     let (reason, text) = client.is_told_why().await;
     assert_eq!(reason, 0x82);
@@ -216,7 +216,7 @@ async fn refusals_say_why_to_those_who_want_to_know() {
 async fn nothing_larger_than_the_client_takes_is_sent() {
     let rig = Rig::start().await;
     let mut client = five(&rig, "client", &[0x27, 0, 0, 0, 30]).await;
-    client.subscribe5(&[], &[("t", 1)]).await;
+    client.subscribe5_with(&[], &[("t", 1)]).await;
     says(&rig, "t", "a message of more than thirty bytes");
     says(&rig, "t", "short");
     let (got, _) = client.got5().await;
@@ -256,7 +256,7 @@ async fn a_retained_message_ages_from_its_publication() {
     publisher.next().await.unwrap();
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let mut late = five(&rig, "late", &[]).await;
-    late.subscribe5(&[], &[("r/+", 1)]).await;
+    late.subscribe5_with(&[], &[("r/+", 1)]).await;
     let (got, properties) = late.got5().await;
     assert_eq!((&got.topic[..], got.flags & 1), ("r/long", 1));
     assert!(properties[..4] == [2, 0, 0, 0] && (50..=98).contains(&properties[4]), "{properties:?}");
@@ -267,7 +267,7 @@ async fn a_retained_message_ages_from_its_publication() {
 async fn a_will_waits_for_its_delay_keeps_its_properties_and_is_not_wanted_when_the_client_is_back() {
     let rig = Rig::start().await;
     let mut watcher = five(&rig, "watcher", &[]).await;
-    watcher.subscribe5(&[], &[("w", 1)]).await;
+    watcher.subscribe5_with(&[], &[("w", 1)]).await;
     // Delay 1 s, expiry 60 s, text, content type, user property.
     let will = [
         &[0x18, 0, 0, 0, 1, 2, 0, 0, 0, 60, 1, 1, 3][..],
@@ -279,10 +279,10 @@ async fn a_will_waits_for_its_delay_keeps_its_properties_and_is_not_wanted_when_
     .concat();
     let rest = [&[will.len() as u8][..], &will, &text("w"), &text("gone")].concat();
     let mut client = rig.raw().await;
-    client.connect5("client", CLEAN | WILL | 8, HOUR, &[&rest]).await;
+    client.connect5_with("client", CLEAN | WILL | 8, HOUR, &[&rest]).await;
     drop(client);
     let mut client = rig.raw().await;
-    assert!(client.connect5("client", WILL | 8, HOUR, &[&rest]).await.0);
+    assert!(client.connect5_with("client", WILL | 8, HOUR, &[&rest]).await.0);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(watcher.is_quiet().await, "it came back in time");
     drop(client);
@@ -294,7 +294,7 @@ async fn a_will_waits_for_its_delay_keeps_its_properties_and_is_not_wanted_when_
     }
     // A session that ends ends the waiting.
     let mut client = rig.raw().await;
-    client.connect5("client", WILL | 8, &[], &[&rest]).await;
+    client.connect5_with("client", WILL | 8, &[], &[&rest]).await;
     drop(client);
     let before = tokio::time::Instant::now();
     watcher.got5().await;
@@ -306,9 +306,9 @@ async fn one_message_for_several_filters_carries_all_their_identifiers() {
     let rig = Rig::start().await;
     let mut client = five(&rig, "client", &[]).await;
     for (identifier, filter) in [(1, "a/b"), (2, "a/+"), (3, "#"), (4, "elsewhere")] {
-        client.subscribe5(&[0x0B, identifier], &[(filter, 0)]).await;
+        client.subscribe5_with(&[0x0B, identifier], &[(filter, 0)]).await;
     }
-    client.subscribe5(&[], &[("+/b", 1)]).await;
+    client.subscribe5_with(&[], &[("+/b", 1)]).await;
     assert_eq!(says(&rig, "a/b", "x"), 1);
     let (got, properties) = client.got5().await;
     assert_eq!(got.flags, 2, "the highest QoS");
@@ -331,7 +331,7 @@ async fn shared_subscriptions_that_cannot_be_are_refused() {
         }
     }
     let mut client = five(&rig, "client", &[]).await;
-    assert_eq!(client.subscribe5(&[], &[("$share/g/a", 1)]).await, [1]);
+    assert_eq!(client.subscribe5_with(&[], &[("$share/g/a", 1)]).await, [1]);
     client.send(&subscribe5(&[], &[("$share/g/b", 1 | 4)])).await;
     assert_eq!(client.is_told_why().await.0, 0x82, "no local");
 }

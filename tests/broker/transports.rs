@@ -1,83 +1,23 @@
 //! TCP, TLS and WebSocket, each with rumqttc in both versions, and who is let in by what.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use argon2::{
     Argon2, Params,
     password_hash::{PasswordHasher, SaltString},
 };
-use hearthlink::broker::{ListenerKind, TlsFiles, User};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use hearthlink::broker::{ListenerKind, User};
 use rumqttc::{Event, Incoming, TlsConfiguration, Transport, v5};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
-use tempfile::TempDir;
 
 use crate::{
+    certificates::{Files, certificates},
     raw::{connect, text},
     rig::{Plan, Rig, listener},
 };
 
-/// A CA, a server's certificate for 127.0.0.1 and a client's for `phone.home`.
-pub struct Files {
-    directory: TempDir,
-}
-
-impl Files {
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    pub fn server(&self) -> TlsFiles {
-        TlsFiles {
-            certificate: self.path("server.pem"),
-            key: self.path("server.key"),
-            client_ca: Some(self.path("ca.pem")),
-        }
-    }
-
-    fn client(&self, with_certificate: bool) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        Arc::new(if with_certificate {
-            let chain = vec![CertificateDer::from_pem_file(self.path("client.pem")).unwrap()];
-            let key = PrivateKeyDer::from_pem_file(self.path("client.key")).unwrap();
-            builder.with_client_auth_cert(chain, key).unwrap()
-        } else {
-            builder.with_no_client_auth()
-        })
-    }
-}
-
-pub fn certificates() -> Files {
-    let directory = tempfile::tempdir().unwrap();
-    let key = KeyPair::generate().unwrap();
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = parameters.self_signed(&key).unwrap();
-    fs::write(directory.path().join("ca.pem"), ca.pem()).unwrap();
-    let issuer = Issuer::new(parameters, key);
-    for (name, common, alternative) in [("server", "broker", "127.0.0.1"), ("client", "phone.home", "phone")]
-    {
-        let key = KeyPair::generate().unwrap();
-        let mut parameters = CertificateParams::new(vec![alternative.to_owned()]).unwrap();
-        parameters.distinguished_name.push(DnType::CommonName, common);
-        let certificate = parameters.signed_by(&key, &issuer).unwrap();
-        fs::write(directory.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-        fs::write(directory.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-    Files { directory }
-}
-
 /// Host and transport, as rumqttc wants them.
 fn address(kind: ListenerKind, tls: Option<(&Files, bool)>, port: u16) -> (String, Transport) {
-    let config = tls.map(|(files, own)| TlsConfiguration::Rustls(files.client(own)));
+    let config = tls.map(|(files, own)| TlsConfiguration::Rustls(files.client(own.then_some("client"))));
     match (kind, config) {
         (ListenerKind::Tcp, None) => ("127.0.0.1".to_owned(), Transport::Tcp),
         (ListenerKind::Tcp, Some(config)) => ("127.0.0.1".to_owned(), Transport::tls_with_config(config)),
@@ -183,7 +123,7 @@ async fn echo5(kind: ListenerKind, tls: Option<&Files>, port: u16) {
     }
 }
 
-fn hash(password: &str) -> String {
+pub fn hash(password: &str) -> String {
     // Cheap on purpose.
     let hasher =
         Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::new(8, 1, 1, None).unwrap());
@@ -198,8 +138,8 @@ async fn guarded(files: &Files) -> Rig {
         listener(ListenerKind::WebSocket, Some(files.server()), false),
     ];
     let users = vec![
-        User { name: "plug".into(), password_hash: Some(hash("secret")), certificate_name: None },
-        User { name: "phone".into(), password_hash: None, certificate_name: Some("phone.home".into()) },
+        User { name: "plug".into(), password_hash: Some(hash("secret")), ..User::default() },
+        User { name: "phone".into(), certificate_name: Some("phone.home".into()), ..User::default() },
     ];
     Plan { listeners, users, ..Plan::default() }.start().await
 }

@@ -23,6 +23,11 @@ impl Broker {
         broker
     }
 
+    /// What it takes, for another of Mosquitto's programs.
+    pub fn options(&self) -> &[String] {
+        &self.options
+    }
+
     /// `mosquitto_pub` with `options`, and how it ended: its exit code and what it said.
     #[track_caller]
     pub fn try_publish(&self, options: &[&str]) -> (i32, String) {

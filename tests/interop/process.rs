@@ -16,10 +16,38 @@ use std::{
 /// How long anything may take that usually takes a moment. Long, because CI has two cores.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lines that come from somewhere else, for whoever waits for them.
 #[derive(Default)]
-struct Heard {
+pub struct Heard {
     lines: Mutex<Vec<String>>,
     news: Condvar,
+}
+
+impl Heard {
+    pub fn push(&self, line: String) {
+        self.lines.lock().expect("no listener panics").push(line);
+        self.news.notify_all();
+    }
+
+    /// Waits until `wanted` finds what it looks for in all lines; `None`: not within `patience`.
+    pub fn wait_for<T>(
+        &self,
+        patience: Duration,
+        mut wanted: impl FnMut(&[String]) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + patience;
+        let mut lines = self.lines.lock().expect("no listener panics");
+        loop {
+            if let Some(found) = wanted(&lines) {
+                return Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            lines = self.news.wait_timeout(lines, left).expect("no listener panics").0;
+        }
+    }
 }
 
 /// A running program.
@@ -47,9 +75,7 @@ impl Process {
             let (source, heard) = (source.expect("it was piped"), Arc::clone(&heard));
             listeners.push(thread::spawn(move || {
                 for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
-                    let line = String::from_utf8_lossy(&line).into_owned();
-                    heard.lines.lock().expect("no listener panics").push(line);
-                    heard.news.notify_all();
+                    heard.push(String::from_utf8_lossy(&line).into_owned());
                 }
             }));
         }
@@ -65,19 +91,13 @@ impl Process {
     /// Waits until `wanted` finds what it looks for in everything that was said.
     #[track_caller]
     pub fn wait_for<T>(&self, what: &str, patience: Duration, wanted: impl Fn(&[String]) -> Option<T>) -> T {
-        let deadline = Instant::now() + patience;
-        let mut lines = self.heard.lines.lock().expect("no listener panics");
-        loop {
-            if let Some(found) = wanted(&lines) {
-                return found;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                drop(lines);
-                panic!("{} did not say within {patience:?}: {what}", self.name);
-            }
-            lines = self.heard.news.wait_timeout(lines, left).expect("no listener panics").0;
-        }
+        let found = self.heard.wait_for(patience, wanted);
+        found.unwrap_or_else(|| panic!("{} did not say within {patience:?}: {what}", self.name))
+    }
+
+    /// Where its lines are.
+    pub fn heard(&self) -> Arc<Heard> {
+        Arc::clone(&self.heard)
     }
 
     /// Waits for a line with `part` in it.
@@ -167,8 +187,9 @@ pub fn program(name: &str) -> PathBuf {
     let folders = env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
     folders.map(|folder| folder.join(name)).find(|program| program.is_file()).unwrap_or_else(|| {
         panic!(
-            "the program `{name}` is missing: install Debian's `mosquitto` and `mosquitto-clients` \
-             (`.ci/run` does); interop tests are never skipped"
+            "the program `{name}` is missing: install Debian's `mosquitto`, `mosquitto-clients` and \
+             `python3-paho-mqtt`, and Node.js (`.ci/run` installs those of Debian); interop tests are never \
+             skipped"
         )
     })
 }

@@ -58,7 +58,7 @@ impl Connection {
     /// client that does not find the way back would then be "online" for ever in what is retained, in the
     /// queues of absent clients and in the cloud; one that does find it says so itself.
     pub(super) async fn end(self, over: Over, mut held: HeldBack) {
-        let Self { core, mut wire, seat, encoder, will, place, .. } = self;
+        let Self { core, mut wire, seat, encoder, will, place, guest, .. } = self;
         let owner = seat.owner().clone();
         let (told, will) = match over {
             Over::Goodbye { with_will } => (None, will.filter(|_| with_will)),
@@ -87,8 +87,8 @@ impl Connection {
         };
         let of_the_session = seat.leave(delayed);
         // Who is sent away for what it did keeps its place until it is gone; a successor needs it at once.
-        let place =
-            Some(place).filter(|_| matches!(&told, Some(why) if why.reason != Reason::SessionTakenOver));
+        let place = Some((place, guest))
+            .filter(|_| matches!(&told, Some(why) if why.reason != Reason::SessionTakenOver));
         for will in at_once.into_iter().chain(of_the_session) {
             core.publish_will(will, &client).await;
         }

@@ -8,6 +8,7 @@ use crate::{
         counters::Counters,
         held::{HeldBack, Progress},
         packet::{Ack, Publish, Reason, Version},
+        receipt::Settling,
         session::Arrived,
     },
     model::QoS,
@@ -27,7 +28,7 @@ impl Connection {
             }
             self.unfinished += 1;
         }
-        if !self.identity.may_publish(&message.topic) {
+        if !self.identity.rights.may_publish(&message.topic) {
             Counters::count(&self.core.hub.counters.denied);
             // 3.1.1 knows no refusal: acknowledged and dropped (MQTT-3.3.5-2).
             self.answer(held, qos, id, Reason::NotAuthorized);
@@ -47,7 +48,7 @@ impl Connection {
                 // Delivered at home before, and never stored: only the store is tried again.
                 Some(Arrived::Storing(_) | Arrived::NotStored) => {
                     let entry = self.core.uplink.route(message);
-                    self.keep(held, entry, qos, id);
+                    self.keep(held, entry, None, qos, id);
                     return Ok(());
                 }
             }
@@ -58,19 +59,28 @@ impl Connection {
             self.rest = Some(Instant::now() + REST);
         }
         self.gives_way |= delivered.is_unread;
-        self.keep(held, entry, qos, id);
+        self.keep(held, entry, delivered.pledge.settling(), qos, id);
         Ok(())
     }
 
-    /// Hands a message to the store, if it is for the cloud, and sees to its acknowledgement.
-    fn keep(&mut self, held: &mut HeldBack, entry: Option<Entry>, qos: QoS, id: u16) {
+    /// Hands a message to the store, if it is for the cloud, and sees to its acknowledgement, which
+    /// waits for `settling` too.
+    fn keep(
+        &mut self,
+        held: &mut HeldBack,
+        entry: Option<Entry>,
+        settling: Option<Settling>,
+        qos: QoS,
+        id: u16,
+    ) {
         if qos == QoS::ExactlyOnce {
             let arrived = if entry.is_some() { Arrived::NotStored } else { Arrived::Done };
             self.seat.session().set_arrived(self.seat.owner(), id, Some(arrived));
         }
-        match entry {
-            None => self.answer(held, qos, id, Reason::Success),
-            Some(entry) => held.append(&self.core.store, entry, qos, id),
+        match (entry, settling) {
+            (None, None) => self.answer(held, qos, id, Reason::Success),
+            (None, Some(settling)) => held.settle(settling, qos, id),
+            (Some(entry), settling) => held.append(&self.core.store, entry, settling, qos, id),
         }
     }
 

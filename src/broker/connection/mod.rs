@@ -24,7 +24,9 @@ use farewell::Over;
 use super::{
     auth::Identity,
     core::Core,
+    counters::Counters,
     held::{HeldBack, Progress},
+    network::Guest,
     packet::{
         Ack, Encoder, Packet, PacketError, Reason, SubscriptionOptions, TheirAliases, Version, Will, decode,
     },
@@ -64,6 +66,8 @@ pub(super) struct Connection {
     pub(super) will: Option<Will>,
     /// Its place among the clients connected at a time.
     pub(super) place: OwnedSemaphorePermit,
+    /// Its count among those of its network.
+    pub(super) guest: Guest,
 }
 
 /// What the loop woke up for.
@@ -166,9 +170,16 @@ impl Connection {
             return Ok(());
         }
         let Self { wire, seat, encoder, appetite, core, .. } = self;
-        seat.session()
-            .fill(seat.owner(), encoder, &mut wire.output, *appetite, &core.hub.counters)
-            .ok_or(Reason::SessionTakenOver.into())
+        let (bounds, counters) = (core.hub.bounds(), &core.hub.counters);
+        loop {
+            let wants_more = seat
+                .session()
+                .fill(seat.owner(), encoder, &mut wire.output, *appetite, bounds, counters)
+                .ok_or(Reason::SessionTakenOver)?;
+            if !wants_more || !core.hub.replay(seat.attached()) {
+                return Ok(());
+            }
+        }
     }
 
     fn handle(&mut self, held: &mut HeldBack, packet: Packet) -> Result<(), Over> {
@@ -212,7 +223,8 @@ impl Connection {
         if filter.levels().count() > self.core.hub.limits.topic_depth {
             return Err(Reason::TopicFilterInvalid);
         }
-        if !self.identity.may_subscribe(&filter) {
+        if !self.identity.rights.may_subscribe(&filter) {
+            Counters::count(&self.core.hub.counters.denied);
             return Err(Reason::NotAuthorized);
         }
         self.core.hub.subscribe(self.seat.attached(), &filter, options)

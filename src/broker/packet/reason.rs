@@ -26,6 +26,7 @@ pub(in crate::broker) enum Reason {
     TopicAliasInvalid = 0x94,
     PacketTooLarge = 0x95,
     QuotaExceeded = 0x97,
+    ConnectionRateExceeded = 0x9F,
 }
 
 impl Reason {
@@ -40,7 +41,10 @@ impl Reason {
             Self::Success => Some(0),
             Self::UnsupportedVersion => Some(1),
             Self::ClientIdNotValid => Some(2),
-            Self::ServerUnavailable | Self::ServerShuttingDown | Self::QuotaExceeded => Some(3),
+            Self::ServerUnavailable
+            | Self::ServerShuttingDown
+            | Self::QuotaExceeded
+            | Self::ConnectionRateExceeded => Some(3),
             Self::BadUserNameOrPassword => Some(4),
             Self::NotAuthorized | Self::BadAuthenticationMethod => Some(5),
             _ => None,
@@ -61,6 +65,7 @@ impl Reason {
             Self::ReceiveMaximumExceeded => "more unacknowledged publishes than CONNACK's Receive Maximum",
             Self::PacketTooLarge => "the answer is larger than the client's Maximum Packet Size",
             Self::QuotaExceeded => "a limit is reached: `subscriptions_per_client`",
+            Self::ConnectionRateExceeded => "too many wrong passwords from this network: try again later",
             Self::Success
             | Self::NoSubscriptionExisted
             | Self::UnspecifiedError

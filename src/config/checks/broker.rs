@@ -3,7 +3,10 @@
 use argon2::password_hash::PasswordHash;
 
 use super::{Finding, between, clash, files, repeated};
-use crate::config::{Broker, Listener, User};
+use crate::{
+    config::{Acl, Broker, Listener, Transport, User},
+    model::TopicPattern,
+};
 
 pub(super) fn all(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
     let mut findings = listeners(broker, is_incomplete);
@@ -22,6 +25,10 @@ fn listeners(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
             findings.push(Finding::new(format!("{at}.address"), what, "choose another port"));
         }
         findings.extend(access(&at, listener, broker.users.is_empty() && !is_incomplete));
+        findings
+            .extend(listener.acl.as_ref().into_iter().flat_map(|acl| permissions(&at, acl, is_incomplete)));
+        findings.extend(strangers_acl(&at, listener));
+        findings.extend(origins(&at, listener));
         if let Some(tls) = &listener.tls {
             findings.extend(files::readable(&format!("{at}.tls.certificate_file"), &tls.certificate_file));
             findings.extend(files::secret(&format!("{at}.tls.key_file"), &tls.key_file));
@@ -37,16 +44,69 @@ fn access(at: &str, listener: &Listener, has_no_users: bool) -> Option<Finding> 
     if listener.allows_anonymous() {
         return (!address.ip().is_loopback()).then(|| {
             let what = format!("anybody who reaches {address} could publish and command without a password");
-            let remedy = "leave `anonymous` out and name `broker.users`, or listen on 127.0.0.1";
+            let remedy = "leave `anonymous` out and run `hearthlink user add NAME` (or name `broker.users`), or listen on 127.0.0.1";
             Finding::new(format!("{at}.anonymous"), what, remedy)
         });
     }
     has_no_users.then(|| {
         let what =
             format!("nobody could connect to {address}: anonymous clients may not, and there are no users");
-        let remedy = "add one to `broker.users`; `hearthlink hash-password` makes the hash";
+        let remedy = "run `hearthlink user add NAME`, or name somebody in `broker.users`";
         Finding::new(format!("{at}.address"), what, remedy)
     })
+}
+
+/// A list for anonymous clients where there are none.
+fn strangers_acl(at: &str, listener: &Listener) -> Option<Finding> {
+    (listener.acl.is_some() && !listener.allows_anonymous()).then(|| {
+        let what = "this list is for clients without a name, and this listener takes none";
+        Finding::new(format!("{at}.acl"), what, "give the users in `broker.users` an `acl` of their own")
+    })
+}
+
+fn origins(at: &str, listener: &Listener) -> Vec<Finding> {
+    if listener.transport != Transport::WebSocket && !listener.origins.is_empty() {
+        let what = "only a WebSocket listener is used by web pages";
+        return vec![Finding::new(
+            format!("{at}.origins"),
+            what,
+            "take `origins` out, or write `transport: websocket`",
+        )];
+    }
+    let is_origin = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']))
+    };
+    let bad = listener.origins.iter().enumerate().filter(|(_, text)| !is_origin(text));
+    bad.map(|(index, text)| {
+        let what = format!("`{text}` is not what a browser calls the origin of a page");
+        let remedy = "write it like `https://panel.home` or `http://panel.home:8080`, without a path";
+        Finding::new(format!("{at}.origins[{index}]"), what, remedy)
+    })
+    .collect()
+}
+
+/// Permissions that nobody can have, and lists that permit nothing.
+fn permissions(at: &str, acl: &Acl, is_incomplete: bool) -> Vec<Finding> {
+    if acl.read.is_empty() && acl.write.is_empty() && !is_incomplete {
+        let what = "whoever has this list could neither read nor write anything";
+        let remedy =
+            "name filters: `acl: { read: [\"home/#\"], write: [] }`; without `acl` everything is open";
+        return vec![Finding::new(format!("{at}.acl"), what, remedy)];
+    }
+    let closed = acl.write.iter().enumerate().filter(|(_, pattern)| is_the_gateways(pattern));
+    closed
+        .map(|(index, pattern)| {
+            let what = format!("nobody but the gateway itself writes to `{pattern}`");
+            Finding::new(format!("{at}.acl.write[{index}]"), what, "take it out")
+        })
+        .collect()
+}
+
+fn is_the_gateways(pattern: &TopicPattern) -> bool {
+    let text = pattern.as_str();
+    text.starts_with('$')
+        || text.strip_prefix("home/bridge").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn users(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
@@ -60,6 +120,7 @@ fn users(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
     for (index, user) in broker.users.iter().enumerate() {
         let at = format!("broker.users[{index}]");
         findings.extend(user_alone(&at, user));
+        findings.extend(user.acl.as_ref().into_iter().flat_map(|acl| permissions(&at, acl, is_incomplete)));
         if user.certificate_name.is_some() && !asks_for_certificates && !is_incomplete {
             let what = "no listener asks for client certificates";
             let remedy = "give one of `broker.listeners` a `tls.client_ca_file`";
@@ -98,6 +159,9 @@ fn limits(broker: &Broker) -> Vec<Finding> {
     let second = std::time::Duration::from_secs(1);
     let checks = [
         limits.max_clients.and_then(|count| between(&at("max_clients"), count, 1, 1_000_000)),
+        limits
+            .max_clients_per_address
+            .and_then(|count| between(&at("max_clients_per_address"), count, 1, 1_000_000)),
         limits.max_sessions.and_then(|count| between(&at("max_sessions"), count, 1, 1_000_000)),
         limits
             .longest_session

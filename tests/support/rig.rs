@@ -48,7 +48,14 @@ pub struct Plan {
 }
 
 pub fn listener(kind: ListenerKind, tls: Option<TlsFiles>, anonymous: bool) -> ListenerOptions {
-    ListenerOptions { kind, address: ([127, 0, 0, 1], 0).into(), tls, anonymous }
+    ListenerOptions {
+        kind,
+        address: ([127, 0, 0, 1], 0).into(),
+        tls,
+        anonymous,
+        acl: None,
+        origins: Vec::new(),
+    }
 }
 
 impl Default for Plan {
@@ -110,6 +117,10 @@ impl Rig {
         let mut raw = self.raw().await;
         raw.connect(id, true).await;
         raw
+    }
+
+    pub fn directory(&self) -> Arc<TempDir> {
+        self.directory.clone()
     }
 
     /// Stops in order, and gives the directory for the next start.

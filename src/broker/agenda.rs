@@ -1,0 +1,113 @@
+//! What the disk does not have yet: topics whose retained message changed, sessions that changed.
+//!
+//! Owns names, never contents: what is written is what the hub holds when it is written. Bounded by the
+//! retained messages and sessions there are. Lock order: last.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use super::{receipt::Receipt, session::Session};
+use crate::model::{ClientId, Topic};
+
+/// The agenda.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    changes: Mutex<Changes>,
+    /// Rung when there is something.
+    pub(super) bell: Notify,
+    /// Rung when somebody waits for it.
+    pub(super) haste: Notify,
+    is_down: AtomicBool,
+}
+
+/// What was on the agenda.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// With those who wait for the disk to know.
+    pub(super) topics: HashMap<Topic, Vec<Receipt>>,
+    /// Clients whose session is over.
+    pub(super) ended: HashSet<ClientId>,
+    pub(super) sessions: Vec<Arc<Session>>,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty() && self.ended.is_empty() && self.sessions.is_empty()
+    }
+}
+
+impl Agenda {
+    fn lock(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A topic's retained message changed; a receipt makes it urgent.
+    pub(super) fn retained(&self, topic: Topic, receipt: Option<Receipt>) {
+        let is_urgent = receipt.is_some();
+        self.lock().topics.entry(topic).or_default().extend(receipt);
+        self.bell.notify_one();
+        if is_urgent {
+            self.hurry();
+        }
+    }
+
+    /// A session changed. Called once until the recorder has come by.
+    pub(super) fn session(&self, session: Arc<Session>) {
+        self.lock().sessions.push(session);
+        self.bell.notify_one();
+    }
+
+    /// A session is over.
+    pub(super) fn ended(&self, client: ClientId) {
+        self.lock().ended.insert(client);
+        self.bell.notify_one();
+    }
+
+    /// Somebody waits for what is on the agenda.
+    pub(super) fn hurry(&self) {
+        self.haste.notify_one();
+    }
+
+    /// Whether the disk is in trouble, so that nobody is to wait for it.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// Takes everything.
+    pub(super) fn take(&self) -> Changes {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// Puts back what could not be written; what was added meanwhile stays.
+    pub(super) fn give_back(&self, topics: impl IntoIterator<Item = Topic>, ended: HashSet<ClientId>) {
+        let mut changes = self.lock();
+        for topic in topics {
+            changes.topics.entry(topic).or_default();
+        }
+        changes.ended.extend(ended);
+        self.bell.notify_one();
+    }
+
+    /// The disk is in trouble: whoever waits, waits no longer.
+    pub(super) fn let_all_go(&self) {
+        let sessions = {
+            let mut changes = self.lock();
+            changes.topics.values_mut().for_each(Vec::clear);
+            changes.sessions.clone()
+        };
+        for session in sessions {
+            session.let_all_go();
+        }
+    }
+}

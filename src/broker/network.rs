@@ -1,0 +1,116 @@
+//! Where clients come from, and how many connections each place has.
+//!
+//! Owns the count of connections by place. Invariants: a count leaves with its connection, however that
+//! ends; there are at most as many counts as connections, which the listeners bound.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// An IPv4 address, or an IPv6 network of 64 bits: what one household or one machine has at least, so
+/// that nobody is a crowd of addresses by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Network(IpAddr);
+
+impl Network {
+    pub(super) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}"),
+            IpAddr::V6(address) => write!(f, "{address}/64"),
+        }
+    }
+}
+
+/// The connections by network, those in their handshake included.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    most: usize,
+    counts: Mutex<HashMap<Network, usize>>,
+}
+
+/// One connection of a network.
+#[derive(Debug)]
+pub(super) struct Guest {
+    crowd: Arc<Crowd>,
+    pub(super) network: Network,
+}
+
+impl Crowd {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, counts: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Network, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more; `None`: there are enough of them.
+    pub(super) fn admit(self: &Arc<Self>, network: Network) -> Option<Guest> {
+        let mut counts = self.lock();
+        let count = counts.entry(network).or_default();
+        // An entry that was made just now stays only if it is counted: `most` is 1 or more.
+        if *count >= self.most.max(1) {
+            return None;
+        }
+        *count += 1;
+        Some(Guest { crowd: self.clone(), network })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.lock();
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+        if counts.is_empty() {
+            *counts = HashMap::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_place_and_a_mapped_address_is_the_ipv4_one() {
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:192.168.1.7"), network("192.168.1.7"));
+        assert_ne!(network("192.168.1.7"), network("192.168.1.8"));
+        assert_ne!(network("::ffff:192.168.1.7"), network("::ffff:192.168.1.8"));
+        assert_eq!(network("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_place_has_so_many_connections_and_leaves_nothing_behind() {
+        let crowd = Crowd::new(2);
+        let one = network("10.0.0.1");
+        let (first, second) = (crowd.admit(one), crowd.admit(one));
+        assert!(first.is_some() && second.is_some() && crowd.admit(one).is_none());
+        assert!(crowd.admit(network("10.0.0.2")).is_some());
+        drop(first);
+        assert!(crowd.admit(one).is_some());
+        drop(second);
+        assert!(crowd.lock().is_empty());
+    }
+}
