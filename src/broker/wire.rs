@@ -136,6 +136,25 @@ impl Wire {
         poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context)).await
     }
 
+    /// Throws away what still comes, until the client closes its side too. Closing with bytes unread resets
+    /// the connection, and with that the last packet may never be read.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub(super) async fn discard(&mut self) -> io::Result<()> {
+        poll_fn(|context| {
+            loop {
+                let mut stack = [MaybeUninit::<u8>::uninit(); 1 << 10];
+                let mut buffer = ReadBuf::uninit(&mut stack);
+                std::task::ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await
+    }
+
     fn poll_turn(&mut self, context: &mut Context<'_>, may_read: bool) -> Poll<io::Result<Turn>> {
         let was_full = self.output.len() >= FILL;
         self.poll_write(context)?;

@@ -8,6 +8,7 @@ mod durable;
 mod hostile;
 mod options;
 mod persistent;
+mod protocol;
 #[path = "../support/raw.rs"]
 #[allow(dead_code, reason = "shared with the hazards")]
 mod raw;

@@ -18,7 +18,7 @@ CONFIGURATION = """\
 gateway: {{ id: lab, data_dir: data }}
 broker:
   listeners:
-    - {{ address: "127.0.0.1:{port}" }}
+    - {{ address: "127.0.0.1:{port}"{acl} }}
     - {{ address: "127.0.0.1:{web_socket}", transport: websocket }}
   users:
     # The password is `secret`.
@@ -38,13 +38,17 @@ def free_ports(count):
 
 
 class Broker:
-    """Runs from `with` to its end."""
+    """Runs from `with` to its end; `acl` is what clients without a name may do, in YAML."""
+
+    def __init__(self, acl=None):
+        self.acl = f", acl: {acl}" if acl else ""
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="hearthlink-lab-")
         self.port, self.web_socket = free_ports(2)
         file = Path(self.directory.name) / "lab.yaml"
-        file.write_text(CONFIGURATION.format(port=self.port, web_socket=self.web_socket))
+        ports = {"port": self.port, "web_socket": self.web_socket}
+        file.write_text(CONFIGURATION.format(acl=self.acl, **ports))
         self.log = open(Path(self.directory.name) / "log", "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [PROGRAM, "run", "--config", file], cwd=self.directory.name, stdout=self.log, stderr=self.log

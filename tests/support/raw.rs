@@ -57,6 +57,13 @@ pub fn publish5(flags: u8, topic: &str, id: u16, properties: &[u8], payload: &[u
     publish(flags, topic, id, &[&[properties.len() as u8], properties, payload].concat())
 }
 
+/// SUBSCRIBE 5 with the id 9.
+pub fn subscribe5(properties: &[u8], filters: &[(&str, u8)]) -> Vec<u8> {
+    let filters: Vec<u8> =
+        filters.iter().flat_map(|(filter, options)| [&text(filter)[..], &[*options]].concat()).collect();
+    packet(0x82, &[&[0, 9, properties.len() as u8][..], properties, &filters].concat())
+}
+
 pub fn puback(id: u16) -> Vec<u8> {
     packet(0x40, &id.to_be_bytes())
 }
@@ -183,6 +190,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         let Ok(packet) = timeout(PATIENCE, self.read()).await else { panic!("{}", otherwise()) };
         let Some((first, body)) = packet else { panic!("{}, the broker hung up", otherwise()) };
         Got::parse(first, &body)
+    }
+
+    /// CONNECT 5 that is accepted: whether the session was there, and CONNACK's properties.
+    pub async fn connect5_with(
+        &mut self,
+        id: &str,
+        flags: u8,
+        properties: &[u8],
+        rest: &[&[u8]],
+    ) -> (bool, Vec<u8>) {
+        self.send(&connect5(id, flags, properties, rest)).await;
+        let (first, body) = self.next().await.expect("CONNACK");
+        assert_eq!((first, body[1]), (0x20, 0), "refused: {body:?}");
+        (body[0] == 1, body[3..].to_vec())
+    }
+
+    /// Subscribes with MQTT 5; the reason codes.
+    pub async fn subscribe5_with(&mut self, properties: &[u8], filters: &[(&str, u8)]) -> Vec<u8> {
+        self.send(&subscribe5(properties, filters)).await;
+        let (first, body) = self.next().await.expect("SUBACK");
+        assert_eq!((first, &body[..2]), (0x90, &[0, 9][..]));
+        body[3 + usize::from(body[2])..].to_vec()
+    }
+
+    /// The next PUBLISH 5, and its properties.
+    pub async fn got5(&mut self) -> (Got, Vec<u8>) {
+        let Got { flags, topic, id, payload } = self.got().await;
+        let (properties, payload) = payload[1..].split_at(usize::from(payload[0]));
+        (Got { flags, topic, id, payload: payload.to_vec() }, properties.to_vec())
+    }
+
+    /// The reason of the DISCONNECT that comes now and is the last, and what it says beside it.
+    pub async fn is_told_why(&mut self) -> (u8, String) {
+        let (first, body) = self.next().await.expect("DISCONNECT");
+        assert_eq!(first, 0xE0, "{body:?}");
+        assert!(self.hangs_up().await);
+        // A Reason String after its length, 0x1F and its own length.
+        (body[0], String::from_utf8(body.get(5..).unwrap_or_default().to_vec()).unwrap())
     }
 
     /// A PING that is answered: everything before it was handled.

@@ -86,20 +86,24 @@ impl Connection {
             will => (None, will.map(|will| will.message)),
         };
         let of_the_session = seat.leave(delayed);
-        drop((place, guest));
+        // Who is sent away for what it did keeps its place until it is gone; a successor needs it at once.
+        let place = Some((place, guest))
+            .filter(|_| matches!(&told, Some(why) if why.reason != Reason::SessionTakenOver));
         for will in at_once.into_iter().chain(of_the_session) {
             core.publish_will(will, &client).await;
         }
         owner.gone.notify_one();
-        if let Some(PacketError { reason, rule }) = told {
+        if let Some(PacketError { reason, rule }) = &told {
             tracing::debug!(client = client.as_str(), ?reason, rule, "closing a client's connection");
-            encoder.disconnect(&mut wire.output, reason, rule);
+            encoder.disconnect(&mut wire.output, *reason, rule);
         }
         // A client that does not read its last bytes is not waited for.
         let _ = timeout(GOODBYE, async {
             wire.drain().await?;
-            wire.shutdown().await
+            wire.shutdown().await?;
+            if told.is_some() { wire.discard().await } else { Ok(()) }
         })
         .await;
+        drop(place);
     }
 }

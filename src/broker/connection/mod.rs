@@ -85,8 +85,7 @@ enum Event {
     Progress(Progress),
     Wire(io::Result<Turn>),
     Silence,
-    Rested,
-    TryAgain,
+    Timer,
 }
 
 impl Connection {
@@ -132,17 +131,18 @@ impl Connection {
                 Turn::Wrote => Ok(()),
                 Turn::Closed => Err(Over::Lost),
             },
-            Event::Rested => {
+            Event::Timer if self.is_refused_until.is_some_and(|end| end <= Instant::now()) => Err(Over::Lost),
+            Event::Timer => {
                 self.rest = None;
                 Ok(())
             }
             Event::Silence => Err(Reason::KeepAliveTimeout.into()),
-            Event::TryAgain => Err(Over::Lost),
         }
     }
 
     async fn wait(&mut self, held: &mut HeldBack) -> Event {
-        let (rest, refused) = (self.rest, self.is_refused_until);
+        let rest = self.rest;
+        let timer = rest.into_iter().chain(self.is_refused_until).min();
         let may_read = rest.is_none() && held.has_room(self.held_at_most());
         if let Some(alarm) = self.alarm.as_mut().filter(|_| !may_read) {
             // It is we who do not listen.
@@ -155,8 +155,7 @@ impl Connection {
             () = self.seat.owner().bell.notified() => Event::Bell,
             progress = next_progress(held), if !held.is_empty() => Event::Progress(progress),
             turn = self.wire.turn(may_read) => Event::Wire(turn),
-            () = sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => Event::Rested,
-            () = sleep_until(refused.unwrap_or_else(Instant::now)), if refused.is_some() => Event::TryAgain,
+            () = until(timer), if timer.is_some() => Event::Timer,
             () = Alarm::silence(&mut self.alarm) => Event::Silence,
         }
     }
@@ -274,6 +273,14 @@ impl Connection {
             self.unfinished = self.unfinished.saturating_sub(1);
         }
         self.encoder.ack(&mut self.wire.output, kind, id, reason);
+    }
+}
+
+/// For ever, when there is no time. Cancel safe.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

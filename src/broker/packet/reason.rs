@@ -54,9 +54,6 @@ impl Reason {
     /// What a person who reads a client's log can do with it; empty: the code's name says it all.
     pub(in crate::broker) fn explanation(self) -> &'static str {
         match self {
-            Self::ImplementationSpecific => {
-                "the message cannot be kept for the cloud: the disk is in trouble"
-            }
             Self::NotAuthorized => "this user has no right to that",
             Self::ServerUnavailable => "the broker is full: its limits `max_clients` and `max_sessions`",
             Self::BadAuthenticationMethod => {
@@ -67,14 +64,13 @@ impl Reason {
             Self::TopicNameInvalid => "more levels than the limit `topic_depth`",
             Self::ReceiveMaximumExceeded => "more unacknowledged publishes than CONNACK's Receive Maximum",
             Self::PacketTooLarge => "the answer is larger than the client's Maximum Packet Size",
-            Self::QuotaExceeded => {
-                "a limit is reached: `subscriptions_per_client`, or the queue for the cloud"
-            }
+            Self::QuotaExceeded => "a limit is reached: `subscriptions_per_client`",
             Self::ConnectionRateExceeded => "too many wrong passwords from this network: try again later",
             Self::Success
             | Self::NoSubscriptionExisted
             | Self::UnspecifiedError
             | Self::MalformedPacket
+            | Self::ImplementationSpecific
             | Self::ProtocolError
             | Self::UnsupportedVersion
             | Self::ClientIdNotValid
