@@ -4,7 +4,7 @@
 //! retained messages and sessions there are. Lock order: last.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -32,8 +32,8 @@ pub(super) struct Agenda {
 pub(super) struct Changes {
     /// With those who wait for the disk to know.
     pub(super) topics: HashMap<Topic, Vec<Receipt>>,
-    /// Clients whose session is over.
-    pub(super) ended: HashSet<ClientId>,
+    /// Clients whose session is over, with those who wait for the disk to forget it.
+    pub(super) ended: HashMap<ClientId, Vec<Receipt>>,
     pub(super) sessions: Vec<Arc<Session>>,
 }
 
@@ -64,10 +64,14 @@ impl Agenda {
         self.bell.notify_one();
     }
 
-    /// A session is over.
-    pub(super) fn ended(&self, client: ClientId) {
-        self.lock().ended.insert(client);
+    /// A session is over; a receipt makes it urgent.
+    pub(super) fn ended(&self, client: ClientId, receipt: Option<Receipt>) {
+        let is_urgent = receipt.is_some();
+        self.lock().ended.entry(client).or_default().extend(receipt);
         self.bell.notify_one();
+        if is_urgent {
+            self.hurry();
+        }
     }
 
     /// Somebody waits for what is on the agenda.
@@ -90,12 +94,14 @@ impl Agenda {
     }
 
     /// Puts back what could not be written; what was added meanwhile stays.
-    pub(super) fn give_back(&self, topics: impl IntoIterator<Item = Topic>, ended: HashSet<ClientId>) {
+    pub(super) fn give_back(&self, topics: Vec<Topic>, ended: Vec<ClientId>) {
         let mut changes = self.lock();
         for topic in topics {
             changes.topics.entry(topic).or_default();
         }
-        changes.ended.extend(ended);
+        for client in ended {
+            changes.ended.entry(client).or_default();
+        }
         self.bell.notify_one();
     }
 
@@ -104,6 +110,7 @@ impl Agenda {
         let sessions = {
             let mut changes = self.lock();
             changes.topics.values_mut().for_each(Vec::clear);
+            changes.ended.values_mut().for_each(Vec::clear);
             changes.sessions.clone()
         };
         for session in sessions {

@@ -168,7 +168,7 @@ impl House {
     pub fn save(&mut self, all: bool) {
         let hub = &self.core.hub;
         let changes = hub.agenda.take();
-        for client in &changes.ended {
+        for client in changes.ended.keys() {
             self.disk.sessions.remove(client.as_str());
         }
         for topic in changes.topics.keys() {
@@ -178,8 +178,9 @@ impl House {
             }
         }
         let works: Vec<Work> = changes.sessions.iter().filter_map(|session| session.collect(all)).collect();
-        for work in works {
+        for mut work in works {
             self.disk.take(&work);
+            drop(work.take_receipts());
             work.session.let_go(&work);
         }
     }

@@ -165,11 +165,14 @@ async fn admit(
     let mut attached =
         core.hub.attach(&client, &identity, connect.is_clean, connect.wishes.session_expiry)?;
     let (will, was_present) = (attached.will.take(), attached.was_present);
-    let predecessor = attached.predecessor.take();
+    let (predecessor, settling) = (attached.predecessor.take(), attached.settling.take());
     // From here on the session is given back, also when the handshake's time is over.
     let seat = Seat::new(core.hub.clone(), attached);
     if let Some(will) = will {
         core.publish_will(will, &client).await;
+    }
+    if let Some(settling) = settling {
+        settling.await;
     }
     if let Some(predecessor) = predecessor {
         // It has been asked to leave, and its will is older than anything that comes now. Not for ever: it

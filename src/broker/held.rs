@@ -7,6 +7,7 @@
 
 use std::{collections::VecDeque, future::Future, pin::Pin, task::Context};
 
+use bytes::BytesMut;
 use futures_util::{FutureExt, future::Shared};
 
 use super::{
@@ -21,12 +22,22 @@ use crate::{
 /// A message on its way to the disk; shared with a QoS 2 message's entry in the session.
 pub(super) type Storing = Shared<Durable<u64>>;
 
-/// An acknowledgement to come.
+/// What an answer is.
+#[derive(Debug)]
+enum Answer {
+    Ack {
+        kind: Ack,
+        id: u16,
+        reason: Reason,
+    },
+    /// A packet as it will be sent.
+    Bytes(BytesMut),
+}
+
+/// An answer to come.
 #[derive(Debug)]
 struct Held {
-    kind: Ack,
-    id: u16,
-    reason: Reason,
+    answer: Answer,
     storing: Option<Storing>,
     settling: Option<Settling>,
 }
@@ -48,6 +59,8 @@ pub(super) enum Progress {
     Taken { id: u16, qos: QoS, storing: Option<Storing> },
     /// This acknowledgement can be sent, or its message is not kept.
     Answer { kind: Ack, id: u16, result: Result<Reason, StoreError> },
+    /// This can be sent.
+    Bytes(BytesMut),
 }
 
 fn kind(qos: QoS) -> Option<Ack> {
@@ -73,22 +86,29 @@ impl HeldBack {
         if self.is_empty() {
             return true;
         }
-        self.queue.push_back(Held { kind, id, reason, storing: None, settling: None });
+        let answer = Answer::Ack { kind, id, reason };
+        self.queue.push_back(Held { answer, storing: None, settling: None });
         false
     }
 
     /// An acknowledgement that waits for a message which is on its way to the disk already.
     pub(super) fn hold(&mut self, kind: Ack, id: u16, storing: Storing) {
-        let (storing, settling) = (Some(storing), None);
-        self.queue.push_back(Held { kind, id, reason: Reason::Success, storing, settling });
+        let answer = Answer::Ack { kind, id, reason: Reason::Success };
+        self.queue.push_back(Held { answer, storing: Some(storing), settling: None });
     }
 
     /// An acknowledgement that waits for others at home.
     pub(super) fn settle(&mut self, settling: Settling, qos: QoS, id: u16) {
         if let Some(kind) = kind(qos) {
-            let settling = Some(settling);
-            self.queue.push_back(Held { kind, id, reason: Reason::Success, storing: None, settling });
+            let answer = Answer::Ack { kind, id, reason: Reason::Success };
+            self.queue.push_back(Held { answer, storing: None, settling: Some(settling) });
         }
+    }
+
+    /// SUBACK or UNSUBACK, which wait for the disk.
+    pub(super) fn answer(&mut self, settling: Settling, bytes: BytesMut) {
+        let answer = Answer::Bytes(bytes);
+        self.queue.push_back(Held { answer, storing: None, settling: Some(settling) });
     }
 
     /// Hands a message to the store. Only when [`HeldBack::has_room`]. It is the next [`Progress`] that
@@ -116,8 +136,8 @@ impl HeldBack {
             match (result, kind(qos)) {
                 (Ok(durable), Some(kind)) => {
                     let storing = durable.shared();
-                    let (reason, storing_too) = (Reason::Success, Some(storing.clone()));
-                    self.queue.push_back(Held { kind, id, reason, storing: storing_too, settling });
+                    let answer = Answer::Ack { kind, id, reason: Reason::Success };
+                    self.queue.push_back(Held { answer, storing: Some(storing.clone()), settling });
                     return Some(Progress::Taken { id, qos, storing: Some(storing) });
                 }
                 (Ok(_), None) => return Some(Progress::Taken { id, qos, storing: None }),
@@ -128,26 +148,25 @@ impl HeldBack {
             }
         }
         let front = self.queue.front_mut()?;
-        let result = match &mut front.storing {
-            None => Ok(front.reason),
-            Some(storing) => match storing.poll_unpin(context) {
+        let mut refused = None;
+        if let Some(storing) = &mut front.storing {
+            match storing.poll_unpin(context) {
                 std::task::Poll::Pending => return None,
-                std::task::Poll::Ready(Ok(_)) => {
-                    front.storing = None;
-                    Ok(Reason::Success)
-                }
-                std::task::Poll::Ready(Err(error)) => Err(error),
-            },
-        };
-        if result.is_ok()
-            && let Some(settling) = &mut front.settling
-        {
-            if settling.poll_unpin(context).is_pending() {
-                return None;
+                std::task::Poll::Ready(result) => refused = result.err(),
             }
-            front.settling = None;
+            front.storing = None;
         }
-        let Held { kind, id, .. } = self.queue.pop_front()?;
-        Some(Progress::Answer { kind, id, result })
+        if refused.is_none()
+            && let Some(settling) = &mut front.settling
+            && settling.poll_unpin(context).is_pending()
+        {
+            return None;
+        }
+        Some(match self.queue.pop_front()?.answer {
+            Answer::Bytes(bytes) => Progress::Bytes(bytes),
+            Answer::Ack { kind, id, reason } => {
+                Progress::Answer { kind, id, result: refused.map_or(Ok(reason), Err) }
+            }
+        })
     }
 }

@@ -7,7 +7,7 @@
 //! waits for it any longer than [`PATIENCE`]: the home goes on, and what is in memory is written when
 //! the disk is well again.
 
-use std::{collections::HashSet, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,7 @@ pub(super) async fn restore(hub: &Hub, auth: &Auth, store: &Store) -> Result<(),
                     client = name,
                     "a session on the disk cannot be read; the client will subscribe anew"
                 );
-                hub.agenda.ended(client);
+                hub.agenda.ended(client, None);
             }
         }
     }
@@ -99,8 +99,11 @@ pub(super) async fn run(hub: Arc<Hub>, store: Store, stop: CancellationToken) {
 /// Writes one round; whether the disk has it.
 async fn write(hub: &Hub, store: &Store, changes: Changes, all: bool) -> bool {
     let Changes { topics, ended, sessions } = changes;
-    let works: Vec<Work> = sessions.iter().filter_map(|session| session.collect(all)).collect();
+    let mut works: Vec<Work> = sessions.iter().filter_map(|session| session.collect(all)).collect();
     let (topics, mut receipts): (Vec<Topic>, Vec<Vec<Receipt>>) = topics.into_iter().unzip();
+    let (ended, more): (Vec<ClientId>, Vec<Vec<Receipt>>) = ended.into_iter().unzip();
+    receipts.extend(more);
+    receipts.extend(works.iter_mut().map(Work::take_receipts));
     let result = {
         let mut writing = pin!(write_all(hub, store, (&topics, &ended, &works)));
         let mut is_slow = false;
@@ -142,7 +145,7 @@ async fn write(hub: &Hub, store: &Store, changes: Changes, all: bool) -> bool {
 async fn write_all(
     hub: &Hub,
     store: &Store,
-    (topics, ended, works): (&[Topic], &HashSet<ClientId>, &[Work]),
+    (topics, ended, works): (&[Topic], &[ClientId], &[Work]),
 ) -> Result<(), StoreError> {
     let mut on_their_way = Vec::new();
     // First, so that a new session of the same client is not forgotten with the old one.

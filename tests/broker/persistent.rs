@@ -132,6 +132,24 @@ async fn a_publisher_waits_for_the_disk_only_when_a_persistent_subscriber_is_not
 }
 
 #[tokio::test]
+async fn a_persistent_subscription_is_on_the_disk_before_its_suback_and_works_at_once() {
+    let rig = slow_disk().await;
+    let mut client = rig.raw().await;
+    client.connect("subscriber", false).await;
+    while rig.store.sessions().await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let start = Instant::now();
+    client.send(&packet(0x82, &[&[0, 9][..], &text("t/#"), &[1]].concat())).await;
+    client.ping().await;
+    rig.handle.publish(&Message::new(Topic::parse("t/a").unwrap(), "x", QoS::AtMostOnce));
+    assert_eq!(client.got().await.payload, b"x");
+    assert!(start.elapsed() < SLOW / 2, "{:?}", start.elapsed());
+    assert_eq!(client.next().await, Some((0x90, vec![0, 9, 1])));
+    assert!(start.elapsed() > SLOW / 2, "answered before the disk knew");
+}
+
+#[tokio::test]
 async fn a_message_on_its_way_comes_again_with_its_own_packet_id_after_a_restart() {
     let rig = Rig::start().await;
     let mut client = subscriber(&rig).await;

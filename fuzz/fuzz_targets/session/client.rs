@@ -89,6 +89,8 @@ pub struct Session {
     /// Which one of this client id.
     pub incarnation: u64,
     pub is_persistent: bool,
+    /// Whether the disk may know of it all the same.
+    pub was_persistent: bool,
     /// Filters with the QoS asked for.
     pub subscriptions: BTreeMap<&'static str, u8>,
     /// The same, and those that were: messages may still be on their way.

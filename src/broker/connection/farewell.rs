@@ -68,10 +68,12 @@ impl Connection {
                 // What is nearly on the disk is still acknowledged.
                 let _ = timeout(GOODBYE, async {
                     while !held.is_empty() {
-                        if let Progress::Answer { kind, id, result: Ok(reason) } =
-                            next_progress(&mut held).await
-                        {
-                            encoder.ack(&mut wire.output, kind, id, reason);
+                        match next_progress(&mut held).await {
+                            Progress::Answer { kind, id, result: Ok(reason) } => {
+                                encoder.ack(&mut wire.output, kind, id, reason);
+                            }
+                            Progress::Bytes(bytes) => wire.output.extend_from_slice(&bytes),
+                            Progress::Answer { result: Err(_), .. } | Progress::Taken { .. } => {}
                         }
                     }
                 })

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Connection, Over, PATIENCE, REST};
+use super::{Connection, Over, PATIENCE};
 use crate::{
     broker::{
         counters::Counters,
@@ -55,8 +55,8 @@ impl Connection {
         }
         let session = self.seat.session();
         let (entry, delivered) = self.core.take_in(publish, &session.client, session.key);
-        if delivered.is_crowded && self.rest.is_none() {
-            self.rest = Some(Instant::now() + REST);
+        if !delivered.rest.is_zero() {
+            self.rest = self.rest.max(Some(Instant::now() + delivered.rest));
         }
         self.gives_way |= delivered.is_unread;
         self.has_woken |= delivered.has_woken;
@@ -110,6 +110,7 @@ impl Connection {
                 session.set_arrived(owner, id, Some(Arrived::Storing(storing)));
             }
             Progress::Taken { .. } => {}
+            Progress::Bytes(bytes) => self.wire.output.extend_from_slice(&bytes),
             Progress::Answer { kind, id, result: Ok(reason) } => {
                 if kind == Ack::Received && reason == Reason::Success {
                     session.set_arrived(owner, id, Some(Arrived::Done));

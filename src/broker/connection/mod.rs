@@ -13,6 +13,7 @@ mod inbound;
 
 use std::{io, sync::Arc, task::Poll, time::Duration};
 
+use bytes::BytesMut;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until},
@@ -30,15 +31,12 @@ use super::{
     packet::{
         Ack, Encoder, Packet, PacketError, Reason, SubscriptionOptions, TheirAliases, Version, Will, decode,
     },
+    receipt::Pledge,
     seat::Seat,
     session::{Appetite, End},
     wire::{FILL, Turn, Wire},
 };
 use crate::model::{QoS, TopicFilter};
-
-/// How long a client is not read whose messages crowd a queue of somebody who reads: at most 16 KiB
-/// come in meanwhile, so a burst is slowed to what is taken, and a lone message not at all.
-const REST: Duration = Duration::from_millis(2);
 
 /// Full readings of 16 KiB in a row after which the others have their turns, so that a flood is not read
 /// until the runtime cuts it off after 2 MiB. Each time costs a look at all sockets: at one reading a
@@ -217,13 +215,22 @@ impl Connection {
                 }
             }
             Packet::Subscribe { id, filters } => {
-                let granted: Vec<_> =
-                    filters.iter().map(|(filter, options)| self.subscribe(filter, *options)).collect();
-                self.encoder.suback(&mut self.wire.output, id, &granted)?;
+                let mut pledge = Pledge::default();
+                let granted: Vec<_> = filters
+                    .iter()
+                    .map(|(filter, options)| self.subscribe(filter, *options, &mut pledge))
+                    .collect();
+                let mut answer = BytesMut::new();
+                self.encoder.suback(&mut answer, id, &granted)?;
+                self.answer_when(held, pledge, answer);
             }
             Packet::Unsubscribe { id, filters } => {
-                let found: Vec<_> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
-                self.encoder.unsuback(&mut self.wire.output, id, &found)?;
+                let mut pledge = Pledge::default();
+                let found: Vec<_> =
+                    filters.iter().map(|filter| self.unsubscribe(filter, &mut pledge)).collect();
+                let mut answer = BytesMut::new();
+                self.encoder.unsuback(&mut answer, id, &found)?;
+                self.answer_when(held, pledge, answer);
             }
             Packet::Ping => self.encoder.pong(&mut self.wire.output),
             Packet::Disconnect { with_will, session_expiry } => {
@@ -241,7 +248,20 @@ impl Connection {
         Ok(())
     }
 
-    fn subscribe(&self, filter: &str, options: SubscriptionOptions) -> Result<QoS, Reason> {
+    /// Sends an answer when what it promises is kept.
+    fn answer_when(&mut self, held: &mut HeldBack, pledge: Pledge, answer: BytesMut) {
+        match pledge.settling() {
+            None => self.wire.output.extend_from_slice(&answer),
+            Some(settling) => held.answer(settling, answer),
+        }
+    }
+
+    fn subscribe(
+        &self,
+        filter: &str,
+        options: SubscriptionOptions,
+        pledge: &mut Pledge,
+    ) -> Result<QoS, Reason> {
         let filter = TopicFilter::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
         if filter.levels().count() > self.core.hub.limits.topic_depth {
             return Err(Reason::TopicFilterInvalid);
@@ -250,13 +270,13 @@ impl Connection {
             Counters::count(&self.core.hub.counters.denied);
             return Err(Reason::NotAuthorized);
         }
-        self.core.hub.subscribe(self.seat.attached(), &filter, options)
+        self.core.hub.subscribe(self.seat.attached(), &filter, options, pledge)
     }
 
-    fn unsubscribe(&self, filter: &str) -> Reason {
+    fn unsubscribe(&self, filter: &str, pledge: &mut Pledge) -> Reason {
         match TopicFilter::parse(filter) {
             Err(_) => Reason::TopicFilterInvalid,
-            Ok(filter) if self.core.hub.unsubscribe(self.seat.attached(), &filter) => Reason::Success,
+            Ok(filter) if self.core.hub.unsubscribe(self.seat.attached(), &filter, pledge) => Reason::Success,
             Ok(_) => Reason::NoSubscriptionExisted,
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     broker::{
         auth::Identity,
         packet::Reason,
+        receipt::{Pledge, Settling},
         rights::Readable,
         session::{End, Owner, Remembered, Session},
     },
@@ -29,6 +30,9 @@ pub(in crate::broker) struct Attached {
     pub(in crate::broker) will: Option<Message>,
     /// Whose place this one takes; its own will comes before anything of ours (section 3.1.4).
     pub(in crate::broker) predecessor: Option<Arc<Owner>>,
+    /// Until the disk has forgotten the session that this one replaces: a crash must not bring it back
+    /// after CONNACK has said that it is gone.
+    pub(in crate::broker) settling: Option<Settling>,
 }
 
 impl Hub {
@@ -46,7 +50,7 @@ impl Hub {
     ) -> Result<Attached, Reason> {
         let expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.longest_session);
         let owner = Arc::new(Owner::default());
-        let mut will = None;
+        let (mut will, mut pledge) = (None, Pledge::default());
         let mut house = self.write();
         let old = house.sessions.get(client).cloned();
         let predecessor = old.as_ref().and_then(|old| old.lock().owner.clone());
@@ -56,7 +60,7 @@ impl Hub {
             Some(session) => session,
             None => {
                 if let Some(old) = old {
-                    will = self.remove(&mut house, &old);
+                    will = self.remove(&mut house, &old, &mut pledge);
                 } else if house.sessions.len() >= self.limits.max_sessions {
                     return Err(Reason::ServerUnavailable);
                 }
@@ -72,7 +76,7 @@ impl Hub {
         state.restrict(identity.rights.readable(), &self.counters);
         session.note(&mut state);
         drop(state);
-        Ok(Attached { session, owner, was_present, will, predecessor })
+        Ok(Attached { session, owner, was_present, will, predecessor, settling: pledge.settling() })
     }
 
     /// The client of this connection wants another life for its session (MQTT 5 DISCONNECT).
@@ -105,14 +109,15 @@ impl Hub {
         state.will = will.and_then(|(delay, message)| Some((Instant::now().checked_add(delay)?, message)));
         let is_over = state.expiry.is_zero();
         drop(state);
-        if is_over { self.remove(&mut house, session) } else { None }
+        if is_over { self.remove(&mut house, session, &mut Pledge::default()) } else { None }
     }
 
     /// Takes a session out of every index; gives the will that had waited for that.
-    fn remove(&self, house: &mut House, session: &Arc<Session>) -> Option<Message> {
+    fn remove(&self, house: &mut House, session: &Arc<Session>, pledge: &mut Pledge) -> Option<Message> {
         let mut state = session.lock();
         if state.is_recorded() {
-            self.agenda.ended(session.client.clone());
+            let receipt = (!self.agenda.is_down()).then(|| pledge.receipt());
+            self.agenda.ended(session.client.clone(), receipt);
         }
         if let Some(owner) = state.owner.take() {
             owner.ask_to_end(End::TakenOver);
@@ -170,7 +175,7 @@ impl Hub {
             drop(state);
             wills.extend(will.map(|will| (session.client.clone(), will)));
             if is_over {
-                self.remove(&mut house, &session);
+                self.remove(&mut house, &session, &mut Pledge::default());
             }
         }
         wills

@@ -24,6 +24,7 @@ use std::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -74,8 +75,8 @@ enum Subscriber {
 pub(super) struct Delivered {
     /// How many it was queued for.
     pub(super) taken: usize,
-    /// Whether one of them, which does read, has a queue more than half full.
-    pub(super) is_crowded: bool,
+    /// How long its publisher is to pause, because one of them who does read cannot keep up.
+    pub(super) rest: Duration,
     /// Whether one of them has, and has not read lately.
     pub(super) is_unread: bool,
     /// Whether one of them slept, and waits for its turn now.
@@ -87,7 +88,9 @@ pub(super) struct Delivered {
 impl Delivered {
     fn count(&mut self, offered: Offered) {
         self.taken += usize::from(offered != Offered::NotQueued);
-        self.is_crowded |= offered == Offered::Crowded;
+        if let Offered::Crowded(rest) = offered {
+            self.rest = self.rest.max(rest);
+        }
         self.is_unread |= offered == Offered::Unread;
         self.has_woken |= offered == Offered::Woken;
     }

@@ -9,6 +9,7 @@ use crate::{
     broker::{
         handle::Heard,
         packet::{Reason, RetainHandling, SubscriptionOptions},
+        receipt::Pledge,
         session::{Bounds, Replay, Session},
     },
     model::{QoS, TopicFilter},
@@ -18,7 +19,8 @@ use crate::{
 const REPLAY_AT_ONCE: usize = 1_000;
 
 impl Hub {
-    /// Subscribes a session to `filter`, and queues the retained messages for it.
+    /// Subscribes a session to `filter`, and queues the retained messages for it. SUBACK waits for the
+    /// `pledge`: a session that outlives its connection must not forget what it was told.
     ///
     /// # Errors
     /// [`Reason::QuotaExceeded`] at the bound on subscriptions.
@@ -27,6 +29,7 @@ impl Hub {
         attached: &Attached,
         filter: &TopicFilter,
         options: SubscriptionOptions,
+        pledge: &mut Pledge,
     ) -> Result<QoS, Reason> {
         let Attached { session, owner, .. } = attached;
         let mut house = self.write();
@@ -49,7 +52,7 @@ impl Hub {
         if wants_retained && filter.share().is_none() {
             state.replays.push_back(Replay { filter: filter.clone(), after: None });
         }
-        session.note(&mut state);
+        session.note_for(&mut state, Some(pledge));
         drop(state);
         house.tree.insert(filter, session.key, Subscriber::Client(session.clone(), options));
         self.send_retained(&house, session);
@@ -111,7 +114,12 @@ impl Hub {
     }
 
     /// Ends a subscription; whether there was one.
-    pub(in crate::broker) fn unsubscribe(&self, attached: &Attached, filter: &TopicFilter) -> bool {
+    pub(in crate::broker) fn unsubscribe(
+        &self,
+        attached: &Attached,
+        filter: &TopicFilter,
+        pledge: &mut Pledge,
+    ) -> bool {
         let Attached { session, owner, .. } = attached;
         let mut house = self.write();
         if !session.is_owned_by(owner) {
@@ -121,7 +129,7 @@ impl Hub {
         let mut state = session.lock();
         let was_there = state.subscriptions.remove(filter).is_some();
         state.replays.retain(|replay| replay.filter != *filter);
-        session.note(&mut state);
+        session.note_for(&mut state, Some(pledge));
         was_there
     }
 

@@ -101,6 +101,8 @@ pub(super) struct State {
     reserved: u64,
     /// What became of messages that the disk has.
     settled: Vec<AwaitingChange>,
+    /// Of those who wait for the disk to know what changed beside the messages.
+    receipts: Vec<Receipt>,
     /// Whether the session is on the recorder's agenda.
     is_listed: bool,
     /// Whether what the disk knows beside the messages is out of date.
@@ -216,6 +218,7 @@ impl State {
         self.arrived = HashMap::new();
         self.replays = VecDeque::new();
         self.settled = Vec::new();
+        self.receipts = Vec::new();
         self.is_over = true;
     }
 

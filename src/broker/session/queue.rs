@@ -27,8 +27,16 @@ use crate::{
 /// What a session may hold also when all together hold too much, in bytes.
 const SHARE: usize = 16 << 10;
 
-/// How long ago a client must have taken something to count as reading.
-const READING: Duration = Duration::from_millis(50);
+/// How long ago a client must have taken something to count as reading: on a busy Pi its program, or
+/// our task for it, may not have its turn for a good part of that.
+const READING: Duration = Duration::from_secs(1);
+
+/// How long publishers pause when a queue is more than half full: at most 16 KiB come in meanwhile from
+/// each, so a burst is slowed to what is taken, and a lone message not at all.
+const REST: Duration = Duration::from_millis(2);
+
+/// The same when it is more than seven eighths full.
+const LONG_REST: Duration = Duration::from_millis(20);
 
 /// What became of a message for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +44,9 @@ pub(in crate::broker) enum Offered {
     Queued,
     /// Queued, and its connection was asleep and is woken.
     Woken,
-    /// Queued, but the queue is more than half full, of a client that reads: whoever publishes does well
-    /// to wait a moment.
-    Crowded,
+    /// Queued, but the queue is more than half full, of a client that reads: whoever publishes is to
+    /// pause for so long.
+    Crowded(Duration),
     /// Queued, and the queue is more than half full, of a client that has taken nothing lately: perhaps
     /// its task only needs its turn.
     Unread,
@@ -102,7 +110,10 @@ impl Session {
         state.queue.push_back(Waiting { delivery, sequence, receipt });
         let offered = match state.bytes > bounds.session / 2 && state.owner.is_some() {
             false => Offered::Queued,
-            true if state.is_draining() => Offered::Crowded,
+            true if state.is_draining() => {
+                let is_nearly_full = state.bytes > bounds.session - bounds.session / 8;
+                Offered::Crowded(if is_nearly_full { LONG_REST } else { REST })
+            }
             true => Offered::Unread,
         };
         match (state.wake(), offered) {

@@ -12,7 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Replay, Session, State, Waiting};
 use crate::{
-    broker::{counters::Counters, delivery::Identifiers, delivery::Publication, packet::SubscriptionOptions},
+    broker::{
+        counters::Counters,
+        delivery::{Identifiers, Publication},
+        packet::SubscriptionOptions,
+        receipt::{Pledge, Receipt},
+    },
     model::{QoS, TopicFilter},
     store::{Awaiting, AwaitingChange, SessionState},
 };
@@ -77,6 +82,15 @@ pub(in crate::broker) struct Work {
     up_to: u64,
     /// What of the changes is no new message.
     settled: Vec<AwaitingChange>,
+    /// Of those who wait for the state to be on the disk.
+    receipts: Vec<Receipt>,
+}
+
+impl Work {
+    /// What holds those back who wait for the state.
+    pub(in crate::broker) fn take_receipts(&mut self) -> Vec<Receipt> {
+        std::mem::take(&mut self.receipts)
+    }
 }
 
 impl Session {
@@ -95,7 +109,15 @@ impl Session {
 
     /// Puts the session's state on the agenda, if the disk knows it or is to know it.
     pub(in crate::broker) fn note(&self, state: &mut State) {
+        self.note_for(state, None);
+    }
+
+    /// The same, for somebody who waits for it.
+    pub(in crate::broker) fn note_for(&self, state: &mut State, pledge: Option<&mut Pledge>) {
         if state.is_recorded || !state.expiry.is_zero() {
+            if !self.agenda.is_down() {
+                state.receipts.extend(pledge.map(Pledge::receipt));
+            }
             state.is_recorded = true;
             state.is_stale = true;
             self.list(state, true);
@@ -116,15 +138,15 @@ impl Session {
             state.is_recorded = false;
             state.saving = 0;
             state.settled = Vec::new();
-            let (state, changes, settled) = (None, Vec::new(), Vec::new());
             return Some(Work {
                 session: self.clone(),
-                state,
-                changes,
+                state: None,
+                changes: Vec::new(),
                 is_over: true,
                 from,
                 up_to: 0,
-                settled,
+                settled: Vec::new(),
+                receipts: std::mem::take(&mut state.receipts),
             });
         }
         let due = if all || state.owner.is_none() { state.last_sequence } else { state.seen };
@@ -154,6 +176,7 @@ impl Session {
             from,
             up_to: state.saving,
             settled,
+            receipts: std::mem::take(&mut state.receipts),
         };
         Some(work)
     }
@@ -200,6 +223,7 @@ impl Session {
     pub(in crate::broker) fn let_all_go(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        state.receipts = Vec::new();
         for waiting in state.inflight.iter_mut().chain(&mut state.queue) {
             waiting.receipt = None;
         }
