@@ -426,6 +426,7 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(limits.longest_session.unwrap(), defaults.longest_session);
     assert_eq!(limits.handshake_time.unwrap(), defaults.handshake_time);
     assert_eq!(limits.max_packet.unwrap() as usize, defaults.max_packet);
+    assert_eq!(limits.incoming_in_all.unwrap() as usize, defaults.incoming_bytes);
     assert_eq!(limits.queue_per_session.unwrap() as usize, defaults.queue_bytes_per_session);
     assert_eq!(limits.inflight.unwrap(), defaults.inflight);
     assert_eq!(limits.receive_maximum.unwrap(), defaults.receive_maximum);

@@ -96,6 +96,7 @@ fn trouble(board: &Board) {
         sessions: 6,
         retained: 31,
         queued_bytes: 2048,
+        memory_limit: 190 << 20,
         ..BrokerReport::default()
     });
     let device = |id: &str, kind: &str, availability, state, fault: Option<&str>| DeviceReport {

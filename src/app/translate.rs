@@ -58,6 +58,8 @@ fn limits(config: &config::Limits) -> Limits {
         max_sessions: count(config.max_sessions, default.max_sessions),
         handshake_time: config.handshake_time.unwrap_or(default.handshake_time),
         max_packet: bytes(config.max_packet, default.max_packet),
+        incoming_bytes: bytes(config.incoming_in_all, default.incoming_bytes),
+        longest_packet: default.longest_packet,
         queue_bytes_per_session: bytes(config.queue_per_session, default.queue_bytes_per_session),
         inflight: config.inflight.unwrap_or(default.inflight),
         retained_bytes: bytes(config.retained_size, default.retained_bytes),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::{
     auth::Auth,
     delivery::Publication,
@@ -20,9 +22,17 @@ pub(super) struct Core {
     pub(super) auth: Auth,
     pub(super) uplink: Arc<dyn Uplink>,
     pub(super) store: Store,
+    /// Room for the large packets that are coming in, in bytes.
+    pub(super) intake: Arc<Semaphore>,
 }
 
 impl Core {
+    pub(super) fn new(hub: Hub, auth: Auth, uplink: Arc<dyn Uplink>, store: Store) -> Self {
+        // One packet of the largest size has room in any case.
+        let room = hub.limits.incoming_bytes.max(hub.limits.max_packet).min(Semaphore::MAX_PERMITS);
+        Self { hub: Arc::new(hub), auth, uplink, store, intake: Arc::new(Semaphore::new(room)) }
+    }
+
     /// Delivers a client's message at home, at once, and gives what is to be kept for the cloud.
     pub(super) fn take_in(
         &self,

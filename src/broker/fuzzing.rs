@@ -133,7 +133,7 @@ pub struct Held {
 fn core(store: Store) -> Option<Arc<Core>> {
     let limits = Limits { handshake_time: Duration::from_secs(3600), ..Limits::default() };
     let auth = Auth::new(&[], limits.handshake_time).ok()?;
-    Some(Arc::new(Core { hub: Arc::new(Hub::new(limits)), auth, uplink: Arc::new(Nothing), store }))
+    Some(Arc::new(Core::new(Hub::new(limits), auth, Arc::new(Nothing), store)))
 }
 
 impl House {
@@ -190,10 +190,11 @@ impl House {
         let agenda = &self.core.hub.agenda;
         let changes = agenda.take();
         let works: Vec<Work> = changes.sessions.iter().filter_map(|session| session.collect(false)).collect();
-        for work in works {
+        for mut work in works {
+            drop(work.take_receipts());
             work.session.clone().not_saved(work);
         }
-        agenda.give_back(changes.topics.into_keys(), changes.ended);
+        agenda.give_back(changes.topics.into_keys().collect(), changes.ended.into_keys().collect());
     }
 
     /// The plug is pulled, and the broker started again with what the disk has.

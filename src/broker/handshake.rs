@@ -61,7 +61,7 @@ pub(super) async fn greet(
                 // It takes no packet as large as its CONNACK: nothing can be said to it.
                 return None;
             }
-            wire.set_largest(core.hub.limits.max_packet);
+            wire.admit(core.hub.limits.max_packet, core.intake.clone());
             Some(admitted.into_connection(core.clone(), wire, encoder))
         }
         Err(reason) => {

@@ -128,13 +128,13 @@ impl Broker {
         board: Board,
     ) -> Result<Self, BrokerError> {
         let auth = Auth::new(&options.users, options.limits.handshake_time)?;
-        let hub = Arc::new(Hub::new(options.limits));
+        let hub = Hub::new(options.limits);
         recorder::restore(&hub, &auth, &store).await?;
         let mut listeners = Vec::new();
         for listener in &options.listeners {
             listeners.push(Listener::bind(listener).await?);
         }
-        let broker = Self { core: Arc::new(Core { hub, auth, uplink, store }), listeners, board };
+        let broker = Self { core: Arc::new(Core::new(hub, auth, uplink, store)), listeners, board };
         broker.board.broker(report(&broker.core, broker.urls()));
         Ok(broker)
     }
@@ -218,6 +218,7 @@ fn report(core: &Core, listeners: Vec<String>) -> BrokerReport {
         sessions,
         retained,
         queued_bytes: counters.queued_bytes.load(Ordering::Relaxed),
+        memory_limit: core.hub.limits.memory(),
         dropped: counters.dropped.load(Ordering::Relaxed),
         refused: counters.refused.load(Ordering::Relaxed),
         denied: counters.denied.load(Ordering::Relaxed),

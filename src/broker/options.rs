@@ -102,6 +102,11 @@ pub struct Limits {
     pub handshake_time: Duration,
     /// The largest packet, in bytes. Beyond: the connection is closed.
     pub max_packet: usize,
+    /// Packets of more than 16 KiB that are coming in, of all clients together, in bytes; at least one of
+    /// `max_packet` has room. Beyond: they wait.
+    pub incoming_bytes: usize,
+    /// How long such a packet may take from its first byte to its last. Beyond: the connection is closed.
+    pub longest_packet: Duration,
     /// What waits for one client, sent and not yet acknowledged included, in bytes. Beyond: the newest
     /// message is dropped.
     pub queue_bytes_per_session: usize,
@@ -138,6 +143,8 @@ impl Default for Limits {
             max_handshakes: 200,
             handshake_time: Duration::from_secs(10),
             max_packet: 1 << 20,
+            incoming_bytes: 16 << 20,
+            longest_packet: Duration::from_secs(30),
             queue_bytes_per_session: 1 << 20,
             queue_bytes: 64 << 20,
             inflight: 64,
@@ -150,6 +157,29 @@ impl Default for Limits {
             longest_session: Duration::from_secs(7 * 24 * 3600),
             longest_keep_alive: None,
         }
+    }
+}
+
+impl Limits {
+    /// What the broker takes at most for its clients, in bytes, when every one of these bounds is reached
+    /// at once: buffers of connections and handshakes, queues, retained messages, packets coming in. What
+    /// the sockets hold in the kernel is not in it, nor are subscriptions beyond a few a client (1 KiB each).
+    pub fn memory(&self) -> usize {
+        /// A connection: its task and session, a full reading, and output up to where it is not read.
+        const CONNECTION: usize = (8 << 10) + (16 << 10) + (64 << 10) + (32 << 10);
+        /// A handshake: CONNECT, and TLS.
+        const HANDSHAKE: usize = 96 << 10;
+        /// An absent client's session and its share of queues beyond their bound.
+        const SESSION: usize = 18 << 10;
+        let parts = [
+            self.max_clients.saturating_mul(CONNECTION),
+            self.max_handshakes.saturating_mul(HANDSHAKE),
+            self.max_sessions.saturating_mul(SESSION),
+            self.incoming_bytes.max(self.max_packet),
+            self.queue_bytes,
+            self.retained_bytes,
+        ];
+        parts.into_iter().fold(0, usize::saturating_add)
     }
 }
 

@@ -2,19 +2,25 @@
 //!
 //! Owns the stream and both buffers. Never knows what a packet means. Invariants: a client that does
 //! not read is still read from (its acknowledgements must come in), until its output holds
-//! [`READ_STOP`] bytes, more than 65,535 acknowledgements are; an idle client has no buffer at all,
-//! since reading goes by way of the stack.
+//! [`READ_STOP`] bytes; an idle client has no buffer at all, since reading goes by way of the stack;
+//! packets larger than one reading come in only as all of them together have room ([`Intake`]).
 
 use std::{
     future::poll_fn,
     io,
     mem::MaybeUninit,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::sync::PollSemaphore;
 
 use super::{
     packet::{Body, Frame, PacketError, frame},
@@ -23,8 +29,8 @@ use super::{
 
 /// Read at a time, in bytes.
 const READ: usize = 16 << 10;
-/// With more output than this the client is not read from.
-const READ_STOP: usize = 512 << 10;
+/// With more output than this the client is not read from: 16,000 acknowledgements.
+const READ_STOP: usize = 64 << 10;
 /// Output is filled up to here, in bytes: enough for a system call to be worth its while.
 pub(super) const FILL: usize = 32 << 10;
 /// From this size on a payload is kept in the memory that it was read into; smaller ones are copied, so
@@ -51,6 +57,15 @@ pub(super) enum Raw {
     Shared { first: u8, bytes: Bytes },
 }
 
+/// The room for large packets that all connections share, and this one's part of it. Full: who wants
+/// more waits, and its packets with it; small ones of others go on.
+struct Intake {
+    room: PollSemaphore,
+    /// What a packet that is waited for takes, in bytes.
+    wanted: u32,
+    part: Option<(OwnedSemaphorePermit, Instant)>,
+}
+
 /// A stream with its buffers.
 pub(super) struct Wire {
     stream: Socket,
@@ -58,16 +73,37 @@ pub(super) struct Wire {
     pub(super) output: BytesMut,
     needs_flush: bool,
     largest: usize,
+    intake: Option<Intake>,
 }
 
 impl Wire {
     pub(super) fn new(stream: Socket, largest: usize) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), needs_flush: false, largest }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            needs_flush: false,
+            largest,
+            intake: None,
+        }
     }
 
-    /// From now on packets may be as large as this, in bytes.
-    pub(super) fn set_largest(&mut self, largest: usize) {
+    /// From now on packets may be as large as this, in bytes, and share this room when they are large.
+    pub(super) fn admit(&mut self, largest: usize, room: Arc<Semaphore>) {
         self.largest = largest;
+        self.intake = Some(Intake { room: PollSemaphore::new(room), wanted: 0, part: None });
+    }
+
+    /// When a large packet began to come in that is not whole yet.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.intake.as_ref()?.part.as_ref().map(|(_, since)| *since)
+    }
+
+    /// The client is not read for a while: its packet's time does not run.
+    pub(super) fn excuse(&mut self) {
+        if let Some((_, since)) = self.intake.as_mut().and_then(|intake| intake.part.as_mut()) {
+            *since = Instant::now();
+        }
     }
 
     /// The next whole packet in the input.
@@ -78,7 +114,12 @@ impl Wire {
         match frame(&self.input, self.largest)? {
             Frame::Partial { needed } => {
                 if needed > READ {
-                    self.input.reserve(needed - self.input.len());
+                    match &mut self.intake {
+                        Some(intake) if intake.part.is_none() => {
+                            intake.wanted = u32::try_from(needed).unwrap_or(u32::MAX);
+                        }
+                        _ => self.input.reserve(needed - self.input.len()),
+                    }
                 }
                 if self.input.is_empty() {
                     self.input = BytesMut::new();
@@ -86,6 +127,9 @@ impl Wire {
                 Ok(None)
             }
             Frame::Whole { first, header, length } if length >= SHARE => {
+                if let Some(intake) = &mut self.intake {
+                    intake.part = None;
+                }
                 let bytes = self.input.split_to(header + length).freeze().slice(header..);
                 Ok(Some(Raw::Shared { first, bytes }))
             }
@@ -158,7 +202,7 @@ impl Wire {
     fn poll_turn(&mut self, context: &mut Context<'_>, may_read: bool) -> Poll<io::Result<Turn>> {
         let was_full = self.output.len() >= FILL;
         self.poll_write(context)?;
-        if may_read && self.output.len() < READ_STOP {
+        if may_read && self.output.len() < READ_STOP && self.poll_intake(context) {
             match self.poll_read(context)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(Turn::Closed)),
                 Poll::Ready(count) => return Poll::Ready(Ok(Turn::Read { is_all: count < READ })),
@@ -169,6 +213,17 @@ impl Wire {
             return Poll::Ready(Ok(Turn::Wrote));
         }
         Poll::Pending
+    }
+
+    /// Whether there is room for the packet that is coming in.
+    fn poll_intake(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(intake) = self.intake.as_mut().filter(|intake| intake.wanted > 0) else { return true };
+        // The semaphore is never closed.
+        let Poll::Ready(part) = intake.room.poll_acquire_many(context, intake.wanted) else { return false };
+        intake.part = part.map(|part| (part, Instant::now()));
+        let needed = std::mem::take(&mut intake.wanted) as usize;
+        self.input.reserve(needed.saturating_sub(self.input.len()));
+        true
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> io::Result<()> {

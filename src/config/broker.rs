@@ -135,6 +135,10 @@ pub struct Limits {
     /// The largest packet, in bytes, 1 KiB to 256 MiB.
     #[serde(deserialize_with = "units::bytes")]
     pub max_packet: Option<u64>,
+    /// Packets of more than 16 KiB that are coming in, of all clients together, in bytes; at least one of
+    /// `max_packet` has room.
+    #[serde(deserialize_with = "units::bytes")]
+    pub incoming_in_all: Option<u64>,
     /// What may wait for one session, in bytes.
     #[serde(deserialize_with = "units::bytes")]
     pub queue_per_session: Option<u64>,

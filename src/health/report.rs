@@ -93,6 +93,8 @@ pub struct BrokerReport {
     pub retained: usize,
     /// What waits in all sessions' queues, in bytes.
     pub queued_bytes: usize,
+    /// What all clients together can make the broker hold by its limits, in bytes.
+    pub memory_limit: usize,
     /// Messages dropped because a session's queue was full, since the start.
     pub dropped: u64,
     /// Connections refused, since the start.

@@ -99,6 +99,10 @@ impl Page {
         words::bytes(self.snapshot.broker.queued_bytes as u64)
     }
 
+    fn memory_limit(&self) -> String {
+        words::bytes(self.snapshot.broker.memory_limit as u64)
+    }
+
     fn is_online(&self, device: &DeviceReport) -> bool {
         device.availability == Availability::Online
     }

@@ -9,7 +9,7 @@ use hearthlink::{
 };
 
 use crate::{
-    raw::{packet, text},
+    raw::{packet, publish, text},
     rig::{Plan, Rig},
 };
 
@@ -56,4 +56,30 @@ async fn more_strangers_than_the_lobby_holds_are_turned_away() {
     strangers.clear();
     tokio::time::sleep(Duration::from_millis(100)).await;
     rig.client("well").await.ping().await;
+}
+
+#[tokio::test]
+async fn large_packets_come_in_as_there_is_room_and_small_ones_of_others_at_once() {
+    let limits =
+        Limits { incoming_bytes: 1 << 20, longest_packet: Duration::from_secs(3), ..Limits::default() };
+    let rig = Plan { limits, ..Plan::default() }.start().await;
+    let mut subscriber = rig.client("subscriber").await;
+    subscriber.subscribe("t/#", 0).await;
+    let large = publish(0, "t/large", 0, &vec![7; 600 << 10]);
+    let mut hog = rig.client("hog").await;
+    hog.send(&large[..100 << 10]).await;
+    // What it has announced is taken into account when the broker has read of it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut patient = rig.client("patient").await;
+    let sending = tokio::spawn(async move {
+        patient.send(&large).await;
+        patient.ping().await;
+    });
+    let mut small = rig.client("small").await;
+    small.send(&publish(0, "t/small", 0, b"x")).await;
+    assert_eq!(subscriber.got().await.topic, "t/small");
+    // The hog has its time, and is sent away; then the other has its turn.
+    assert_eq!(subscriber.got().await.payload.len(), 600 << 10);
+    assert!(hog.hangs_up().await);
+    sending.await.unwrap();
 }

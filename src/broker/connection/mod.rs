@@ -130,6 +130,10 @@ impl Connection {
                 Turn::Closed => Err(Over::Lost),
             },
             Event::Timer if self.is_refused_until.is_some_and(|end| end <= Instant::now()) => Err(Over::Lost),
+            Event::Timer if self.is_overdue() => {
+                let rule = "a packet takes too long to come in";
+                Err(PacketError { reason: Reason::QuotaExceeded, rule }.into())
+            }
             Event::Timer => {
                 self.rest = None;
                 Ok(())
@@ -140,8 +144,12 @@ impl Connection {
 
     async fn wait(&mut self, held: &mut HeldBack) -> Event {
         let rest = self.rest;
-        let timer = rest.into_iter().chain(self.is_refused_until).min();
         let may_read = rest.is_none() && held.has_room(self.held_at_most());
+        if !may_read {
+            self.wire.excuse();
+        }
+        let packet = self.wire.since().map(|since| since + self.core.hub.limits.longest_packet);
+        let timer = rest.into_iter().chain(self.is_refused_until).chain(packet).min();
         if let Some(alarm) = self.alarm.as_mut().filter(|_| !may_read) {
             // It is we who do not listen.
             alarm.heard = Instant::now();
@@ -156,6 +164,11 @@ impl Connection {
             () = until(timer), if timer.is_some() => Event::Timer,
             () = Alarm::silence(&mut self.alarm) => Event::Silence,
         }
+    }
+
+    fn is_overdue(&self) -> bool {
+        let longest = self.core.hub.limits.longest_packet;
+        self.wire.since().is_some_and(|since| since.elapsed() >= longest)
     }
 
     /// How many acknowledgements may be held back before the client is not read. One of MQTT 5 is read on:

@@ -185,6 +185,7 @@ fn limits(broker: &Broker) -> Vec<Finding> {
             .and_then(|time| between(&at("longest_keep_alive"), time, 5 * second, 65_535 * second)),
         limits.handshake_time.and_then(|time| between(&at("handshake_time"), time, second, 300 * second)),
         limits.max_packet.and_then(|size| between(&at("max_packet"), size, 1 << 10, 256 << 20)),
+        limits.incoming_in_all.and_then(|size| between(&at("incoming_in_all"), size, 1 << 10, 1 << 40)),
         limits.queue_per_session.and_then(|size| between(&at("queue_per_session"), size, 1 << 10, 1 << 40)),
         limits.inflight.and_then(|count| between(&at("inflight"), count, 1, u16::MAX)),
         limits.queue_in_all.and_then(|size| between(&at("queue_in_all"), size, 1 << 10, 1 << 40)),
