@@ -11,6 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::{FutureExt, future::Shared};
 use tokio::sync::oneshot;
 
 /// Held by whoever has still to do something about a message; dropped when that is done.
@@ -20,31 +21,34 @@ pub(super) struct Receipt {
     _open: Arc<oneshot::Sender<()>>,
 }
 
+/// Resolves when every receipt is gone; a client that comes back waits for the same.
+pub(super) type Settling = Shared<Gone>;
+
 /// Resolves when every receipt is gone.
 #[derive(Debug)]
-pub(super) struct Settling(oneshot::Receiver<()>);
+pub(super) struct Gone(oneshot::Receiver<()>);
 
 /// Makes the receipts of one message. Without any it costs nothing.
 #[derive(Debug, Default)]
-pub(super) struct Pledge(Option<(Receipt, Settling)>);
+pub(super) struct Pledge(Option<(Receipt, Gone)>);
 
 impl Pledge {
     /// A receipt for one more who has to do something about the message.
     pub(super) fn receipt(&mut self) -> Receipt {
         let (receipt, _) = self.0.get_or_insert_with(|| {
             let (sender, receiver) = oneshot::channel();
-            (Receipt { _open: Arc::new(sender) }, Settling(receiver))
+            (Receipt { _open: Arc::new(sender) }, Gone(receiver))
         });
         receipt.clone()
     }
 
     /// What to wait for, if anything.
     pub(super) fn settling(self) -> Option<Settling> {
-        self.0.map(|(_, settling)| settling)
+        self.0.map(|(_, gone)| gone.shared())
     }
 }
 
-impl Future for Settling {
+impl Future for Gone {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {

@@ -1,6 +1,6 @@
 //! One client id: what its program remembers, over connections and over crashes of the broker.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -23,7 +23,8 @@ pub struct Connection {
     pub is_accepted: bool,
     pub is_over: bool,
     pub pings: usize,
-    pub subscribes: usize,
+    /// What SUBACK has not come for.
+    pub subscribes: VecDeque<(&'static str, u8)>,
 }
 
 impl Connection {
@@ -40,7 +41,7 @@ impl Connection {
             is_accepted: false,
             is_over: false,
             pings: 0,
-            subscribes: 0,
+            subscribes: VecDeque::new(),
         }
     }
 
@@ -56,7 +57,9 @@ impl Connection {
     pub async fn packets(&mut self) -> Vec<Packet> {
         let mut chunk = [0; 4096];
         // The broker is idle: what is not there now does not come.
-        while let Ok(result) = tokio::time::timeout(std::time::Duration::ZERO, self.stream.read(&mut chunk)).await {
+        while let Ok(result) =
+            tokio::time::timeout(std::time::Duration::ZERO, self.stream.read(&mut chunk)).await
+        {
             match result {
                 Ok(0) | Err(_) => {
                     self.is_over = true;
@@ -91,7 +94,7 @@ pub struct Session {
     pub is_persistent: bool,
     /// Whether the disk may know of it all the same.
     pub was_persistent: bool,
-    /// Filters with the QoS asked for.
+    /// Filters with the QoS asked for, as far as SUBACK has come.
     pub subscriptions: BTreeMap<&'static str, u8>,
     /// The same, and those that were: messages may still be on their way.
     pub ever: BTreeMap<&'static str, u8>,

@@ -24,17 +24,57 @@ use tokio::runtime::Builder;
 /// What happens next. Small numbers are taken modulo what there is.
 #[derive(Debug, Arbitrary)]
 pub enum Step {
-    Connect { client: u8, version: u8, clean: bool, persistent: bool, receive_maximum: u8, aliases: u8, will: bool },
-    Drop { client: u8 },
-    Disconnect { client: u8 },
-    Subscribe { client: u8, filter: u8, qos: u8, retain_handling: u8 },
-    Unsubscribe { client: u8, filter: u8 },
-    Publish { client: u8, topic: u8, qos: u8, retain: bool, empty: bool },
-    Acknowledge { client: u8, which: u8 },
-    WildAcknowledge { client: u8, kind: u8, id: u8 },
-    Ping { client: u8 },
-    Raw { client: u8, bytes: [u8; 8] },
-    Save { all: bool },
+    Connect {
+        client: u8,
+        version: u8,
+        clean: bool,
+        persistent: bool,
+        receive_maximum: u8,
+        aliases: u8,
+        will: bool,
+    },
+    Drop {
+        client: u8,
+    },
+    Disconnect {
+        client: u8,
+    },
+    Subscribe {
+        client: u8,
+        filter: u8,
+        qos: u8,
+        retain_handling: u8,
+    },
+    Unsubscribe {
+        client: u8,
+        filter: u8,
+    },
+    Publish {
+        client: u8,
+        topic: u8,
+        qos: u8,
+        retain: bool,
+        empty: bool,
+    },
+    Acknowledge {
+        client: u8,
+        which: u8,
+    },
+    WildAcknowledge {
+        client: u8,
+        kind: u8,
+        id: u8,
+    },
+    Ping {
+        client: u8,
+    },
+    Raw {
+        client: u8,
+        bytes: [u8; 8],
+    },
+    Save {
+        all: bool,
+    },
     FailToSave,
     PullThePlug,
 }

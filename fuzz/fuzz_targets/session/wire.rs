@@ -3,11 +3,20 @@
 /// A packet from the broker.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Packet {
-    Connack { present: bool, code: u8 },
+    Connack {
+        present: bool,
+        code: u8,
+    },
     Publish(Publish),
     /// First byte's upper half: 4 PUBACK, 5 PUBREC, 6 PUBREL, 7 PUBCOMP.
-    Ack { kind: u8, id: u16, code: u8 },
-    Suback { codes: Vec<u8> },
+    Ack {
+        kind: u8,
+        id: u16,
+        code: u8,
+    },
+    Suback {
+        codes: Vec<u8>,
+    },
     Unsuback,
     Pong,
     Disconnect,
@@ -82,7 +91,8 @@ fn read(first: u8, body: &[u8], five: bool) -> Packet {
             Packet::Ack { kind, id: two(body), code: body.get(2).copied().unwrap_or(0) }
         }
         9 => {
-            let skip = if five { 2 + variable(&body[2..]).map_or(0, |(length, own)| length + own) } else { 2 };
+            let skip =
+                if five { 2 + variable(&body[2..]).map_or(0, |(length, own)| length + own) } else { 2 };
             Packet::Suback { codes: body[skip..].to_vec() }
         }
         11 => {

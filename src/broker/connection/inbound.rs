@@ -45,6 +45,10 @@ impl Connection {
                     held.hold(Ack::Received, id, storing);
                     return Ok(());
                 }
+                Some(Arrived::Settling(settling)) => {
+                    held.settle(settling, qos, id);
+                    return Ok(());
+                }
                 // Delivered at home before, and never stored: only the store is tried again.
                 Some(Arrived::Storing(_) | Arrived::NotStored) => {
                     let entry = self.core.uplink.route(message);
@@ -75,7 +79,11 @@ impl Connection {
         id: u16,
     ) {
         if qos == QoS::ExactlyOnce {
-            let arrived = if entry.is_some() { Arrived::NotStored } else { Arrived::Done };
+            let arrived = match (&entry, &settling) {
+                (Some(_), _) => Arrived::NotStored,
+                (None, Some(settling)) => Arrived::Settling(settling.clone()),
+                (None, None) => Arrived::Done,
+            };
             self.seat.session().set_arrived(self.seat.owner(), id, Some(arrived));
         }
         match (entry, settling) {

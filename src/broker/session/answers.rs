@@ -10,6 +10,7 @@ use crate::{
         counters::Counters,
         inflight::Received,
         packet::{Ack, Reason},
+        receipt::Settling,
     },
     store::{AwaitingChange, Durable},
 };
@@ -17,8 +18,10 @@ use crate::{
 /// What is known of a QoS 2 message between its PUBLISH and its PUBREL.
 #[derive(Debug, Clone)]
 pub(in crate::broker) enum Arrived {
-    /// Delivered, and nothing to wait for.
+    /// Delivered, and kept where it is to be kept: the disk may remember the id.
     Done,
+    /// Delivered at home; others have still to keep it.
+    Settling(Settling),
     /// Delivered at home; not yet handed to the store.
     NotStored,
     /// On its way to the disk; whoever asks again waits for the same answer.

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Replay, Session, State, Waiting};
+use super::{Arrived, Replay, Session, State, Waiting};
 use crate::{
     broker::{
         counters::Counters,
@@ -44,7 +44,7 @@ pub(in crate::broker) struct Remembered {
     /// No sequence up to here may be used again.
     #[serde(default)]
     reserved: u64,
-    /// QoS 2 packet ids of messages from the client that wait for its PUBREL.
+    /// QoS 2 packet ids of messages from the client that are kept and wait for its PUBREL.
     #[serde(default)]
     arrived: Vec<u16>,
     /// Retained messages that a subscription has still to be sent.
@@ -274,7 +274,7 @@ impl Session {
         state.reserved = remembered.reserved;
         state.seen = state.last_sequence;
         state.sent = sent;
-        state.arrived = remembered.arrived.into_iter().map(|id| (id, super::Arrived::Done)).collect();
+        state.arrived = remembered.arrived.into_iter().map(|id| (id, Arrived::Done)).collect();
         state.replays = remembered.replays.into();
         state.subscriptions = remembered.subscriptions.into_iter().collect();
         state.is_recorded = true;
@@ -306,7 +306,14 @@ impl State {
                 .collect(),
             sent: self.sent,
             reserved: self.reserved,
-            arrived: self.arrived.keys().copied().collect(),
+            // An id that is remembered before its message is kept would swallow the message when the
+            // client sends it again after a crash.
+            arrived: self
+                .arrived
+                .iter()
+                .filter(|(_, arrived)| matches!(arrived, Arrived::Done))
+                .map(|(id, _)| *id)
+                .collect(),
             replays: self.replays.iter().cloned().collect(),
         };
         let left = self.ends_at.map(|end| end.saturating_duration_since(Instant::now()));

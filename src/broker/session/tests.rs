@@ -52,3 +52,27 @@ fn who_fills_the_house_leaves_the_others_their_share() {
     let taken = (0..50).filter(|_| offer(&sessions[2], bounds, &counters, 1_000)).count();
     assert!((10..=16).contains(&taken), "{taken}");
 }
+
+/// Found by the fuzz target `session`: the message was swallowed when the client sent it again.
+#[test]
+fn a_qos_2_id_is_not_on_the_disk_before_its_message_is() {
+    let session = &sessions(1)[0];
+    let owner = Arc::new(Owner::default());
+    let mut pledge = Pledge::default();
+    let receipt = pledge.receipt();
+    {
+        let mut state = session.lock();
+        state.take_over(&owner);
+        session.note(&mut state);
+    }
+    let remembers = |id: &str| {
+        let work = session.collect(true).expect("something changed");
+        let text = String::from_utf8(work.state.expect("the state changed").bytes).unwrap();
+        text.contains(&format!("\"arrived\":[{id}]"))
+    };
+    session.set_arrived(&owner, 5, pledge.settling().map(Arrived::Settling));
+    assert!(remembers(""));
+    drop(receipt);
+    session.set_arrived(&owner, 5, Some(Arrived::Done));
+    assert!(remembers("5"));
+}
