@@ -145,13 +145,18 @@ impl Model {
     async fn pull_the_plug(&mut self) {
         self.house.pull_the_plug().await;
         if self.is_excused {
-            for session in self.clients.iter_mut().filter_map(|client| client.session.as_mut()) {
-                session.owed.clear();
-                session.subscriptions.clear();
-                session.is_uncertain = true;
-            }
-            for published in &mut self.published {
-                published.audience.clear();
+            // Anything older than the refusal may be back.
+            for client in &mut self.clients {
+                client.incarnations += 1;
+                let incarnation = client.incarnations;
+                client.session = Some(Session {
+                    incarnation,
+                    is_persistent: true,
+                    was_persistent: true,
+                    is_tainted: true,
+                    is_uncertain: true,
+                    ..Session::default()
+                });
             }
         }
         for (index, client) in self.clients.iter_mut().enumerate() {
