@@ -150,6 +150,26 @@ async fn a_persistent_subscription_is_on_the_disk_before_its_suback_and_works_at
 }
 
 #[tokio::test]
+async fn a_session_that_was_to_end_with_its_connection_is_on_the_disk_before_a_connack_that_keeps_it() {
+    let rig = slow_disk().await;
+    let mut first = rig.raw().await;
+    first.connect("first", false).await;
+    let mut fleeting = rig.raw().await;
+    fleeting.connect("subscriber", true).await;
+    fleeting.subscribe("t/kept", 1).await;
+    // The next commit is far away.
+    while rig.store.sessions().await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let start = Instant::now();
+    let _keeping = back(&rig).await;
+    assert!(start.elapsed() > SLOW / 2, "answered before the disk knew");
+    let known = rig.store.sessions().await.unwrap();
+    let (_, state) = known.iter().find(|(client, _)| client == "subscriber").expect("it is on the disk");
+    assert!(String::from_utf8_lossy(&state.bytes).contains("t/kept"));
+}
+
+#[tokio::test]
 async fn a_message_on_its_way_comes_again_with_its_own_packet_id_after_a_restart() {
     let rig = Rig::start().await;
     let mut client = subscriber(&rig).await;

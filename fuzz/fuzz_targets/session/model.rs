@@ -259,7 +259,9 @@ impl Model {
                 session.owed.clear();
             }
         } else {
-            if let Some(session) = client.session.take().filter(|session| !session.is_tainted && !clean) {
+            // MQTT 3.1 does not say whether an uncertain one is lost.
+            let is_lost = |session: &Session| !session.is_tainted && !clean && version != 3;
+            if let Some(session) = client.session.take().filter(is_lost) {
                 assert!(session.owed.is_empty(), "a session was lost that is owed {:?}", session.owed);
             }
             client.incarnations += 1;

@@ -30,8 +30,8 @@ pub(in crate::broker) struct Attached {
     pub(in crate::broker) will: Option<Message>,
     /// Whose place this one takes; its own will comes before anything of ours (section 3.1.4).
     pub(in crate::broker) predecessor: Option<Arc<Owner>>,
-    /// Until the disk has forgotten the session that this one replaces: a crash must not bring it back
-    /// after CONNACK has said that it is gone.
+    /// What CONNACK waits for, since a crash must not take it back: until the disk has forgotten the
+    /// session that this one replaces, or has the one that was to end with its connection and now is not.
     pub(in crate::broker) settling: Option<Settling>,
 }
 
@@ -71,10 +71,11 @@ impl Hub {
         };
         let mut state = session.lock();
         state.take_over(&owner);
+        let begins_to_last = was_present && state.expiry.is_zero() && !expiry.is_zero();
         state.expiry = expiry;
         state.user = identity.user.clone();
         state.restrict(identity.rights.readable(), &self.counters);
-        session.note(&mut state);
+        session.note_for(&mut state, begins_to_last.then_some(&mut pledge));
         drop(state);
         Ok(Attached { session, owner, was_present, will, predecessor, settling: pledge.settling() })
     }
