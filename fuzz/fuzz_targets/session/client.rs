@@ -75,6 +75,15 @@ impl Connection {
         }
         packets
     }
+
+    /// Something newer was asked for `filter`: the answers to what was asked before must not count for more.
+    pub fn will_be_at_most(&mut self, filter: &str, qos: u8) {
+        for (asked, granted) in &mut self.subscribes {
+            if *asked == filter {
+                *granted = qos.min(*granted);
+            }
+        }
+    }
 }
 
 /// A message that the client has published with QoS 1 or 2 and that is not done.

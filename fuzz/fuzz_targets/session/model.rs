@@ -36,6 +36,8 @@ pub struct Model {
     published: Vec<Published>,
     /// The disk has refused something, and what was acknowledged since then is in memory only.
     is_excused: bool,
+    /// Whether to print what happens (`TRACE=1`).
+    is_traced: bool,
 }
 
 fn matches(filter: &str, topic: usize) -> bool {
@@ -44,10 +46,17 @@ fn matches(filter: &str, topic: usize) -> bool {
     filter.matches(&topic)
 }
 
+/// Whether a QoS 1 or 2 message on a topic is surely for this session.
+fn wants(session: &Session, topic: usize) -> bool {
+    let mut subscriptions = session.subscriptions.iter();
+    subscriptions.any(|(filter, qos)| !filter.starts_with('$') && *qos > 0 && matches(filter, topic))
+}
+
 impl Model {
     pub fn new(store: Store) -> Self {
         let house = House::new(store).expect("a house");
-        Self { house, clients: Default::default(), published: Vec::new(), is_excused: false }
+        let is_traced = std::env::var_os("TRACE").is_some();
+        Self { house, clients: Default::default(), published: Vec::new(), is_excused: false, is_traced }
     }
 
     /// Lets the broker do all that it can, and reads what it says.
@@ -62,6 +71,9 @@ impl Model {
     }
 
     pub async fn step(&mut self, step: Step) {
+        if self.is_traced {
+            eprintln!("{step:?}");
+        }
         match step {
             Step::Connect { client, version, clean, persistent, receive_maximum, aliases, will } => {
                 let version = [3, 4, 5][usize::from(version % 3)];
@@ -84,12 +96,7 @@ impl Model {
                 let client = &mut self.clients[usize::from(client) % CLIENTS.len()];
                 if let (Some(connection), Some(session)) = (&mut client.connection, &mut client.session) {
                     session.subscriptions.remove(filter);
-                    // What was asked for before must not count when its answer comes.
-                    connection
-                        .subscribes
-                        .iter_mut()
-                        .filter(|(asked, _)| *asked == filter)
-                        .for_each(|asked| asked.1 = 0);
+                    connection.will_be_at_most(filter, 0);
                     session.is_unsaved = true;
                     let properties: &[u8] = if connection.is_five() { &[0] } else { &[] };
                     connection.send(&packet(0xA2, &[&[0, 9], properties, &text(filter)].concat())).await;
@@ -173,15 +180,26 @@ impl Model {
             if let Some(session) = &mut client.session {
                 session.is_uncertain |= session.is_unsaved || !session.is_persistent;
             }
-            // What it had sent may have been forgotten with the ids, and is then taken once more.
-            for outgoing in client.outgoing.values() {
-                self.published[outgoing.number as usize].may_repeat = true;
-            }
             for (number, published) in self.published.iter_mut().enumerate() {
                 if published.publisher % CLIENTS.len() == index && number > 0 {
                     published.may_repeat = true;
                 }
             }
+        }
+        self.forget_unacknowledged();
+    }
+
+    /// What clients had sent and was not acknowledged may have been forgotten with the ids: they send it
+    /// again, and it is for whoever subscribes now.
+    fn forget_unacknowledged(&mut self) {
+        let outgoing = self.clients.iter().flat_map(|client| client.outgoing.values());
+        for number in outgoing.map(|outgoing| outgoing.number as usize) {
+            let published = &mut self.published[number];
+            published.may_repeat = true;
+            let topic = published.topic;
+            published.audience.retain(|(index, _)| {
+                self.clients[*index].session.as_ref().is_some_and(|session| wants(session, topic))
+            });
         }
     }
 
@@ -322,6 +340,7 @@ impl Model {
         if let Some(old) = session.subscriptions.get_mut(filter) {
             *old = qos.min(*old);
         }
+        connection.will_be_at_most(filter, qos);
         let ever = session.ever.entry(filter).or_default();
         *ever = qos.max(*ever);
         session.is_unsaved = true;
@@ -344,11 +363,7 @@ impl Model {
         if !empty && qos > 0 {
             let audience = self.clients.iter().enumerate().filter_map(|(index, client)| {
                 let session = client.session.as_ref()?;
-                let wants = session
-                    .subscriptions
-                    .iter()
-                    .any(|(filter, qos)| !filter.starts_with('$') && *qos > 0 && matches(filter, topic));
-                let counts = session.is_persistent && !session.is_tainted && wants;
+                let counts = session.is_persistent && !session.is_tainted && wants(session, topic);
                 counts.then_some((index, session.incarnation))
             });
             self.published[number as usize].audience = audience.collect();
@@ -425,6 +440,9 @@ impl Model {
 
     async fn take(&mut self, index: usize, packet_in: Packet) {
         let client = &mut self.clients[index];
+        if self.is_traced {
+            eprintln!("    to {}: {packet_in:?}", CLIENTS[index]);
+        }
         let Some(connection) = &mut client.connection else { return };
         match packet_in {
             Packet::Publish(publish) => self.receive(index, publish),
