@@ -117,7 +117,7 @@ broker:
     - {{address: \"127.0.0.1:{websocket}\", transport: websocket}}
     - address: 127.0.0.1:{tls}
       tls: {{certificate_file: {CERTIFICATE}, key_file: broker.key}}
-  limits: {{max_clients: 4000, max_sessions: 4000, max_handshakes: 1000, inflight: 100,
+  limits: {{max_clients: 4000, max_clients_per_address: 4000, max_sessions: 4000, max_handshakes: 1000, inflight: 100,
     queue_per_session: {QUEUE} B}}
 log: {{level: error, format: text}}
 ",

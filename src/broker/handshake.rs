@@ -14,7 +14,9 @@ use super::{
     core::Core,
     network::Guest,
     options::{Acl, Limits},
-    packet::{ALIASES, Accepted, Connect, Encoder, Reason, TheirAliases, TooLarge, Version, connect},
+    packet::{
+        ALIASES, Accepted, Connect, Encoder, PacketError, Reason, TheirAliases, TooLarge, Version, connect,
+    },
     seat::Seat,
     session::Appetite,
     wire::{FILL, Turn, Wire},
@@ -49,8 +51,13 @@ pub(super) async fn greet(
 ) -> Option<Box<Connection>> {
     let connect = match read_connect(&mut wire).await? {
         Ok(connect) => connect,
-        Err((version, reason)) => {
-            refuse(&mut wire, &Encoder::new(version), reason).await;
+        Err((version, PacketError { reason, .. })) => {
+            // Before the version is known there is no answer that could be understood.
+            if let Some(version) = version {
+                say(&mut wire, &Encoder::new(version), reason).await;
+            }
+            stranger.guest.atone().await;
+            let _ = wire.shutdown().await;
             return None;
         }
     };
@@ -65,28 +72,23 @@ pub(super) async fn greet(
             Some(admitted.into_connection(core.clone(), wire, encoder))
         }
         Err(reason) => {
-            refuse(&mut wire, &encoder, reason).await;
+            say(&mut wire, &encoder, reason).await;
+            let _ = wire.shutdown().await;
             None
         }
     }
 }
 
-type Refusal = (Version, Reason);
-
-async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, Refusal>> {
+/// `None`: gone.
+async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, (Option<Version>, PacketError)>> {
     loop {
         match wire.packet() {
-            Err(_) => return None,
+            Err(error) => return Some(Err((None, error))),
             Ok(Some(raw)) => {
                 let (first, body) = wire.body(&raw);
                 let result = connect(first, body.bytes);
                 wire.consume(&raw);
-                return match result {
-                    Ok(connect) => Some(Ok(connect)),
-                    // Before the version is known there is no answer that could be understood.
-                    Err((None, _)) => None,
-                    Err((Some(version), error)) => Some(Err((version, error.reason))),
-                };
+                return Some(result);
             }
             Ok(None) => match wire.turn(true).await {
                 Ok(Turn::Read { .. } | Turn::Wrote) => {}
@@ -96,12 +98,10 @@ async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, Refusal>> {
     }
 }
 
-async fn refuse(wire: &mut Wire, encoder: &Encoder, reason: Reason) {
+/// Whoever does not listen to a refusal is not told; the handshake's time bounds this.
+async fn say(wire: &mut Wire, encoder: &Encoder, reason: Reason) {
     encoder.refuse(&mut wire.output, reason);
-    // Whoever does not listen to a refusal is not told; the handshake's time bounds this.
-    if wire.drain().await.is_ok() {
-        let _ = wire.shutdown().await;
-    }
+    let _ = wire.drain().await;
 }
 
 /// A client that may come in.

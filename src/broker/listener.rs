@@ -170,14 +170,9 @@ impl Gate {
                 anonymous: self.anonymous,
                 acl: self.acl.clone(),
             };
-            let stream = match &self.tls {
-                None => self.speak(stream, limits.max_packet).await?,
-                Some(tls) => {
-                    let stream = tls.acceptor().accept(stream).await.ok()?;
-                    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                    stranger.certificate_names = certificate.map(tls::names).unwrap_or_default();
-                    self.speak_within(Box::new(stream), limits.max_packet).await?
-                }
+            let Some(stream) = self.speak(stream, &mut stranger, limits.max_packet).await else {
+                stranger.guest.atone().await;
+                return None;
             };
             let wire = Wire::new(stream, CONNECT_LIMIT.min(limits.max_packet));
             greet(&house.core, &house.places, wire, stranger).await
@@ -187,21 +182,24 @@ impl Gate {
         .flatten()
     }
 
-    async fn speak(&self, stream: TcpStream, largest: usize) -> Option<Socket> {
+    /// The stream within TLS and WebSocket, whichever there are. `None`: not what is spoken here.
+    async fn speak(&self, stream: TcpStream, stranger: &mut Stranger, largest: usize) -> Option<Socket> {
+        let Some(tls) = &self.tls else {
+            return match self.kind {
+                ListenerKind::Tcp => Some(Socket::Plain(stream)),
+                ListenerKind::WebSocket => self.upgrade(stream, largest).await,
+            };
+        };
+        let stream = Box::new(tls.acceptor().accept(stream).await.ok()?);
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        stranger.certificate_names = certificate.map(tls::names).unwrap_or_default();
         match self.kind {
-            ListenerKind::Tcp => Some(Socket::Plain(stream)),
-            ListenerKind::WebSocket => {
-                websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
-            }
+            ListenerKind::Tcp => Some(Socket::Wrapped(stream)),
+            ListenerKind::WebSocket => self.upgrade(stream, largest).await,
         }
     }
 
-    async fn speak_within(&self, stream: Box<dyn Duplex>, largest: usize) -> Option<Socket> {
-        match self.kind {
-            ListenerKind::Tcp => Some(Socket::Wrapped(stream)),
-            ListenerKind::WebSocket => {
-                websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
-            }
-        }
+    async fn upgrade<S: Duplex + 'static>(&self, stream: S, largest: usize) -> Option<Socket> {
+        websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
     }
 }

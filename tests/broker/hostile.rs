@@ -1,7 +1,7 @@
 //! Clients that keep no rules hurt only themselves: what can only be seen from inside, and what our broker
 //! promises beyond the standard. The rest is in `tests/hazards`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearthlink::{
     broker::Limits,
@@ -82,4 +82,23 @@ async fn large_packets_come_in_as_there_is_room_and_small_ones_of_others_at_once
     assert_eq!(subscriber.got().await.payload.len(), 600 << 10);
     assert!(hog.hangs_up().await);
     sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_breaks_the_protocol_again_and_again_hangs_longer_and_longer() {
+    let rig = Rig::start().await;
+    // So that its address is never empty.
+    let mut good = rig.client("good").await;
+    let start = Instant::now();
+    for round in 0..8 {
+        let mut bad = rig.raw().await;
+        if round % 2 == 0 {
+            bad.connect("bad", true).await;
+        }
+        bad.send(&[0xFF; 64]).await;
+        assert!(bad.hangs_up().await);
+    }
+    // 50, 100, 200, 400, 800, 1,000, 1,000, 1,000 ms, each by chance as little as half.
+    assert!(start.elapsed() >= Duration::from_millis(2_275), "{:?}", start.elapsed());
+    good.ping().await;
 }

@@ -170,6 +170,20 @@ async fn a_session_that_was_to_end_with_its_connection_is_on_the_disk_before_a_c
 }
 
 #[tokio::test]
+async fn a_session_that_is_to_end_with_its_connection_now_is_forgotten_before_connack() {
+    let rig = slow_disk().await;
+    let mut lasting = rig.raw().await;
+    lasting.connect5("subscriber", true, 3_600).await;
+    lasting.subscribe5("t/a", 1).await;
+    assert_eq!(rig.store.sessions().await.unwrap().len(), 1);
+    let start = Instant::now();
+    let mut brief = rig.raw().await;
+    brief.connect5("subscriber", false, 0).await;
+    assert!(start.elapsed() > SLOW / 2, "answered before the disk knew");
+    assert!(rig.store.sessions().await.unwrap().is_empty(), "a power cut would bring it back");
+}
+
+#[tokio::test]
 async fn a_message_on_its_way_comes_again_with_its_own_packet_id_after_a_restart() {
     let rig = Rig::start().await;
     let mut client = subscriber(&rig).await;

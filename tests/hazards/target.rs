@@ -237,8 +237,12 @@ impl Ours {
             listener(ListenerKind::Tcp, Some(files.server()), true),
             listener(ListenerKind::WebSocket, None, true),
         ];
-        let limits =
-            Limits { max_clients: clients, handshake_time: Duration::from_secs(5), ..Limits::default() };
+        let limits = Limits {
+            max_clients: clients,
+            max_clients_per_address: 1_000,
+            handshake_time: Duration::from_secs(5),
+            ..Limits::default()
+        };
         let rig = Plan { limits, listeners, ..Plan::default() }.start().await;
         let port = |index: usize| rig.ports[index].2.port();
         let target = Target {

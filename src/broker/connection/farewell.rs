@@ -91,6 +91,7 @@ impl Connection {
         // Who is sent away for what it did keeps its place until it is gone; a successor needs it at once.
         let place = Some((place, guest))
             .filter(|_| matches!(&told, Some(why) if why.reason != Reason::SessionTakenOver));
+        let offender = place.as_ref().filter(|_| told.as_ref().is_some_and(|why| why.reason.is_offence()));
         for will in at_once.into_iter().chain(of_the_session) {
             core.publish_will(will, &client).await;
         }
@@ -100,12 +101,17 @@ impl Connection {
             encoder.disconnect(&mut wire.output, *reason, rule);
         }
         // A client that does not read its last bytes is not waited for.
-        let _ = timeout(GOODBYE, async {
-            wire.drain().await?;
-            wire.shutdown().await?;
-            if told.is_some() { wire.discard().await } else { Ok(()) }
-        })
-        .await;
+        let is_heard = matches!(timeout(GOODBYE, wire.drain()).await, Ok(Ok(())));
+        if let Some((_, guest)) = offender {
+            guest.atone().await;
+        }
+        if is_heard {
+            let _ = timeout(GOODBYE, async {
+                wire.shutdown().await?;
+                if told.is_some() { wire.discard().await } else { Ok(()) }
+            })
+            .await;
+        }
         drop(place);
     }
 }

@@ -31,7 +31,7 @@ pub(in crate::broker) struct Attached {
     /// Whose place this one takes; its own will comes before anything of ours (section 3.1.4).
     pub(in crate::broker) predecessor: Option<Arc<Owner>>,
     /// What CONNACK waits for, since a crash must not take it back: until the disk has forgotten the
-    /// session that this one replaces, or has the one that was to end with its connection and now is not.
+    /// session that this one replaces or that is to end with its connection now, or has one that was to.
     pub(in crate::broker) settling: Option<Settling>,
 }
 
@@ -71,11 +71,11 @@ impl Hub {
         };
         let mut state = session.lock();
         state.take_over(&owner);
-        let begins_to_last = was_present && state.expiry.is_zero() && !expiry.is_zero();
+        let changes_life = was_present && state.expiry.is_zero() != expiry.is_zero();
         state.expiry = expiry;
         state.user = identity.user.clone();
         state.restrict(identity.rights.readable(), &self.counters);
-        session.note_for(&mut state, begins_to_last.then_some(&mut pledge));
+        session.note_for(&mut state, changes_life.then_some(&mut pledge));
         drop(state);
         Ok(Attached { session, owner, was_present, will, predecessor, settling: pledge.settling() })
     }

@@ -82,6 +82,20 @@ impl Reason {
         }
     }
 
+    /// Whether the client broke the protocol: no refusal that a client in order may meet.
+    pub(in crate::broker) fn is_offence(self) -> bool {
+        matches!(
+            self,
+            Self::MalformedPacket
+                | Self::ProtocolError
+                | Self::UnsupportedVersion
+                | Self::TopicNameInvalid
+                | Self::ReceiveMaximumExceeded
+                | Self::TopicAliasInvalid
+                | Self::PacketTooLarge
+        )
+    }
+
     /// Whether it means that something was not done (MQTT 5 section 2.4).
     pub(in crate::broker) fn is_failure(self) -> bool {
         self.code() >= 0x80
