@@ -200,6 +200,7 @@ impl House {
     /// The plug is pulled, and the broker started again with what the disk has.
     pub async fn pull_the_plug(&mut self) {
         self.clients.shutdown().await;
+        self.forget();
         if let Some(core) = core(self.core.store.clone()) {
             self.core = core;
         }
@@ -215,6 +216,12 @@ impl House {
         }
     }
 
+    /// The agenda and the sessions on it hold each other, which nobody minds in a broker that runs as long
+    /// as its process.
+    fn forget(&self) {
+        drop(self.core.hub.agenda.take());
+    }
+
     /// What is held now.
     pub fn held(&self) -> Held {
         let queued_bytes = &self.core.hub.counters.queued_bytes;
@@ -224,5 +231,11 @@ impl House {
             on_disk: self.disk.sessions.len(),
             rows: self.disk.sessions.values().map(|(_, rows)| rows.len()).sum(),
         }
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.forget();
     }
 }

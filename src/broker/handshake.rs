@@ -4,7 +4,7 @@
 //! has a code for is told by that code before the connection is closed; a stranger holds at most
 //! [`CONNECT_LIMIT`] bytes, and only for the handshake's time, which the listener watches.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -92,6 +92,9 @@ async fn read_connect(wire: &mut Wire) -> Option<Result<Connect, (Option<Version
             }
             Ok(None) => match wire.turn(true).await {
                 Ok(Turn::Read { .. } | Turn::Wrote) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Some(Err((None, PacketError::protocol("TLS or WebSocket would not take it"))));
+                }
                 Ok(Turn::Closed) | Err(_) => return None,
             },
         }

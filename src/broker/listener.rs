@@ -170,7 +170,7 @@ impl Gate {
                 anonymous: self.anonymous,
                 acl: self.acl.clone(),
             };
-            let Some(stream) = self.speak(stream, &mut stranger, limits.max_packet).await else {
+            let Some(stream) = self.speak(stream, &mut stranger).await else {
                 stranger.guest.atone().await;
                 return None;
             };
@@ -183,11 +183,11 @@ impl Gate {
     }
 
     /// The stream within TLS and WebSocket, whichever there are. `None`: not what is spoken here.
-    async fn speak(&self, stream: TcpStream, stranger: &mut Stranger, largest: usize) -> Option<Socket> {
+    async fn speak(&self, stream: TcpStream, stranger: &mut Stranger) -> Option<Socket> {
         let Some(tls) = &self.tls else {
             return match self.kind {
                 ListenerKind::Tcp => Some(Socket::Plain(stream)),
-                ListenerKind::WebSocket => self.upgrade(stream, largest).await,
+                ListenerKind::WebSocket => self.upgrade(stream).await,
             };
         };
         let stream = Box::new(tls.acceptor().accept(stream).await.ok()?);
@@ -195,11 +195,11 @@ impl Gate {
         stranger.certificate_names = certificate.map(tls::names).unwrap_or_default();
         match self.kind {
             ListenerKind::Tcp => Some(Socket::Wrapped(stream)),
-            ListenerKind::WebSocket => self.upgrade(stream, largest).await,
+            ListenerKind::WebSocket => self.upgrade(stream).await,
         }
     }
 
-    async fn upgrade<S: Duplex + 'static>(&self, stream: S, largest: usize) -> Option<Socket> {
-        websocket::accept(stream, largest, &self.origins).await.map(Socket::Wrapped)
+    async fn upgrade<S: Duplex + 'static>(&self, stream: S) -> Option<Socket> {
+        websocket::accept(stream, &self.origins).await.map(Socket::Wrapped)
     }
 }

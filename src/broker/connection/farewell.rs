@@ -46,8 +46,12 @@ impl From<TooLarge> for Over {
 }
 
 impl From<io::Error> for Over {
-    fn from(_: io::Error) -> Self {
-        Self::Lost
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // TLS or WebSocket would not take it.
+            io::ErrorKind::InvalidData => Reason::ProtocolError.into(),
+            _ => Self::Lost,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! MQTT inside of WebSockets (MQTT 5 section 6): the handshake, and the byte stream within.
 
+mod frames;
+
 use async_tungstenite::{
     tokio::accept_hdr_async_with_config,
     tungstenite::{
@@ -8,26 +10,15 @@ use async_tungstenite::{
         protocol::WebSocketConfig,
     },
 };
-use ws_stream_tungstenite::WsStream;
 
+use self::frames::Frames;
 use super::{origins::Origins, socket::Duplex};
-
-/// What is read and written at a time, in bytes: allocated for every connection, idle or not.
-const BUFFER: usize = 4 << 10;
 
 /// Answers the HTTP upgrade. Any path will do; the subprotocol is `mqtt` (MQTT-6.0.0-3), or `mqttv3.1`,
 /// which older clients say. `None`: it was not one, comes from a page that may not, or went wrong.
-pub(super) async fn accept<S: Duplex + 'static>(
-    stream: S,
-    largest: usize,
-    origins: &Origins,
-) -> Option<Box<dyn Duplex>> {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
-        // A frame may hold several packets: bounded all the same.
-        .max_message_size(Some(largest.saturating_mul(2)))
-        .max_frame_size(Some(largest.saturating_mul(2)));
+pub(super) async fn accept<S: Duplex + 'static>(mut stream: S, origins: &Origins) -> Option<Box<dyn Duplex>> {
+    // Only the handshake is this crate's: its buffers are never used.
+    let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
     #[expect(clippy::result_large_err, reason = "the callback's type is the crate's")]
     let answer = |request: &Request, response: Response| match origins.allow(request.headers()) {
         true => choose(request, response),
@@ -36,8 +27,8 @@ pub(super) async fn accept<S: Duplex + 'static>(
             "Web pages of other hosts may not use this broker: name them in the listener's `origins`.",
         )),
     };
-    let stream = accept_hdr_async_with_config(stream, answer, Some(config)).await.ok()?;
-    Some(Box::new(WsStream::new(stream)))
+    accept_hdr_async_with_config(&mut stream, answer, Some(config)).await.ok()?;
+    Some(Box::new(Frames::new(stream)))
 }
 
 #[expect(clippy::result_large_err, reason = "the callback's type is the crate's")]
