@@ -15,11 +15,11 @@ use crate::{
     broker::{Broker, BrokerError},
     clock::Clock,
     commands::{CommandsOptions, Desk, Tell, Timing, Told},
-    config::Config,
+    config::{self, Config},
     devices::{DeviceError, Fleet},
     health::Board,
     link::{Link, LinkError},
-    model::{DeviceId, Fields, Inbound, Mailbox, TopicError},
+    model::{DeviceId, Fields, Inbound, Mailbox, Topic, TopicError, TopicFilter},
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
 };
@@ -95,7 +95,7 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
     let line = line(config, &store, &board, &clock)?;
     let topics = line.as_ref().map(|line| line.topics.clone());
     let broker = Broker::bind(
-        translate::broker(&config.broker),
+        translate::broker(&config.broker, own_topics(config, &fleet.lan_filters())),
         uplink(config, &clock)?,
         store.clone(),
         board.clone(),
@@ -119,6 +119,16 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
         line,
         web,
     })
+}
+
+/// What the gateway publishes about its devices, but for what a device of the network says there itself.
+fn own_topics(config: &Config, lan: &[TopicFilter]) -> Vec<Topic> {
+    let local = LocalTopics::default();
+    let of_device = |device: &config::Device| {
+        [local.state(&device.id), local.availability(&device.id), local.result(&device.id)]
+    };
+    let all = config.devices.iter().flat_map(of_device);
+    all.filter(|topic| !lan.iter().any(|filter| filter.matches(topic))).collect()
 }
 
 async fn open_store(config: &Config, clock: Clock) -> Result<Store, BuildError> {
@@ -178,4 +188,25 @@ fn desk(
     };
     let (sender, told) = mpsc::channel(TOLD);
     (Desk::new(options, store.clone(), board.clone(), clock.clone(), sender), told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_device_is_the_gateways_own_unless_a_device_of_the_network_says_it_there() {
+        let text = "gateway: {id: x}\ndevices:\n  - {id: toaster, kind: toaster}\n";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hearthlink.yaml");
+        std::fs::write(&path, text).unwrap();
+        let config = config::load(&path).unwrap();
+        let topics = |lan: &[&str]| {
+            let lan: Vec<TopicFilter> =
+                lan.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
+            own_topics(&config, &lan).iter().map(|topic| topic.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(topics(&[]), ["home/toaster", "home/toaster/availability", "home/toaster/result"]);
+        assert_eq!(topics(&["stat/+", "home/+/result"]), ["home/toaster", "home/toaster/availability"]);
+    }
 }

@@ -300,8 +300,12 @@ mod tests {
         // Ten minutes between commits: as good as a disk that hangs.
         let options = StoreOptions { commit_floor: Duration::from_secs(600), ..StoreOptions::default() };
         let store = Store::open(&directory.path().join("store.db"), &options, clock.clone()).unwrap();
-        let broker_options =
-            BrokerOptions { listeners: Vec::new(), users: Vec::new(), limits: Limits::default() };
+        let broker_options = BrokerOptions {
+            listeners: Vec::new(),
+            users: Vec::new(),
+            limits: Limits::default(),
+            closed: Vec::new(),
+        };
         let board = Board::new("g", clock);
         let broker = Broker::bind(broker_options, Arc::new(NoCloud), store.clone(), board).await.unwrap();
         let local = LocalTopics::default();

@@ -28,7 +28,7 @@ pub(super) fn store(config: &config::Store) -> StoreOptions {
     }
 }
 
-pub(super) fn broker(config: &config::Broker) -> BrokerOptions {
+pub(super) fn broker(config: &config::Broker, closed: Vec<Topic>) -> BrokerOptions {
     BrokerOptions {
         listeners: config.listeners.iter().map(listener).collect(),
         users: config
@@ -42,6 +42,7 @@ pub(super) fn broker(config: &config::Broker) -> BrokerOptions {
             })
             .collect(),
         limits: limits(&config.limits),
+        closed,
     }
 }
 
@@ -65,7 +66,9 @@ fn limits(config: &config::Limits) -> Limits {
         retained_bytes: bytes(config.retained_size, default.retained_bytes),
         retained_count: count(config.retained_count, default.retained_count),
         subscriptions_per_client: count(config.subscriptions_per_client, default.subscriptions_per_client),
+        subscription_bytes: bytes(config.subscriptions_in_all, default.subscription_bytes),
         topic_depth: config.topic_depth.map_or(default.topic_depth, usize::from),
+        topic_length: config.topic_length.map_or(default.topic_length, usize::from),
         longest_session: config.longest_session.unwrap_or(default.longest_session),
         longest_keep_alive: config.longest_keep_alive,
         max_handshakes: count(config.max_handshakes, default.max_handshakes),

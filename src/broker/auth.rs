@@ -111,6 +111,11 @@ impl Auth {
         Ok(Identity { rights: self.rights(&user, claim.client), user: Some(user) })
     }
 
+    /// Whether somebody else may not have the session of this user; `None`: an anonymous client's.
+    pub(super) fn is_somebodys(&self, user: Option<&str>) -> bool {
+        user.is_some_and(|user| self.users.contains_key(user))
+    }
+
     /// What a user may do as this client. Whoever is no user any more has an absent session at most, and
     /// nobody can come for it.
     pub(super) fn rights(&self, user: &str, client: &str) -> Rights {
@@ -120,8 +125,14 @@ impl Auth {
     async fn check(&self, network: Network, user: &str, password: Vec<u8>) -> Result<Arc<str>, Reason> {
         let known = self.users.get(user);
         let hash = known.and_then(|known| known.hash.clone()).unwrap_or_else(|| NOBODY.into());
-        self.patience.turn(network).await?;
-        let _room = self.room.acquire().await.map_err(|_| Reason::ServerUnavailable)?;
+        let _room = loop {
+            let has_turn = self.patience.turn(network).await?;
+            let room = self.room.acquire().await.map_err(|_| Reason::ServerUnavailable)?;
+            // Of many that came at once, the first may have been wrong since: the others take their turns.
+            if has_turn || !self.patience.has_failed(network) {
+                break room;
+            }
+        };
         let is_right = tokio::task::spawn_blocking(move || verify(&hash, &password))
             .await
             .map_err(|_| Reason::UnspecifiedError)?;

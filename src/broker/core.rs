@@ -1,18 +1,20 @@
 //! What all connections of a broker share, and the one way that a message takes into the house.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use tokio::sync::Semaphore;
 
 use super::{
     auth::Auth,
+    counters::Counters,
     delivery::Publication,
     hub::{Delivered, Hub},
     options::Uplink,
     packet::Publish,
+    rights::Rights,
 };
 use crate::{
-    model::{ClientId, Message},
+    model::{ClientId, Message, Topic},
     store::{Entry, Store},
 };
 
@@ -22,15 +24,32 @@ pub(super) struct Core {
     pub(super) auth: Auth,
     pub(super) uplink: Arc<dyn Uplink>,
     pub(super) store: Store,
+    /// What only the gateway publishes.
+    closed: HashSet<Topic>,
     /// Room for the large packets that are coming in, in bytes.
     pub(super) intake: Arc<Semaphore>,
 }
 
 impl Core {
-    pub(super) fn new(hub: Hub, auth: Auth, uplink: Arc<dyn Uplink>, store: Store) -> Self {
+    pub(super) fn new(
+        hub: Hub,
+        auth: Auth,
+        uplink: Arc<dyn Uplink>,
+        store: Store,
+        closed: HashSet<Topic>,
+    ) -> Self {
         // One packet of the largest size has room in any case.
         let room = hub.limits.incoming_bytes.max(hub.limits.max_packet).min(Semaphore::MAX_PERMITS);
-        Self { hub: Arc::new(hub), auth, uplink, store, intake: Arc::new(Semaphore::new(room)) }
+        Self { hub: Arc::new(hub), auth, uplink, store, closed, intake: Arc::new(Semaphore::new(room)) }
+    }
+
+    /// Whether a client may publish to `topic`; counted if not.
+    pub(super) fn may_publish(&self, rights: &Rights, topic: &Topic) -> bool {
+        let may = rights.may_publish(topic) && !self.closed.contains(topic);
+        if !may {
+            Counters::count(&self.hub.counters.denied);
+        }
+        may
     }
 
     /// Delivers a client's message at home, at once, and gives what is to be kept for the cloud.

@@ -5,7 +5,7 @@
 //! again as after a power cut. Nothing here is in the product.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
@@ -133,7 +133,7 @@ pub struct Held {
 fn core(store: Store) -> Option<Arc<Core>> {
     let limits = Limits { handshake_time: Duration::from_secs(3600), ..Limits::default() };
     let auth = Auth::new(&[], limits.handshake_time).ok()?;
-    Some(Arc::new(Core::new(Hub::new(limits), auth, Arc::new(Nothing), store)))
+    Some(Arc::new(Core::new(Hub::new(limits), auth, Arc::new(Nothing), store, HashSet::new())))
 }
 
 impl House {

@@ -26,6 +26,9 @@ use crate::model::ClientId;
 /// The largest CONNECT, in bytes; what is told before we know who tells it.
 pub(super) const CONNECT_LIMIT: usize = 64 << 10;
 
+/// The longest client id, in bytes; the standard wants 23 at least (MQTT-3.1.3-5).
+const LONGEST_CLIENT_ID: usize = 1 << 10;
+
 /// How long a client that replaces itself waits for its own old place.
 const OWN_PLACE: Duration = Duration::from_secs(1);
 
@@ -134,7 +137,7 @@ async fn admit(
         Version::V311 => connect.is_clean,
         Version::V5 => true,
     };
-    if was_assigned && !may_be_empty {
+    if was_assigned && !may_be_empty || connect.client_id.len() > LONGEST_CLIENT_ID {
         return Err(Reason::ClientIdNotValid);
     }
     let client = if was_assigned {
@@ -161,17 +164,17 @@ async fn admit(
         .await?;
     if let Some(will) = &connect.will {
         let topic = &will.message.topic;
-        if !identity.rights.may_publish(topic) || topic.levels().count() > core.hub.limits.topic_depth {
+        if !core.may_publish(&identity.rights, topic) || !core.hub.limits.takes(topic.as_str()) {
             return Err(Reason::NotAuthorized);
         }
     }
     let mut attached =
-        core.hub.attach(&client, &identity, connect.is_clean, connect.wishes.session_expiry)?;
-    let (will, was_present) = (attached.will.take(), attached.was_present);
+        core.hub.attach(&client, &identity, &core.auth, (connect.is_clean, connect.wishes.session_expiry))?;
+    let (wills, was_present) = (std::mem::take(&mut attached.wills), attached.was_present);
     let (predecessor, settling) = (attached.predecessor.take(), attached.settling.take());
     // From here on the session is given back, also when the handshake's time is over.
     let seat = Seat::new(core.hub.clone(), attached);
-    if let Some(will) = will {
+    for (client, will) in wills {
         core.publish_will(will, &client).await;
     }
     if let Some(settling) = settling {

@@ -221,6 +221,19 @@ impl Inflight {
         }
     }
 
+    /// Takes those messages out that are not to be sent again.
+    pub(super) fn withdraw_where(&mut self, is_out: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let mut out = Vec::new();
+        for index in (0..self.flights.len()).rev() {
+            if matches!(&self.flights[index].stage, Stage::Published(waiting) if is_out(waiting))
+                && let Some(Flight { stage: Stage::Published(waiting), .. }) = self.remove(index)
+            {
+                out.push(waiting);
+            }
+        }
+        out
+    }
+
     /// The messages without an acknowledgement, in order.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Waiting> {
         self.flights.iter_mut().filter_map(|flight| match &mut flight.stage {

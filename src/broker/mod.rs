@@ -134,7 +134,8 @@ impl Broker {
         for listener in &options.listeners {
             listeners.push(Listener::bind(listener).await?);
         }
-        let broker = Self { core: Arc::new(Core::new(hub, auth, uplink, store)), listeners, board };
+        let core = Arc::new(Core::new(hub, auth, uplink, store, options.closed.into_iter().collect()));
+        let broker = Self { core, listeners, board };
         broker.board.broker(report(&broker.core, broker.urls()));
         Ok(broker)
     }
@@ -222,5 +223,7 @@ fn report(core: &Core, listeners: Vec<String>) -> BrokerReport {
         dropped: counters.dropped.load(Ordering::Relaxed),
         refused: counters.refused.load(Ordering::Relaxed),
         denied: counters.denied.load(Ordering::Relaxed),
+        not_retained: counters.not_retained.load(Ordering::Relaxed),
+        ended_early: counters.ended_early.load(Ordering::Relaxed),
     }
 }

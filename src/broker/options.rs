@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    model::{Message, TopicPattern},
+    model::{Message, Topic, TopicPattern},
     store,
 };
 
@@ -16,6 +16,8 @@ pub struct BrokerOptions {
     pub users: Vec<User>,
     /// The bounds.
     pub limits: Limits,
+    /// What the gateway publishes itself: closed to all clients, as `home/bridge` and `$…` are.
+    pub closed: Vec<Topic>,
 }
 
 /// What is spoken at a listener, inside of TLS if it has TLS.
@@ -123,8 +125,13 @@ pub struct Limits {
     pub retained_count: usize,
     /// Subscriptions a client. Beyond: refused.
     pub subscriptions_per_client: usize,
+    /// What the subscriptions of all clients take, in bytes, by estimate; beyond, each client still has
+    /// 64 KiB. Beyond that: refused.
+    pub subscription_bytes: usize,
     /// Levels of a topic and of a filter, 1 or more. Beyond: refused.
     pub topic_depth: usize,
+    /// The length of a topic and of a filter, in bytes, 1 to 65,535. Beyond: refused.
+    pub topic_length: usize,
     /// Sessions, those of absent clients included. Beyond: CONNACK "server unavailable".
     pub max_sessions: usize,
     /// How long a session outlives its connection at most.
@@ -152,7 +159,9 @@ impl Default for Limits {
             retained_bytes: 16 << 20,
             retained_count: 10_000,
             subscriptions_per_client: 1_000,
+            subscription_bytes: 16 << 20,
             topic_depth: 32,
+            topic_length: 1 << 10,
             max_sessions: 1_000,
             longest_session: Duration::from_secs(7 * 24 * 3600),
             longest_keep_alive: None,
@@ -161,16 +170,24 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether a topic or a filter is neither too deep nor too long.
+    pub(super) fn takes(&self, topic: &str) -> bool {
+        topic.len() <= self.topic_length && topic.split('/').count() <= self.topic_depth
+    }
+
     /// What the broker takes at most for its clients, in bytes, when every one of these bounds is reached
-    /// at once: buffers of connections and handshakes, queues, retained messages, packets coming in. What
-    /// the sockets hold in the kernel is not in it, nor are subscriptions beyond a few a client (1 KiB each).
+    /// at once: buffers of connections and handshakes, wills, queues, subscriptions, retained messages,
+    /// packets coming in, and two passwords that are checked. What the sockets hold in the kernel is not in it.
     pub fn memory(&self) -> usize {
-        /// A connection: its task and session, a full reading, and output up to where it is not read.
-        const CONNECTION: usize = (8 << 10) + (16 << 10) + (64 << 10) + (32 << 10);
+        /// A connection: its task and session, a full reading, output up to where it is not read, and a
+        /// will, which is a CONNECT at most.
+        const CONNECTION: usize = (8 << 10) + (16 << 10) + (64 << 10) + (32 << 10) + (64 << 10);
         /// A handshake: CONNECT, and TLS.
         const HANDSHAKE: usize = 96 << 10;
-        /// An absent client's session and its share of queues beyond their bound.
-        const SESSION: usize = 18 << 10;
+        /// An absent client's session, and its shares of queues and subscriptions beyond their bounds.
+        const SESSION: usize = (2 << 10) + (16 << 10) + (64 << 10);
+        /// Argon2 with its defaults.
+        const PASSWORDS: usize = 2 * (19 << 20);
         let parts = [
             self.max_clients.saturating_mul(CONNECTION),
             self.max_handshakes.saturating_mul(HANDSHAKE),
@@ -178,6 +195,8 @@ impl Limits {
             self.incoming_bytes.max(self.max_packet),
             self.queue_bytes,
             self.retained_bytes,
+            self.subscription_bytes,
+            PASSWORDS,
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }

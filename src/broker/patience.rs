@@ -65,18 +65,19 @@ impl Patience {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a password of this network may be looked at. Cancel safe: the turn is lost.
+    /// Waits until a password of this network may be looked at; whether it had to be in a turn, because
+    /// others of it were wrong. Cancel safe: the turn is lost.
     ///
     /// # Errors
     /// [`Reason::ConnectionRateExceeded`] when so many wait already that this one's turn does not come.
-    pub(super) async fn turn(&self, network: Network) -> Result<(), Reason> {
+    pub(super) async fn turn(&self, network: Network) -> Result<bool, Reason> {
         let now = Instant::now();
         let turn = {
             let mut table = self.lock();
-            let Some(record) = table.get_mut(&network) else { return Ok(()) };
+            let Some(record) = table.get_mut(&network) else { return Ok(false) };
             if now.duration_since(record.last) >= MEMORY {
                 table.remove(&network);
-                return Ok(());
+                return Ok(false);
             }
             let turn = record.free.max(now);
             if turn - now > self.longest {
@@ -86,7 +87,12 @@ impl Patience {
             turn
         };
         sleep_until(turn).await;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether a password of this network was wrong lately.
+    pub(super) fn has_failed(&self, network: Network) -> bool {
+        self.lock().contains_key(&network)
     }
 
     /// A password was wrong.

@@ -156,8 +156,14 @@ pub struct Limits {
     pub retained_count: Option<u32>,
     /// Subscriptions a client, 1 or more.
     pub subscriptions_per_client: Option<u32>,
+    /// What the subscriptions of all clients may take, in bytes, by estimate (200 a subscription, 160 a level,
+    /// and the filter twice); beyond, each client still has 64 KiB.
+    #[serde(deserialize_with = "units::bytes")]
+    pub subscriptions_in_all: Option<u64>,
     /// Levels of a topic, 1 to 128.
     pub topic_depth: Option<u16>,
+    /// The length of a topic, in bytes, 16 to 65,535.
+    pub topic_length: Option<u16>,
     /// How long an absent client's session is kept at most, 1 s to 10 years.
     #[serde(deserialize_with = "units::duration")]
     pub longest_session: Option<Duration>,

@@ -101,6 +101,10 @@ pub struct BrokerReport {
     pub refused: u64,
     /// Publishes and subscriptions that a client may not make, since the start.
     pub denied: u64,
+    /// Messages delivered but not retained, for want of room, since the start.
+    pub not_retained: u64,
+    /// Sessions of absent clients that ended before their time, for want of room, since the start.
+    pub ended_early: u64,
 }
 
 /// What is known of a device.

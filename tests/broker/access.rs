@@ -234,10 +234,56 @@ async fn an_absent_clients_session_is_its_users_alone_and_keeps_its_list_over_a_
     bert.send(&publish(2, "users/anna/mail", 1, b"y")).await;
     bert.next().await;
 
-    let mut thief = rig.raw().await;
-    thief.send(&login("phone", "bert", 0)).await;
-    assert_eq!(thief.next().await, Some((0x20, vec![0, 0])), "another user begins anew");
-    assert!(thief.is_quiet().await);
+    // Neither by resuming it nor by a clean start.
+    for flags in [0, 2] {
+        let mut thief = rig.raw().await;
+        thief.send(&login("phone", "bert", flags)).await;
+        assert_eq!(thief.next().await, Some((0x20, vec![0, 2])), "identifier rejected");
+        assert!(thief.hangs_up().await);
+    }
+    let mut anna = rig.raw().await;
+    anna.send(&login("phone", "anna", 0)).await;
+    assert_eq!(anna.next().await, Some((0x20, vec![1, 0])), "her session is still there");
+    for payload in [b"x", b"y"] {
+        assert_eq!(anna.got().await.payload, payload);
+    }
+}
+
+#[tokio::test]
+async fn an_anonymous_session_goes_to_who_has_a_name_and_that_of_a_user_who_is_gone_to_anybody() {
+    let listeners = || vec![listener(ListenerKind::Tcp, None, true)];
+    let users = || vec![user("anna", None)];
+    let rig = Plan { listeners: listeners(), users: users(), ..Plan::default() }.start().await;
+    let mut nobody = rig.raw().await;
+    nobody.connect("phone", false).await;
+    let mut anna = rig.raw().await;
+    anna.send(&login("phone", "anna", 0)).await;
+    assert_eq!(anna.next().await, Some((0x20, vec![0, 0])), "hers is a new one");
+    assert!(nobody.hangs_up().await);
+    let mut nobody = rig.raw().await;
+    nobody.send(&connect("phone", 0, &[])).await;
+    assert_eq!(nobody.next().await, Some((0x20, vec![0, 2])));
+    let rig = Plan { listeners: listeners(), ..Plan::default() }.start_in(rig.stop().await).await;
+    assert!(!rig.raw().await.connect("phone", false).await, "anna is no user any more");
+}
+
+#[tokio::test]
+async fn what_the_gateway_publishes_itself_is_closed_to_clients() {
+    let closed = vec![Topic::parse("home/toaster").unwrap()];
+    let rig = Plan { closed, ..Plan::default() }.start().await;
+    let mut client = rig.client("client").await;
+    client.subscribe("home/#", 0).await;
+    for topic in ["home/toaster", "home/toaster/set"] {
+        client.send(&publish(2, topic, 1, b"x")).await;
+    }
+    let mut answers =
+        vec![client.next().await.unwrap(), client.next().await.unwrap(), client.next().await.unwrap()];
+    answers.sort();
+    let delivered = answers.iter().filter(|(first, _)| *first == 0x30).count();
+    assert_eq!(delivered, 1, "only the command: {answers:?}");
+    let mut liar = rig.raw().await;
+    liar.send(&connect("liar", 0x26, &[&text("home/toaster"), &text("burnt")])).await;
+    assert_eq!(liar.next().await, Some((0x20, vec![0, 5])));
 }
 
 async fn secure(port: u16, files: &Files, certificate: Option<&str>) -> TlsStream<TcpStream> {

@@ -102,3 +102,60 @@ async fn who_breaks_the_protocol_again_and_again_hangs_longer_and_longer() {
     assert!(start.elapsed() >= Duration::from_millis(2_275), "{:?}", start.elapsed());
     good.ping().await;
 }
+
+#[tokio::test]
+async fn topics_and_subscriptions_are_bounded_in_bytes_and_the_others_still_have_room() {
+    let limits = Limits { subscription_bytes: 100 << 10, topic_length: 500, ..Limits::default() };
+    let rig = Plan { limits, ..Plan::default() }.start().await;
+    let mut greedy = rig.client("greedy").await;
+    assert_eq!(greedy.subscribe(&"x".repeat(501), 0).await, 0x80);
+    let mut taken = 0;
+    while greedy.subscribe(&format!("{taken:0>400}"), 0).await < 0x80 {
+        taken += 1;
+    }
+    assert!((60..100).contains(&taken), "{taken} of 1,160 bytes");
+    // A change of options needs no room, and what is given back can be used again.
+    assert_eq!(greedy.subscribe(&format!("{:0>400}", 0), 1).await, 1);
+    greedy.send(&packet(0xA2, &[&[0, 3][..], &text(&format!("{:0>400}", 0))].concat())).await;
+    assert_eq!(greedy.next().await, Some((0xB0, vec![0, 3])));
+    assert_eq!(greedy.subscribe(&"y".repeat(400), 0).await, 0);
+    assert_eq!(greedy.subscribe(&"z".repeat(400), 0).await, 0x80);
+    let mut modest = rig.client("modest").await;
+    for number in 0..40 {
+        assert_eq!(modest.subscribe(&format!("{number:0>400}"), 0).await, 0, "within everybody's share");
+    }
+    // With the client goes what it held.
+    greedy.send(&[0xE0, 0]).await;
+    assert!(greedy.hangs_up().await);
+    let mut next = rig.client("next").await;
+    while next.subscribe(&"z".repeat(500), 0).await != 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    next.send(&publish(0, &"z".repeat(501), 0, b"x")).await;
+    assert!(next.hangs_up().await);
+}
+
+#[tokio::test]
+async fn who_fills_the_house_with_absent_sessions_shuts_nobody_out_and_loses_its_own() {
+    let limits = Limits { max_sessions: 10, ..Limits::default() };
+    let rig = Plan { limits, ..Plan::default() }.start().await;
+    let mut good = rig.raw().await;
+    good.connect("good", false).await;
+    good.subscribe("mail", 1).await;
+    good.send(&[0xE0, 0]).await;
+    assert!(good.hangs_up().await);
+    rig.handle.publish(&Message::new(Topic::parse("mail").unwrap(), "kept", QoS::AtLeastOnce));
+    for number in 0..30 {
+        let mut junk = rig.raw().await;
+        assert!(!junk.connect(&format!("junk-{number}"), false).await);
+        junk.send(&[0xE0, 0]).await;
+        assert!(junk.hangs_up().await);
+    }
+    let mut good = rig.raw().await;
+    assert!(good.connect("good", false).await, "something waits for it");
+    assert_eq!(good.got().await.payload, b"kept");
+    while rig.board.snapshot().broker.ended_early != 21 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(rig.board.snapshot().broker.sessions, 10);
+}

@@ -45,6 +45,7 @@ pub struct Plan {
     pub users: Vec<User>,
     pub listeners: Vec<ListenerOptions>,
     pub store: StoreOptions,
+    pub closed: Vec<Topic>,
 }
 
 pub fn listener(kind: ListenerKind, tls: Option<TlsFiles>, anonymous: bool) -> ListenerOptions {
@@ -65,6 +66,7 @@ impl Default for Plan {
             users: Vec::new(),
             listeners: vec![listener(ListenerKind::Tcp, None, true)],
             store: StoreOptions::default(),
+            closed: Vec::new(),
         }
     }
 }
@@ -78,7 +80,12 @@ impl Plan {
         let clock = Clock::system();
         let store = open(directory.path(), self.store, clock.clone()).await;
         let board = Board::new("test", clock);
-        let options = BrokerOptions { listeners: self.listeners, users: self.users, limits: self.limits };
+        let options = BrokerOptions {
+            listeners: self.listeners,
+            users: self.users,
+            limits: self.limits,
+            closed: self.closed,
+        };
         let broker = Broker::bind(options, Arc::new(UpOnly), store.clone(), board.clone()).await.unwrap();
         let (ports, handle, stop) = (broker.addresses(), broker.handle(), CancellationToken::new());
         let token = stop.clone();

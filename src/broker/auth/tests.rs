@@ -70,3 +70,24 @@ fn a_hash_that_is_none_is_refused_at_the_start() {
     let user = User { name: "x".into(), password_hash: Some("secret".into()), ..User::default() };
     assert!(matches!(Auth::new(&[user], Duration::from_secs(10)), Err(BrokerError::PasswordHash { .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_burst_of_guesses_the_others_wait_from_the_first_wrong_one_on() {
+    let auth = users();
+    let guesses = (0..50).map(|_| {
+        auth.identify(Claim {
+            network: Network::of(std::net::Ipv4Addr::LOCALHOST.into()),
+            client: "x",
+            user: Some("plug"),
+            password: Some(b"wrong".to_vec()),
+            certificate_names: &[],
+            anonymous: false,
+            acl: None,
+        })
+    });
+    let start = tokio::time::Instant::now();
+    let answers = futures_util::future::join_all(guesses).await;
+    assert!(answers.iter().all(Result::is_err));
+    // Two were under way when the first was found wrong, the others 100 ms apart at least.
+    assert!(start.elapsed() > Duration::from_millis(4_000), "{:?}", start.elapsed());
+}

@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use super::{Connection, Over, PATIENCE};
 use crate::{
     broker::{
-        counters::Counters,
         held::{HeldBack, Progress},
         packet::{Ack, Publish, Reason, Version},
         receipt::Settling,
@@ -19,7 +18,7 @@ impl Connection {
     pub(super) fn publish(&mut self, held: &mut HeldBack, publish: Publish) -> Result<(), Over> {
         let Publish { message, id, .. } = &publish;
         let (id, qos) = (*id, message.qos);
-        if message.topic.levels().count() > self.core.hub.limits.topic_depth {
+        if !self.core.hub.limits.takes(message.topic.as_str()) {
             return Err(Reason::TopicNameInvalid.into());
         }
         if qos != QoS::AtMostOnce && self.encoder.version == Version::V5 {
@@ -28,8 +27,7 @@ impl Connection {
             }
             self.unfinished += 1;
         }
-        if !self.identity.rights.may_publish(&message.topic) {
-            Counters::count(&self.core.hub.counters.denied);
+        if !self.core.may_publish(&self.identity.rights, &message.topic) {
             // 3.1.1 knows no refusal: acknowledged and dropped (MQTT-3.3.5-2).
             self.answer(held, qos, id, Reason::NotAuthorized);
             return Ok(());

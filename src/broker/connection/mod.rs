@@ -276,7 +276,7 @@ impl Connection {
         pledge: &mut Pledge,
     ) -> Result<QoS, Reason> {
         let filter = TopicFilter::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
-        if filter.levels().count() > self.core.hub.limits.topic_depth {
+        if !self.core.hub.limits.takes(filter.as_str()) {
             return Err(Reason::TopicFilterInvalid);
         }
         if !self.identity.rights.may_subscribe(&filter) {

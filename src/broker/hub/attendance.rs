@@ -1,7 +1,8 @@
 //! Who comes and goes: sessions from their first connection to their end.
 
 use std::{
-    collections::hash_map,
+    cmp::Reverse,
+    collections::{HashMap, hash_map},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,8 @@ use std::{
 use super::{House, Hub, Subscriber};
 use crate::{
     broker::{
-        auth::Identity,
+        auth::{Auth, Identity},
+        counters::Counters,
         packet::Reason,
         receipt::{Pledge, Settling},
         rights::Readable,
@@ -26,8 +28,8 @@ pub(in crate::broker) struct Attached {
     pub(in crate::broker) owner: Arc<Owner>,
     /// Whether it had been there before.
     pub(in crate::broker) was_present: bool,
-    /// Of the session that this one replaces; the caller publishes it.
-    pub(in crate::broker) will: Option<Message>,
+    /// Of sessions that this one replaces, with their clients; the caller publishes them.
+    pub(in crate::broker) wills: Vec<(ClientId, Message)>,
     /// Whose place this one takes; its own will comes before anything of ours (section 3.1.4).
     pub(in crate::broker) predecessor: Option<Arc<Owner>>,
     /// What CONNACK waits for, since a crash must not take it back: until the disk has forgotten the
@@ -37,32 +39,44 @@ pub(in crate::broker) struct Attached {
 
 impl Hub {
     /// Gives a session to a new connection: the client's old one, or a new one. A session of another
-    /// user with this client id is not the client's: what waits in it is for somebody else.
+    /// user with this client id is not the client's: what waits in it is for somebody else, and it stays
+    /// as long as there is such a user. What nobody owns by name, whoever comes with a name may replace.
     ///
     /// # Errors
-    /// [`Reason::ServerUnavailable`] at the bound on sessions.
+    /// [`Reason::ClientIdNotValid`] when another user's session has this client id;
+    /// [`Reason::ServerUnavailable`] at the bound on sessions, when all their clients are connected.
     pub(in crate::broker) fn attach(
         &self,
         client: &ClientId,
         identity: &Identity,
-        is_clean: bool,
-        expiry: Option<Duration>,
+        auth: &Auth,
+        (is_clean, expiry): (bool, Option<Duration>),
     ) -> Result<Attached, Reason> {
         let expiry = expiry.unwrap_or(Duration::MAX).min(self.limits.longest_session);
         let owner = Arc::new(Owner::default());
-        let (mut will, mut pledge) = (None, Pledge::default());
+        let (mut wills, mut pledge) = (Vec::new(), Pledge::default());
         let mut house = self.write();
         let old = house.sessions.get(client).cloned();
+        if let Some(old) = &old {
+            let state = old.lock();
+            if state.user != identity.user && auth.is_somebodys(state.user.as_deref()) {
+                return Err(Reason::ClientIdNotValid);
+            }
+        }
         let predecessor = old.as_ref().and_then(|old| old.lock().owner.clone());
         let kept = old.clone().filter(|old| !is_clean && old.lock().user == identity.user);
         let was_present = kept.is_some();
         let session = match kept {
             Some(session) => session,
             None => {
-                if let Some(old) = old {
-                    will = self.remove(&mut house, &old, &mut pledge);
-                } else if house.sessions.len() >= self.limits.max_sessions {
-                    return Err(Reason::ServerUnavailable);
+                let replaced = match old {
+                    Some(old) => Some(old),
+                    None if house.sessions.len() < self.limits.max_sessions => None,
+                    None => Some(self.least_missed(&house).ok_or(Reason::ServerUnavailable)?),
+                };
+                if let Some(replaced) = replaced {
+                    let will = self.remove(&mut house, &replaced, &mut pledge);
+                    wills.extend(will.map(|will| (replaced.client.clone(), will)));
                 }
                 let session = Session::new(self.next_key(), client.clone(), expiry, self.agenda.clone());
                 house.sessions.insert(client.clone(), session.clone());
@@ -77,7 +91,31 @@ impl Hub {
         state.restrict(identity.rights.readable(), &self.counters);
         session.note_for(&mut state, changes_life.then_some(&mut pledge));
         drop(state);
-        Ok(Attached { session, owner, was_present, will, predecessor, settling: pledge.settling() })
+        Ok(Attached { session, owner, was_present, wills, predecessor, settling: pledge.settling() })
+    }
+
+    /// Whose session ends early when there are too many: of the user with the most absent clients, one
+    /// that nothing waits for, else the one that has been away the longest. `None`: nobody is absent.
+    fn least_missed(&self, house: &House) -> Option<Arc<Session>> {
+        let mut counts: HashMap<Option<Arc<str>>, usize> = HashMap::new();
+        let mut absent = Vec::new();
+        for session in house.sessions.values() {
+            let state = session.lock();
+            if state.owner.is_none() {
+                *counts.entry(state.user.clone()).or_default() += 1;
+                let left = state.ends_at.and_then(|end| end.checked_sub(state.expiry));
+                absent.push((state.user.clone(), state.has_waiting(), left, session));
+            }
+        }
+        let (.., session) = absent
+            .into_iter()
+            .min_by_key(|(user, has_waiting, left, _)| (Reverse(counts[user]), *has_waiting, *left))?;
+        Counters::count(&self.counters.ended_early);
+        tracing::warn!(
+            client = session.client.as_str(),
+            "an absent client's session ends early: the limit `max_sessions` is reached"
+        );
+        Some(session.clone())
     }
 
     /// The client of this connection wants another life for its session (MQTT 5 DISCONNECT).
@@ -126,7 +164,6 @@ impl Hub {
         for filter in state.subscriptions.keys() {
             house.tree.remove(filter, session.key);
         }
-        state.subscriptions.clear();
         let left = state.shared();
         state.clear(&self.counters);
         if let hash_map::Entry::Occupied(entry) = house.sessions.entry(session.client.clone())

@@ -23,7 +23,7 @@ impl Hub {
     /// `pledge`: a session that outlives its connection must not forget what it was told.
     ///
     /// # Errors
-    /// [`Reason::QuotaExceeded`] at the bound on subscriptions.
+    /// [`Reason::QuotaExceeded`] at the bounds on subscriptions.
     pub(in crate::broker) fn subscribe(
         &self,
         attached: &Attached,
@@ -37,11 +37,8 @@ impl Hub {
             return Err(Reason::UnspecifiedError);
         }
         let mut state = session.lock();
-        let is_new = !state.subscriptions.contains_key(filter);
-        if is_new && state.subscriptions.len() >= self.limits.subscriptions_per_client {
-            return Err(Reason::QuotaExceeded);
-        }
-        state.subscriptions.insert(filter.clone(), options);
+        let is_new =
+            state.subscribe(filter, options, &self.limits, &self.counters).ok_or(Reason::QuotaExceeded)?;
         state.replays.retain(|replay| replay.filter != *filter);
         let wants_retained = match options.retain_handling {
             RetainHandling::Send => true,
@@ -127,7 +124,7 @@ impl Hub {
         }
         house.tree.remove(filter, session.key);
         let mut state = session.lock();
-        let was_there = state.subscriptions.remove(filter).is_some();
+        let was_there = state.unsubscribe(filter, &self.counters);
         state.replays.retain(|replay| replay.filter != *filter);
         session.note_for(&mut state, Some(pledge));
         was_there

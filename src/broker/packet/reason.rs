@@ -55,16 +55,19 @@ impl Reason {
     pub(in crate::broker) fn explanation(self) -> &'static str {
         match self {
             Self::NotAuthorized => "this user has no right to that",
+            Self::ClientIdNotValid => "too long, or another user's client has this client id",
             Self::ServerUnavailable => "the broker is full: its limits `max_clients` and `max_sessions`",
             Self::BadAuthenticationMethod => {
                 "no extended authentication here: a user name and a password will do"
             }
             Self::SessionTakenOver => "another connection came with the same client id",
-            Self::TopicFilterInvalid => "not a topic filter, or more levels than the limit `topic_depth`",
-            Self::TopicNameInvalid => "more levels than the limit `topic_depth`",
+            Self::TopicFilterInvalid => {
+                "not a topic filter, or beyond the limits `topic_depth` and `topic_length`"
+            }
+            Self::TopicNameInvalid => "beyond the limits `topic_depth` and `topic_length`",
             Self::ReceiveMaximumExceeded => "more unacknowledged publishes than CONNACK's Receive Maximum",
             Self::PacketTooLarge => "the answer is larger than the client's Maximum Packet Size",
-            Self::QuotaExceeded => "a limit is reached: `subscriptions_per_client`",
+            Self::QuotaExceeded => "a limit is reached: `subscriptions_per_client` or `subscriptions_in_all`",
             Self::ConnectionRateExceeded => "too many wrong passwords from this network: try again later",
             Self::Success
             | Self::NoSubscriptionExisted
@@ -73,7 +76,6 @@ impl Reason {
             | Self::ImplementationSpecific
             | Self::ProtocolError
             | Self::UnsupportedVersion
-            | Self::ClientIdNotValid
             | Self::BadUserNameOrPassword
             | Self::ServerShuttingDown
             | Self::KeepAliveTimeout

@@ -6,16 +6,17 @@
 //! stays within the bound; sequences rise along the window and then the queue; at most one connection
 //! owns the session, and what any other does to it has no effect.
 //!
-//! `queue` is what waits, `answers` what is acknowledged, `saving` what the disk is to know.
+//! `queue` is what waits, `interests` what it wants to hear, `answers` what is acknowledged, `saving` what the disk is to know.
 
 mod answers;
+mod interests;
 mod owner;
 mod queue;
 mod saving;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -81,6 +82,8 @@ pub(super) struct State {
     /// QoS 2 messages from the client.
     pub(super) arrived: HashMap<u16, Arrived>,
     pub(super) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
+    /// What they are charged for, in bytes.
+    subscription_bytes: usize,
     /// What subscriptions are still to be sent; at most one a subscription.
     pub(super) replays: VecDeque<Replay>,
     /// How long it outlives its connection; zero: not at all.
@@ -155,14 +158,17 @@ impl State {
     }
 
     fn may_read(&self, delivery: &Delivery) -> bool {
-        let topic = &delivery.publication.message.topic;
-        self.readable.as_ref().is_none_or(|readable| readable.iter().any(|filter| filter.matches(topic)))
+        may_read(self.readable.as_ref(), delivery)
     }
 
     /// From now on only this may be delivered, what waits already included.
     pub(super) fn restrict(&mut self, readable: Option<Readable>, counters: &Counters) {
         self.readable = readable;
         if self.readable.is_some() {
+            let readable = self.readable.as_ref();
+            for waiting in self.inflight.withdraw_where(|waiting| !may_read(readable, &waiting.delivery)) {
+                self.done(&waiting, counters);
+            }
             for waiting in std::mem::take(&mut self.queue) {
                 match self.may_read(&waiting.delivery) {
                     true => self.queue.push_back(waiting),
@@ -196,6 +202,11 @@ impl State {
         was_asleep
     }
 
+    /// Whether anything waits for the client.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.bytes > 0
+    }
+
     /// Whether the disk knows of the session.
     pub(super) fn is_recorded(&self) -> bool {
         self.is_recorded
@@ -211,8 +222,8 @@ impl State {
 
     /// Empties the session for good, and gives back its room.
     pub(super) fn clear(&mut self, counters: &Counters) {
-        counters.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.bytes = 0;
+        Counters::subtract(&counters.queued_bytes, std::mem::take(&mut self.bytes));
+        self.end_subscriptions(counters);
         self.queue = VecDeque::new();
         self.inflight = Inflight::default();
         self.arrived = HashMap::new();
@@ -224,7 +235,7 @@ impl State {
 
     fn release(&mut self, delivery: &Delivery, counters: &Counters) {
         self.bytes -= delivery.publication.size();
-        counters.queued_bytes.fetch_sub(delivery.publication.size(), Ordering::Relaxed);
+        Counters::subtract(&counters.queued_bytes, delivery.publication.size());
     }
 
     /// A message is delivered, or will not be.
@@ -240,6 +251,11 @@ impl State {
         self.settled
             .extend(sequence.filter(|sequence| *sequence <= self.saving).map(AwaitingChange::Deleted));
     }
+}
+
+fn may_read(readable: Option<&Readable>, delivery: &Delivery) -> bool {
+    let topic = &delivery.publication.message.topic;
+    readable.is_none_or(|readable| readable.iter().any(|filter| filter.matches(topic)))
 }
 
 #[cfg(test)]

@@ -276,7 +276,9 @@ impl Session {
         state.sent = sent;
         state.arrived = remembered.arrived.into_iter().map(|id| (id, Arrived::Done)).collect();
         state.replays = remembered.replays.into();
-        state.subscriptions = remembered.subscriptions.into_iter().collect();
+        for (filter, options) in remembered.subscriptions {
+            state.insert_subscription(filter, options, counters);
+        }
         state.is_recorded = true;
         state.ends_at = Instant::now().checked_add(left.unwrap_or(state.expiry).min(state.expiry));
     }

@@ -35,10 +35,10 @@ fn a_queue_stays_within_its_bound_and_counts_what_it_drops() {
     let taken = (0..50).filter(|_| offer(session, bounds, &counters, 1_000)).count();
     let state = session.lock();
     assert!(state.bytes <= 10_000 && taken == state.queue.len() && taken > 5, "{taken}");
-    assert_eq!(counters.dropped.load(Ordering::Relaxed), 50 - taken as u64);
+    assert_eq!(counters.dropped.load(std::sync::atomic::Ordering::Relaxed), 50 - taken as u64);
     drop(state);
     session.lock().clear(&counters);
-    assert_eq!(counters.queued_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(Counters::read(&counters.queued_bytes), 0);
     assert!(offer(session, bounds, &counters, 20_000), "an empty queue takes any message");
 }
 

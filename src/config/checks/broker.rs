@@ -129,6 +129,15 @@ fn users(broker: &Broker, is_incomplete: bool) -> Vec<Finding> {
         let remedy = format!("keep one of the two; entry {} of the list has the name already", first + 1);
         Finding::new(format!("broker.users[{index}].name"), what, remedy)
     });
+    let certificates = broker.users.iter().enumerate();
+    let certificates: Vec<(usize, &str)> =
+        certificates.filter_map(|(index, user)| Some((index, user.certificate_name.as_deref()?))).collect();
+    let twice = repeated(certificates.iter().map(|(_, name)| *name), |index, first, name| {
+        let what = format!("the certificate `{name}` would be two users");
+        let remedy = format!("keep one of the two; entry {} of the list has it", certificates[first].0 + 1);
+        Finding::new(format!("broker.users[{}].certificate_name", certificates[index].0), what, remedy)
+    });
+    findings.extend(twice);
     let mut listeners = broker.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let asks_for_certificates = listeners.any(|tls| tls.client_ca_file.is_some());
     for (index, user) in broker.users.iter().enumerate() {
@@ -194,7 +203,11 @@ fn limits(broker: &Broker) -> Vec<Finding> {
         limits
             .subscriptions_per_client
             .and_then(|count| between(&at("subscriptions_per_client"), count, 1, 1_000_000)),
+        limits
+            .subscriptions_in_all
+            .and_then(|size| between(&at("subscriptions_in_all"), size, 1 << 10, 1 << 40)),
         limits.topic_depth.and_then(|count| between(&at("topic_depth"), count, 1, 128)),
+        limits.topic_length.and_then(|count| between(&at("topic_length"), count, 16, u16::MAX)),
     ];
     checks.into_iter().flatten().collect()
 }
