@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use hearthlink::broker::Limits;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 
@@ -23,6 +24,9 @@ pub const MOSQUITTO: &str = "max_inflight_messages 100\nmax_queued_messages 0\ns
 
 /// What waits for one client of ours at most, in bytes.
 pub const QUEUE: usize = 1 << 20;
+/// Room for all of the 2,000 idle clients, which come from one address, and more.
+const CLIENTS: usize = 4_000;
+const HANDSHAKES: usize = 1_000;
 
 const CERTIFICATE: &str = "broker.pem";
 
@@ -102,6 +106,19 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// What our configuration below sets of them.
+pub fn limits() -> Limits {
+    Limits {
+        max_clients: CLIENTS,
+        max_clients_per_address: CLIENTS,
+        max_sessions: CLIENTS,
+        max_handshakes: HANDSHAKES,
+        inflight: 100,
+        queue_bytes_per_session: QUEUE,
+        ..Limits::default()
+    }
+}
+
 fn write_ours(directory: &Path, ports: &Ports) -> Result<PathBuf> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
     fs::write(directory.join(CERTIFICATE), cert.pem())?;
@@ -117,7 +134,8 @@ broker:
     - {{address: \"127.0.0.1:{websocket}\", transport: websocket}}
     - address: 127.0.0.1:{tls}
       tls: {{certificate_file: {CERTIFICATE}, key_file: broker.key}}
-  limits: {{max_clients: 4000, max_clients_per_address: 4000, max_sessions: 4000, max_handshakes: 1000, inflight: 100,
+  limits: {{max_clients: {CLIENTS}, max_clients_per_address: {CLIENTS}, max_sessions: {CLIENTS},
+    max_handshakes: {HANDSHAKES}, inflight: 100,
     queue_per_session: {QUEUE} B}}
 log: {{level: error, format: text}}
 ",
