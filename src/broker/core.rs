@@ -1,8 +1,8 @@
 //! What all connections of a broker share, and the one way that a message takes into the house.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     auth::Auth,
@@ -15,8 +15,22 @@ use super::{
 };
 use crate::{
     model::{ClientId, Message, Topic},
-    store::{Entry, Store},
+    store::{Durable, Entry, Store, StoreError},
 };
+
+/// How long a message waits for room in the store's queue: a disk that hangs holds nobody at home.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Hands a message to the store.
+///
+/// # Errors
+/// The store's; [`StoreError::Disk`] when it takes nothing for [`STORE_PATIENCE`].
+pub(super) async fn append(store: &Store, entry: Entry) -> Result<Durable<u64>, StoreError> {
+    match timeout(STORE_PATIENCE, store.append(entry)).await {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Disk("it does not answer".to_owned())),
+    }
+}
 
 /// The broker's shared parts.
 pub(super) struct Core {
@@ -65,11 +79,12 @@ impl Core {
         (entry, self.hub.publish(&publication, key))
     }
 
-    /// Publishes the will of a client that was lost. Nobody waits for it to be on the disk.
+    /// Publishes the will of a client that was lost. Nobody waits for it to be on the disk, and for room in
+    /// the store's queue only for [`STORE_PATIENCE`].
     pub(super) async fn publish_will(&self, will: Message, client: &ClientId) {
         if let (Some(entry), _) =
             self.take_in(Publish { message: will, id: 0, is_duplicate: false }, client, 0)
-            && let Err(error) = self.store.append(entry).await.map(drop)
+            && let Err(error) = append(&self.store, entry).await
         {
             tracing::error!(client = client.as_str(), %error, "a will does not reach the cloud");
         }

@@ -10,6 +10,9 @@ use crate::model::{ClientId, Message, QoS, TopicFilter};
 /// What a queue entry costs beside the message itself, in bytes, about.
 const OVERHEAD: usize = 128;
 
+/// What a user property takes beside its text, in bytes: two strings and what malloc rounds them up by.
+const PAIR: usize = 96;
+
 /// A message as published, with what was learned when it arrived.
 #[derive(Debug)]
 pub(super) struct Publication {
@@ -31,7 +34,8 @@ impl Publication {
     pub(super) fn received(message: Message, publisher: Option<ClientId>, is_redelivered: bool) -> Arc<Self> {
         let life = message.properties.as_ref().and_then(|properties| properties.expiry);
         let expires = life.and_then(|life| Instant::now().checked_add(life));
-        let size = message.size() + OVERHEAD;
+        let pairs = message.properties.as_ref().map_or(0, |properties| properties.user.len());
+        let size = message.size() + OVERHEAD + PAIR * pairs;
         Arc::new(Self { message, publisher, is_redelivered, expires, size })
     }
 
@@ -77,6 +81,13 @@ pub(super) struct Delivery {
     pub(super) identifiers: Identifiers,
     /// The shared subscription that it came by: another member gets it if this one's session ends.
     pub(super) share: Option<Arc<TopicFilter>>,
+}
+
+impl Delivery {
+    /// What it counts for in a queue, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.publication.size() + size_of_val(self.identifiers.as_slice())
+    }
 }
 
 /// Subscription identifiers: mostly none, seldom more than one.

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use futures_util::{FutureExt, future::Shared};
 
 use super::{
+    core::append,
     packet::{Ack, Reason},
     receipt::Settling,
 };
@@ -122,7 +123,7 @@ impl HeldBack {
         id: u16,
     ) {
         let store = store.clone();
-        let appending = Box::pin(async move { store.append(entry).await });
+        let appending = Box::pin(async move { append(&store, entry).await });
         self.appending = Some((appending, settling, qos, id));
     }
 

@@ -30,6 +30,8 @@ pub(super) enum Kept {
     Unchanged,
     /// A bound was reached.
     Refused,
+    /// A bound was reached, and the message that it was to replace is gone: the disk is to follow.
+    Removed,
 }
 
 impl Retained {
@@ -50,7 +52,8 @@ impl Retained {
         let old = self.messages.get(topic).map(|old| old.size());
         let bytes = self.bytes - old.unwrap_or(0) + publication.size();
         if bytes > self.max_bytes || (old.is_none() && self.messages.len() >= self.max_count) {
-            return Kept::Refused;
+            // None is better than one that is not true any more.
+            return if self.remove(topic) { Kept::Removed } else { Kept::Refused };
         }
         self.bytes = bytes;
         self.messages.insert(topic.clone(), publication.clone());
@@ -74,19 +77,28 @@ impl Retained {
         filter: &'a TopicFilter,
         after: Option<&Topic>,
     ) -> impl Iterator<Item = &'a Arc<Publication>> {
+        self.candidates(filter, after)
+            .filter(move |(topic, publication)| filter.matches(topic) && publication.left().is_ok())
+            .map(|(_, publication)| publication)
+    }
+
+    /// Those that have to be looked at for it.
+    pub(super) fn candidates<'a>(
+        &'a self,
+        filter: &TopicFilter,
+        after: Option<&Topic>,
+    ) -> impl Iterator<Item = (&'a Topic, &'a Arc<Publication>)> + use<'a> {
         let text = filter.as_str();
         let literal = &text[..text.find(['+', '#']).unwrap_or(text.len())];
         // `a/#` matches `a` too, which sorts before `a/`.
-        let front = literal.strip_suffix('/').unwrap_or(literal);
+        let front = literal.strip_suffix('/').unwrap_or(literal).to_owned();
         let from = match after {
             Some(topic) => Bound::Excluded(topic.clone()),
-            None => Topic::parse(front).map_or(Bound::Unbounded, Bound::Included),
+            None => Topic::parse(&front).map_or(Bound::Unbounded, Bound::Included),
         };
         self.messages
             .range((from, Bound::Unbounded))
-            .take_while(move |(topic, _)| topic.as_str().starts_with(front))
-            .filter(move |(topic, publication)| filter.matches(topic) && publication.left().is_ok())
-            .map(|(_, publication)| publication)
+            .take_while(move |(topic, _)| topic.as_str().starts_with(&front))
     }
 
     /// Forgets those whose life is over; gives their topics.

@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -73,6 +73,9 @@ pub(super) struct Wire {
     pub(super) output: BytesMut,
     needs_flush: bool,
     largest: usize,
+    /// The length of the packet that is coming in, if it is larger than one reading, in bytes. Nothing
+    /// behind it is read before it is whole: what keeps its payload keeps no more.
+    awaited: usize,
     intake: Option<Intake>,
 }
 
@@ -84,6 +87,7 @@ impl Wire {
             output: BytesMut::new(),
             needs_flush: false,
             largest,
+            awaited: 0,
             intake: None,
         }
     }
@@ -97,6 +101,11 @@ impl Wire {
     /// When a large packet began to come in that is not whole yet.
     pub(super) fn since(&self) -> Option<Instant> {
         self.intake.as_ref()?.part.as_ref().map(|(_, since)| *since)
+    }
+
+    /// Whether a packet of the client waits for room: it is not read meanwhile.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.intake.as_ref().is_some_and(|intake| intake.wanted > 0)
     }
 
     /// The client is not read for a while: its packet's time does not run.
@@ -114,6 +123,7 @@ impl Wire {
         match frame(&self.input, self.largest)? {
             Frame::Partial { needed } => {
                 if needed > READ {
+                    self.awaited = needed;
                     match &mut self.intake {
                         Some(intake) if intake.part.is_none() => {
                             intake.wanted = u32::try_from(needed).unwrap_or(u32::MAX);
@@ -127,6 +137,7 @@ impl Wire {
                 Ok(None)
             }
             Frame::Whole { first, header, length } if length >= SHARE => {
+                self.awaited = 0;
                 if let Some(intake) = &mut self.intake {
                     intake.part = None;
                 }
@@ -246,10 +257,11 @@ impl Wire {
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<Poll<usize>> {
         let stream = Pin::new(&mut self.stream);
-        let room = self.input.capacity() - self.input.len();
-        if room >= READ {
+        let missing = self.awaited.saturating_sub(self.input.len());
+        if missing > 0 && self.input.capacity() - self.input.len() >= missing {
             // The rest of a large packet, straight to where it stays.
-            return match tokio_util::io::poll_read_buf(stream, context, &mut self.input) {
+            let mut rest = (&mut self.input).limit(missing);
+            return match tokio_util::io::poll_read_buf(stream, context, &mut rest) {
                 Poll::Ready(count) => Ok(Poll::Ready(count?)),
                 Poll::Pending => Ok(Poll::Pending),
             };

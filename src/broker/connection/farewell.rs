@@ -87,8 +87,10 @@ impl Connection {
             }
         };
         let client = seat.session().client.clone();
+        // A delay that the process does not live to see is none.
+        let may_wait = !matches!(&told, Some(why) if why.reason == Reason::ServerShuttingDown);
         let (delayed, at_once) = match will {
-            Some(will) if !will.delay.is_zero() => (Some((will.delay, will.message)), None),
+            Some(will) if may_wait && !will.delay.is_zero() => (Some((will.delay, will.message)), None),
             will => (None, will.map(|will| will.message)),
         };
         let of_the_session = seat.leave(delayed);

@@ -33,7 +33,11 @@ impl Connection {
             return Ok(());
         }
         if qos == QoS::ExactlyOnce {
-            match self.seat.session().arrived(id) {
+            let session = self.seat.session();
+            match session.arrived(id) {
+                None if session.arrived_count() >= usize::from(self.core.hub.limits.receive_maximum) => {
+                    return Err(Reason::ReceiveMaximumExceeded.into());
+                }
                 None => {}
                 Some(Arrived::Done) => {
                     self.answer(held, qos, id, Reason::Success);

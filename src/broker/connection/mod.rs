@@ -103,7 +103,10 @@ impl Connection {
 
     async fn step(&mut self, held: &mut HeldBack) -> Result<(), Over> {
         self.understand(held)?;
-        self.give()?;
+        if self.give()? {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
         if std::mem::take(&mut self.gives_way) {
             tokio::task::yield_now().await;
         }
@@ -145,12 +148,13 @@ impl Connection {
     async fn wait(&mut self, held: &mut HeldBack) -> Event {
         let rest = self.rest;
         let may_read = rest.is_none() && held.has_room(self.held_at_most());
+        let is_heard = may_read && !self.wire.waits_for_room();
         if !may_read {
             self.wire.excuse();
         }
         let packet = self.wire.since().map(|since| since + self.core.hub.limits.longest_packet);
         let timer = rest.into_iter().chain(self.is_refused_until).chain(packet).min();
-        if let Some(alarm) = self.alarm.as_mut().filter(|_| !may_read) {
+        if let Some(alarm) = self.alarm.as_mut().filter(|_| !is_heard) {
             // It is we who do not listen.
             alarm.heard = Instant::now();
         }
@@ -198,22 +202,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what waits for the client, as far as it takes it.
-    fn give(&mut self) -> Result<(), Over> {
+    /// Writes what waits for the client, as far as it takes it. Whether it is to be called again at once:
+    /// retained messages are looked for in portions, and others have their turn between them.
+    fn give(&mut self) -> Result<bool, Over> {
         if self.wire.output.len() >= FILL {
-            return Ok(());
+            return Ok(false);
         }
         let Self { wire, seat, encoder, appetite, core, .. } = self;
         let (bounds, counters) = (core.hub.bounds(), &core.hub.counters);
-        loop {
-            let wants_more = seat
-                .session()
-                .fill(seat.owner(), encoder, &mut wire.output, *appetite, bounds, counters)
-                .ok_or(Reason::SessionTakenOver)?;
-            if !wants_more || !core.hub.replay(seat.attached()) {
-                return Ok(());
-            }
-        }
+        let wants_more = seat
+            .session()
+            .fill(seat.owner(), encoder, &mut wire.output, *appetite, bounds, counters)
+            .ok_or(Reason::SessionTakenOver)?;
+        Ok(wants_more && core.hub.replay(seat.attached()))
     }
 
     fn handle(&mut self, held: &mut HeldBack, packet: Packet) -> Result<(), Over> {
@@ -226,6 +227,11 @@ impl Connection {
                 if let Some((kind, reason)) = answer {
                     self.acknowledge(kind, id, reason);
                 }
+            }
+            Packet::Subscribe { filters, .. }
+                if filters.len() > self.core.hub.limits.subscriptions_per_client =>
+            {
+                return Err(Reason::QuotaExceeded.into());
             }
             Packet::Subscribe { id, filters } => {
                 let mut pledge = Pledge::default();
@@ -275,10 +281,10 @@ impl Connection {
         options: SubscriptionOptions,
         pledge: &mut Pledge,
     ) -> Result<QoS, Reason> {
-        let filter = TopicFilter::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
-        if !self.core.hub.limits.takes(filter.as_str()) {
+        if !self.core.hub.limits.takes(filter) {
             return Err(Reason::TopicFilterInvalid);
         }
+        let filter = TopicFilter::parse(filter).map_err(|_| Reason::TopicFilterInvalid)?;
         if !self.identity.rights.may_subscribe(&filter) {
             Counters::count(&self.core.hub.counters.denied);
             return Err(Reason::NotAuthorized);

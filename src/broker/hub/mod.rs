@@ -133,14 +133,18 @@ impl Hub {
             return done;
         }
         let mut house = self.write();
-        match house.retained.keep(publication) {
-            Kept::Changed => {
+        let kept = house.retained.keep(publication);
+        match kept {
+            Kept::Changed | Kept::Removed => {
                 let is_promised = publication.message.qos != QoS::AtMostOnce && !self.agenda.is_down();
                 let receipt = is_promised.then(|| done.pledge.receipt());
                 self.agenda.retained(publication.message.topic.clone(), receipt);
             }
             Kept::Unchanged => {}
-            Kept::Refused => Counters::count(&self.counters.not_retained),
+            Kept::Refused => {}
+        }
+        if matches!(kept, Kept::Refused | Kept::Removed) {
+            Counters::count(&self.counters.not_retained);
         }
         self.deliver(&house, publication, key, &mut done);
         done
@@ -232,7 +236,7 @@ impl Hub {
 
     /// Puts a retained message back; false: the bounds have no room for it any more.
     pub(super) fn restore_retained(&self, message: Message) -> bool {
-        self.write().retained.keep(&Publication::new(message)) != Kept::Refused
+        self.write().retained.keep(&Publication::new(message)) == Kept::Changed
     }
 
     /// The retained message of a topic, as the disk is to have it.

@@ -15,7 +15,7 @@ use crate::{
     model::{QoS, TopicFilter},
 };
 
-/// How many retained messages are sent under one lock.
+/// How many retained messages are looked at under one lock.
 const REPLAY_AT_ONCE: usize = 1_000;
 
 impl Hub {
@@ -57,13 +57,14 @@ impl Hub {
     }
 
     /// Goes on with the retained messages that a session is still to be sent, as there is room now;
-    /// whether any were queued.
+    /// whether it came any further.
     pub(in crate::broker) fn replay(&self, attached: &Attached) -> bool {
-        self.send_retained(&self.read(), &attached.session)
+        let house = self.read();
+        attached.session.is_owned_by(&attached.owner) && self.send_retained(&house, &attached.session)
     }
 
     /// Sends retained messages until the queue is half full: a new subscriber gets them all, however
-    /// many there are, and no queue holds more than its bound. Whether any were queued.
+    /// many there are, and no queue holds more than its bound. Whether any were looked at.
     fn send_retained(&self, house: &House, session: &Arc<Session>) -> bool {
         let half = Bounds { session: self.limits.queue_bytes_per_session / 2, ..self.bounds() };
         let mut count = 0;
@@ -81,9 +82,17 @@ impl Hub {
             let without = options.no_local.then_some(&session.client);
             let mut last = None;
             let mut is_done = true;
-            for publication in house.retained.matching(&filter, after.as_ref()) {
-                is_done = count < REPLAY_AT_ONCE
-                    && session.lock().has_room(publication.size(), half, &self.counters);
+            for (topic, publication) in house.retained.candidates(&filter, after.as_ref()) {
+                is_done = count < REPLAY_AT_ONCE;
+                if !is_done {
+                    break;
+                }
+                count += 1;
+                if !filter.matches(topic) || publication.left().is_err() {
+                    last = Some(topic);
+                    continue;
+                }
+                is_done = session.lock().has_room(publication.size(), half, &self.counters);
                 if !is_done {
                     break;
                 }
@@ -92,8 +101,7 @@ impl Hub {
                     delivery.retain = true;
                     self.offer(&subscriber, delivery, &mut Delivered::default());
                 }
-                last = Some(publication.message.topic.clone());
-                count += 1;
+                last = Some(topic);
             }
             let mut state = session.lock();
             // Another connection of the same client may have gone on with it meanwhile.
@@ -101,7 +109,7 @@ impl Hub {
             match index {
                 Some(index) if is_done => drop(state.replays.remove(index)),
                 Some(index) => {
-                    state.replays[index].after = last.or(after);
+                    state.replays[index].after = last.cloned().or(after);
                     break;
                 }
                 None => {}

@@ -99,15 +99,21 @@ fn subscribe(is_five: bool, body: &[u8]) -> Result<Packet, PacketError> {
     if entries.is_empty() {
         return Err(PacketError::protocol("SUBSCRIBE has at least one filter (MQTT-3.8.3-2)"));
     }
-    let filters = entries.iter().map(|entry| one_filter(entry, identifier)).collect::<Result<_, _>>()?;
+    let filters =
+        entries.iter().map(|entry| one_filter(is_five, entry, identifier)).collect::<Result<_, _>>()?;
     Ok(Packet::Subscribe { id: not_zero(id)?, filters })
 }
 
 fn one_filter(
+    is_five: bool,
     entry: &SubEntry,
     identifier: Option<u32>,
 ) -> Result<(String, SubscriptionOptions), PacketError> {
     let wanted = entry.sub_opts();
+    let is_plain = !wanted.nl() && !wanted.rap() && wanted.rh() == CoreRetainHandling::SendRetained;
+    if !is_five && !is_plain {
+        return Err(PacketError::malformed("reserved bits of a subscription are zero (MQTT-3-8.3-4)"));
+    }
     let filter = without_nul(entry.topic_filter())?.to_owned();
     if wanted.nl() && filter.starts_with("$share/") {
         return Err(PacketError::protocol("a shared subscription cannot be `no local` (MQTT-3.8.3-4)"));

@@ -94,6 +94,11 @@ impl Session {
         self.lock().arrived.get(&id).cloned()
     }
 
+    /// How many QoS 2 messages wait for their PUBREL.
+    pub(in crate::broker) fn arrived_count(&self) -> usize {
+        self.lock().arrived.len()
+    }
+
     /// Remembers, or forgets, what is known of a QoS 2 message; without effect for who is not the owner.
     pub(in crate::broker) fn set_arrived(&self, owner: &Arc<Owner>, id: u16, arrived: Option<Arrived>) {
         if let Some(mut state) = self.owned(owner) {

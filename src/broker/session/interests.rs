@@ -15,7 +15,8 @@ const SHARE: usize = 64 << 10;
 /// What a subscription takes, in bytes: an entry in the session with its filter, one in the tree, and a node
 /// for each level that it is the first to need.
 fn cost(filter: &TopicFilter) -> usize {
-    200 + 2 * filter.as_str().len() + 160 * filter.levels().count()
+    let share = filter.share().map_or(0, |share| share.as_str().len());
+    200 + 2 * (share + filter.as_str().len()) + 160 * filter.levels().count()
 }
 
 impl State {

@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::queue::Drained;
 pub(super) use self::{
     answers::Arrived,
     owner::{End, Owner},
@@ -77,8 +78,8 @@ pub(super) struct State {
     inflight: Inflight,
     /// Of the queue and the window.
     bytes: usize,
-    /// When the client last took something off the queue.
-    drained: Option<Instant>,
+    /// What the client has taken off the queue lately.
+    drained: Option<Drained>,
     /// QoS 2 messages from the client.
     pub(super) arrived: HashMap<u16, Arrived>,
     pub(super) subscriptions: BTreeMap<TopicFilter, SubscriptionOptions>,
@@ -234,8 +235,8 @@ impl State {
     }
 
     fn release(&mut self, delivery: &Delivery, counters: &Counters) {
-        self.bytes -= delivery.publication.size();
-        Counters::subtract(&counters.queued_bytes, delivery.publication.size());
+        self.bytes -= delivery.size();
+        Counters::subtract(&counters.queued_bytes, delivery.size());
     }
 
     /// A message is delivered, or will not be.

@@ -38,6 +38,34 @@ const REST: Duration = Duration::from_millis(2);
 /// The same when it is more than seven eighths full.
 const LONG_REST: Duration = Duration::from_millis(20);
 
+/// How much a client has taken off its queue lately.
+#[derive(Debug)]
+pub(super) struct Drained {
+    /// The last time.
+    at: Instant,
+    /// Bytes in the second that has begun `since`, and in the one before.
+    since: Instant,
+    now: usize,
+    before: usize,
+}
+
+impl Drained {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { at: now, since: now, now: 0, before: 0 }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.at = Instant::now();
+        let elapsed = self.at - self.since;
+        if elapsed >= READING {
+            self.before = if elapsed < 2 * READING { self.now } else { 0 };
+            (self.since, self.now) = (self.at, 0);
+        }
+        self.now += bytes;
+    }
+}
+
 /// What became of a message for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::broker) enum Offered {
@@ -88,7 +116,7 @@ impl Session {
         if !state.may_read(&delivery) {
             return Offered::NotQueued;
         }
-        let size = delivery.publication.size();
+        let size = delivery.size();
         if !state.has_room(size, bounds, counters) {
             drop(state);
             Counters::count(&counters.dropped);
@@ -110,7 +138,7 @@ impl Session {
         state.queue.push_back(Waiting { delivery, sequence, receipt });
         let offered = match state.bytes > bounds.session / 2 && state.owner.is_some() {
             false => Offered::Queued,
-            true if state.is_draining() => {
+            true if state.is_draining(bounds) => {
                 let is_nearly_full = state.bytes > bounds.session - bounds.session / 8;
                 Offered::Crowded(if is_nearly_full { LONG_REST } else { REST })
             }
@@ -140,17 +168,18 @@ impl Session {
                 None => break,
                 Some(Again::Release(id)) => encoder.ack(out, Ack::Release, id, Reason::Success),
                 Some(Again::Publish(id, Waiting { delivery, .. })) => {
-                    let left = delivery.publication.left().unwrap_or_default();
-                    if encoder.publish(out, outgoing(delivery, id, true, left)).is_err()
-                        && let Some(waiting) = state.inflight.withdraw(id)
-                    {
-                        // It takes smaller packets than it did: as if delivered (MQTT-3.1.2-25).
+                    let left = delivery.publication.left();
+                    let was_sent = left
+                        .is_ok_and(|left| encoder.publish(out, outgoing(delivery, id, true, left)).is_ok());
+                    if !was_sent && let Some(waiting) = state.inflight.withdraw(id) {
+                        // Its life is over (MQTT-3.3.2-5), or the client takes smaller packets than it did:
+                        // as if delivered (MQTT-3.1.2-25).
                         state.done(&waiting, counters);
                     }
                 }
             }
         }
-        let mut has_drained = false;
+        let mut drained = 0;
         while out.len() < appetite.until && !state.inflight.has_again() {
             let Some(next) = state.queue.front() else {
                 state.queue = VecDeque::new();
@@ -165,11 +194,11 @@ impl Session {
                 },
             };
             let Some(waiting) = state.queue.pop_front() else { break };
-            has_drained = true;
+            drained += waiting.delivery.size();
             state.send(encoder, out, (waiting, id), counters);
         }
-        if has_drained {
-            state.drained = Some(Instant::now());
+        if drained > 0 {
+            state.drained.get_or_insert_with(Drained::new).add(drained);
         }
         // With output left over the connection comes back by itself.
         state.is_asleep = out.len() < appetite.until;
@@ -180,20 +209,25 @@ impl Session {
 }
 
 impl State {
-    /// Whether a message of this size would be queued. An empty queue takes any: packets are bounded.
+    /// Whether a message of this size would be queued. An empty queue takes any, as far as the house has
+    /// room: packets are bounded.
     /// And whoever fills the house's bound with absent sessions leaves the others their share.
     pub(in crate::broker) fn has_room(&self, size: usize, bounds: Bounds, counters: &Counters) -> bool {
         let all = counters.queued_bytes.load(Ordering::Relaxed) + size;
         let own = self.bytes + size;
-        self.bytes == 0 || (own <= bounds.session && (all <= bounds.all || own <= SHARE))
+        (self.bytes == 0 || own <= bounds.session) && (all <= bounds.all || own <= SHARE)
     }
 
     fn needs_reserve(&self) -> bool {
         self.last_sequence + saving::AHEAD / 2 > self.reserved
     }
 
-    fn is_draining(&self) -> bool {
-        self.drained.is_some_and(|at| at.elapsed() < READING)
+    /// Whether the client takes what it is sent, and not merely a sip now and then: a thirty-second of its
+    /// queue's bound in a second or two.
+    fn is_draining(&self, bounds: Bounds) -> bool {
+        self.drained.as_ref().is_some_and(|drained| {
+            drained.at.elapsed() < READING && drained.now.max(drained.before) >= bounds.session / 32
+        })
     }
 
     fn send(

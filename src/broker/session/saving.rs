@@ -137,15 +137,15 @@ impl Session {
         if state.expiry.is_zero() {
             state.is_recorded = false;
             state.saving = 0;
-            state.settled = Vec::new();
             return Some(Work {
                 session: self.clone(),
                 state: None,
                 changes: Vec::new(),
                 is_over: true,
                 from,
-                up_to: 0,
-                settled: Vec::new(),
+                // Nothing of it will be on the disk: nobody waits for any of it.
+                up_to: state.last_sequence,
+                settled: std::mem::take(&mut state.settled),
                 receipts: std::mem::take(&mut state.receipts),
             });
         }
@@ -250,16 +250,18 @@ impl Session {
         let state = &mut *guard;
         // While its client was connected, anything at the front may have been sent.
         let (was_absent, sent) = (left.is_some(), remembered.sent);
+        // Also when the window is smaller now: what was sent before something that was is in it.
+        let released = rows.iter().rfind(|row| row.is_released).map_or(0, |row| row.sequence);
         for row in rows {
             state.last_sequence = row.sequence;
-            let has_flown = row.is_released
+            let has_flown = row.sequence <= released
                 || if was_absent { row.sequence <= sent } else { state.inflight.len() < window };
             if row.is_released {
                 state.inflight.restore(row.sequence, None);
                 continue;
             }
             let waiting = Waiting::from_row(row);
-            let size = waiting.delivery.publication.size();
+            let size = waiting.delivery.size();
             state.bytes += size;
             Counters::add(&counters.queued_bytes, size);
             if has_flown && state.queue.is_empty() {

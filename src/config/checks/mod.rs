@@ -101,7 +101,7 @@ fn bounds(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(between("commands.max_age", config.commands.max_age, second, day));
     findings.extend(between("store.max_age", config.store.max_age, second, 3650 * day));
-    findings.extend(between("store.commit_floor", config.store.commit_floor, Duration::ZERO, 10 * second));
+    findings.extend(between("store.commit_floor", config.store.commit_floor, Duration::ZERO, 3 * second));
     if config.store.max_size < 64 << 10 {
         let what = "the queue is too small to hold a message of the usual size";
         findings.push(Finding::new("store.max_size", what, "write 64 KiB or more"));
