@@ -109,6 +109,7 @@ async fn topics_and_subscriptions_are_bounded_in_bytes_and_the_others_still_have
     let rig = Plan { limits, ..Plan::default() }.start().await;
     let mut greedy = rig.client("greedy").await;
     assert_eq!(greedy.subscribe(&"x".repeat(501), 0).await, 0x80);
+    assert_eq!(greedy.subscribe(&format!("$share/{}/x", "g".repeat(495)), 0).await, 0x80);
     let mut taken = 0;
     while greedy.subscribe(&format!("{taken:0>400}"), 0).await < 0x80 {
         taken += 1;
@@ -158,4 +159,32 @@ async fn who_fills_the_house_with_absent_sessions_shuts_nobody_out_and_loses_its
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(rig.board.snapshot().broker.sessions, 10);
+}
+
+#[tokio::test]
+async fn qos_2_messages_that_are_never_released_are_bounded() {
+    let limits = Limits { receive_maximum: 10, ..Limits::default() };
+    let rig = Plan { limits, ..Plan::default() }.start().await;
+    let mut client = rig.client("client").await;
+    for id in 1..=10 {
+        client.send(&publish(4, "t", id, b"x")).await;
+        assert_eq!(client.next().await, Some((0x50, id.to_be_bytes().to_vec())));
+    }
+    // Again what is known, and one too many.
+    client.send(&publish(12, "t", 10, b"x")).await;
+    assert_eq!(client.next().await, Some((0x50, vec![0, 10])));
+    client.send(&publish(4, "t", 11, b"x")).await;
+    assert!(client.hangs_up().await);
+}
+
+#[tokio::test]
+async fn more_filters_in_a_packet_than_a_client_may_have_are_refused_at_once() {
+    let limits = Limits { subscriptions_per_client: 5, ..Limits::default() };
+    let rig = Plan { limits, ..Plan::default() }.start().await;
+    let filters = |count: usize| [text("a"), vec![0]].concat().repeat(count);
+    let mut client = rig.client("client").await;
+    client.send(&packet(0x82, &[&[0, 1][..], &filters(5)].concat())).await;
+    assert_eq!(client.next().await, Some((0x90, vec![0, 1, 0, 0, 0, 0, 0])));
+    client.send(&packet(0x82, &[&[0, 2][..], &filters(6)].concat())).await;
+    assert!(client.hangs_up().await);
 }

@@ -264,7 +264,9 @@ impl Session {
             let size = waiting.delivery.size();
             state.bytes += size;
             Counters::add(&counters.queued_bytes, size);
-            if has_flown && state.queue.is_empty() {
+            // Sequences leap at a restart: one whose packet id another still has cannot have been sent.
+            let had_an_id = state.inflight.id_for(waiting.sequence).is_some();
+            if has_flown && had_an_id && state.queue.is_empty() {
                 state.inflight.restore(waiting.sequence, Some(waiting));
             } else {
                 state.queue.push_back(waiting);

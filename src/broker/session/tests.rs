@@ -1,12 +1,17 @@
 //! What a session's queue holds and lets go.
 
+use bytes::BytesMut;
+use futures_util::FutureExt;
+
 use super::*;
 use crate::{
     broker::{
         delivery::{Delivery, Identifiers, Publication},
+        packet::{Ack, Encoder, Version},
         receipt::Pledge,
     },
-    model::Topic,
+    model::{Properties, Topic},
+    store::Awaiting,
 };
 
 fn offer(session: &Session, bounds: Bounds, counters: &Counters, size: usize) -> bool {
@@ -75,4 +80,73 @@ fn a_qos_2_id_is_not_on_the_disk_before_its_message_is() {
     drop(receipt);
     session.set_arrived(&owner, 5, Some(Arrived::Done));
     assert!(remembers("5"));
+}
+
+fn row(sequence: u64, life: Option<Duration>) -> Awaiting {
+    let mut message = Message::new(Topic::parse("t").unwrap(), "x", QoS::AtLeastOnce);
+    message.properties =
+        life.map(|life| Arc::new(Properties { expiry: Some(life), ..Properties::default() }));
+    Awaiting { sequence, message, identifiers: Vec::new(), is_released: false }
+}
+
+/// A session whose client was connected when the power went, with these rows on the disk.
+fn restored(rows: Vec<Awaiting>, counters: &Counters) -> (Arc<Session>, Arc<Owner>) {
+    let (session, owner) = (sessions(1).remove(0), Arc::new(Owner::default()));
+    session.restore(Remembered::default(), rows, None, 64, counters);
+    session.lock().take_over(&owner);
+    (session, owner)
+}
+
+fn sent(session: &Session, owner: &Arc<Owner>, counters: &Counters) -> BytesMut {
+    let (bounds, mut out) = (Bounds { session: 100_000, all: 150_000 }, BytesMut::new());
+    let appetite = Appetite { window: 64, until: 32 << 10 };
+    session.fill(owner, &mut Encoder::new(Version::V311), &mut out, appetite, bounds, counters).unwrap();
+    out
+}
+
+/// Found by the fuzz target `session`: after several restarts two messages had one packet id.
+#[test]
+fn what_is_restored_has_no_packet_id_that_another_message_has() {
+    let counters = Counters::default();
+    let (session, owner) = restored(vec![row(7, None), row(8, None), row(8 + 65_535, None)], &counters);
+    let publish = |id: u8| [0x3A, 6, 0, 1, b't', 0, id, b'x'];
+    assert_eq!(sent(&session, &owner, &counters)[..], [publish(7), publish(8)].concat());
+    for id in [7, 8] {
+        session.acknowledge(&owner, (Ack::Taken, id, false), &counters);
+    }
+    let mut once_free = publish(8);
+    once_free[0] = 0x32;
+    assert_eq!(sent(&session, &owner, &counters)[..], once_free);
+}
+
+#[test]
+fn what_expired_while_the_power_was_off_is_not_sent() {
+    let counters = Counters::default();
+    let rows = vec![row(1, Some(Duration::ZERO)), row(2, Some(Duration::from_secs(60)))];
+    let (session, owner) = restored(rows, &counters);
+    assert_eq!(sent(&session, &owner, &counters)[..], [0x3A, 6, 0, 1, b't', 0, 2, b'x']);
+    session.acknowledge(&owner, (Ack::Taken, 2, false), &counters);
+    assert_eq!(Counters::read(&counters.queued_bytes), 0);
+}
+
+#[test]
+fn nobody_waits_for_a_session_that_the_disk_is_to_forget() {
+    let (session, owner, counters) = (sessions(1).remove(0), Arc::new(Owner::default()), Counters::default());
+    session.lock().take_over(&owner);
+    let mut pledge = Pledge::default();
+    let publication = Publication::new(row(1, None).message);
+    let identifiers = Identifiers::default();
+    let delivery = Delivery { publication, qos: QoS::AtLeastOnce, retain: false, identifiers, share: None };
+    session.offer(delivery, Bounds { session: 1_000, all: 1_000 }, &counters, &mut pledge);
+    let settling = pledge.settling().unwrap();
+    {
+        let mut state = session.lock();
+        session.note(&mut state);
+        state.expiry = Duration::ZERO;
+        session.note(&mut state);
+    }
+    let work = session.collect(false).unwrap();
+    assert!(work.is_over && settling.clone().now_or_never().is_none());
+    session.let_go(&work);
+    assert!(settling.now_or_never().is_some(), "its publisher waits for ever");
 }
