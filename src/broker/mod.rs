@@ -186,6 +186,9 @@ impl Broker {
         if timeout(FAREWELL, tasks.wait()).await.is_err() {
             tracing::warn!(clients = tasks.len(), "clients did not leave in time");
         }
+        for (client, will) in core.hub.waiting_wills() {
+            core.publish_will(will, &client).await;
+        }
         recorder_stop.cancel();
         if recorder.await.is_err() {
             tracing::error!("the recorder of retained messages and sessions has panicked");

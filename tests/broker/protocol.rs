@@ -366,8 +366,21 @@ async fn the_wills_of_those_whom_a_stopping_broker_sends_away_are_known_after_it
     let mut client = rig.raw().await;
     client.send(&connect("client", CLEAN | WILL | RETAIN, &[&will])).await;
     client.next().await.unwrap();
+    // With a delay of an hour: one is connected, one has been lost.
+    let (mut connected, mut lost) = (rig.raw().await, rig.raw().await);
+    for (client, topic) in [(&mut connected, "w/connected"), (&mut lost, "w/lost")] {
+        let rest = [&[5, 0x18, 0, 0, 14, 16][..], &text(topic), &text("gone")].concat();
+        client.connect5_with(topic, CLEAN | WILL | RETAIN, HOUR, &[&rest]).await;
+    }
+    drop(lost);
+    while rig.board.snapshot().broker.clients > 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let rig = Plan::default().start_in(rig.stop().await).await;
     let mut late = rig.client("late").await;
     late.subscribe("w/#", 0).await;
-    assert_eq!(late.got().await.payload, b"gone");
+    for topic in ["w/client", "w/connected", "w/lost"] {
+        let got = late.got().await;
+        assert_eq!((got.topic.as_str(), &got.payload[..]), (topic, &b"gone"[..]));
+    }
 }

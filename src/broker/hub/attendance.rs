@@ -222,6 +222,16 @@ impl Hub {
         wills
     }
 
+    /// The wills that wait for their delay: nobody else will publish them.
+    pub(in crate::broker) fn waiting_wills(&self) -> Vec<(ClientId, Message)> {
+        let house = self.read();
+        let wills = house.sessions.values().filter_map(|session| {
+            let (_, will) = session.lock().will.take()?;
+            Some((session.client.clone(), will))
+        });
+        wills.collect()
+    }
+
     /// Asks every connection to end.
     pub(in crate::broker) fn end_all(&self) {
         for session in self.read().sessions.values() {
