@@ -142,6 +142,15 @@ pub async fn run(seed: u64, size: Size) -> Verdict {
     stutter.abort();
     program.kill().await;
     let mut verdict = judge(&diary.entries(), RULES);
+    if !verdict.is_clean() {
+        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{seed}.txt"));
+        diary.keep(&path);
+        eprintln!(
+            "the whole diary is in {}\nthe gateway's last words:\n{}",
+            path.display(),
+            program.last_words()
+        );
+    }
     verdict.add("kills of the gateway", lives);
     verdict.add("kills of the cloud", deaths.load(Ordering::Relaxed));
     verdict.add("connections that the gateway opened", proxy.accepted());

@@ -7,6 +7,7 @@
 pub mod verdict;
 
 use std::{
+    fmt,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -72,6 +73,12 @@ pub struct Entry {
     pub event: Event,
 }
 
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>11.6} {:?}", self.at.as_secs_f64(), self.event)
+    }
+}
+
 /// The diary that all parties write into; cheap to clone.
 #[derive(Clone)]
 pub struct Diary {
@@ -97,6 +104,12 @@ impl Diary {
 
     pub fn mark(&self, what: impl Into<Text>) {
         self.write(Event::Mark(what.into()));
+    }
+
+    /// Writes everything so far into a file, an entry a line.
+    pub fn keep(&self, path: &std::path::Path) {
+        let lines: Vec<String> = self.entries().iter().map(ToString::to_string).collect();
+        std::fs::write(path, lines.join("\n")).unwrap();
     }
 
     /// Everything so far.
