@@ -56,6 +56,8 @@ pub(super) enum Event {
     Wire(Wire),
     /// The store answered a [`Fetch`].
     Stored(Fetch, Vec<Record>),
+    /// So many records that were to be deleted are gone from the disk.
+    Settled(u64),
     /// The highest sequence in the store.
     Appended(u64),
     /// An arrived message is safe: its acknowledgement is due.
@@ -89,6 +91,8 @@ pub(super) enum Effect {
     Fetch(Fetch),
     /// Delete what the cloud acknowledged.
     Delete(u64),
+    /// Delete on the disk what is to be deleted, without waiting for more: the line waits for it.
+    Hurry,
     /// Delete what the cloud refused for good, counted.
     Discard(u64),
     /// Send DISCONNECT.
@@ -212,6 +216,7 @@ impl Machine {
         match event {
             Event::Wire(wire) => self.on_wire(wire, now),
             Event::Stored(fetch, records) => self.window.fetched(fetch, records),
+            Event::Settled(count) => self.window.settled(count),
             Event::Appended(highest) => self.highest = self.highest.max(highest),
             Event::Handled(packet) => {
                 if let Phase::Up(up) = &mut self.phase {

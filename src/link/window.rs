@@ -2,7 +2,8 @@
 //!
 //! Pure. Invariants: a record leaves only by [`Window::answered`]; records go out in the order of
 //! their sequences; never more than the limit is sent past the oldest unanswered publish, so that a
-//! packet id is free again before rumqttc comes round to it (else it wedges: `state.collision`).
+//! packet id is free again before rumqttc comes round to it (else it wedges: `state.collision`). What the cloud
+//! has and the disk still has too takes room as well, so that a crash sends no more than the limit again.
 //! Memory is bounded by the limit plus two reads of the store.
 
 use std::collections::VecDeque;
@@ -65,6 +66,7 @@ pub(super) struct Window {
     reading: Option<Fetch>,
     highest_sent: u64,
     sent_before: u64,
+    unsettled: u64,
 }
 
 impl Window {
@@ -75,6 +77,7 @@ impl Window {
             connection: self.connection + 1,
             highest_sent: self.highest_sent,
             sent_before: self.highest_sent,
+            unsettled: self.unsettled,
             ..Self::default()
         };
     }
@@ -82,7 +85,19 @@ impl Window {
     /// Whether one more publish may go out.
     pub(super) fn has_room(&self) -> bool {
         let oldest = self.flights.front().map_or(self.sends, |flight| flight.ordinal);
-        self.sends - oldest < self.limit
+        self.sends - oldest < self.limit && self.flights.len() as u64 + self.unsettled < self.limit
+    }
+
+    /// The cloud has a record: it takes room until it is gone from the disk. Says whether that is urgent, because
+    /// half of the room is taken by such records.
+    pub(super) fn delete(&mut self) -> bool {
+        self.unsettled += 1;
+        2 * self.unsettled >= self.limit
+    }
+
+    /// So many of these are gone from the disk.
+    pub(super) fn settled(&mut self, count: u64) {
+        self.unsettled = self.unsettled.saturating_sub(count);
     }
 
     /// The next record to send, if there is one; ask [`Window::has_room`] first.

@@ -255,6 +255,12 @@ impl Store {
         self.appended.clone()
     }
 
+    /// Has what is queued committed now, whatever the floor between commits says.
+    pub fn hurry(&self) {
+        // A store that has stopped has committed everything.
+        let _ = self.jobs.send(Job::Hurry);
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         cost: usize,

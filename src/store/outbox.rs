@@ -81,12 +81,12 @@ impl Store {
         .await
     }
 
-    /// Deletes what the cloud acknowledged. Returns once queued: a crash before the commit only
-    /// means that the cloud is sent a message again.
+    /// Deletes what the cloud acknowledged. Returns once queued: a crash before the commit, at which the
+    /// [`Durable`] resolves, only means that the cloud is sent a message again.
     ///
     /// # Errors
-    /// [`StoreError::Stopped`].
-    pub async fn acknowledge(&self, sequences: Vec<u64>) -> Result<(), StoreError> {
+    /// [`StoreError::Stopped`] here; from the [`Durable`] also `Disk`: nothing is deleted.
+    pub async fn acknowledge(&self, sequences: Vec<u64>) -> Result<Durable<()>, StoreError> {
         self.remove(sequences, Ledger::acknowledged).await
     }
 
@@ -95,10 +95,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Stopped`].
     pub async fn discard(&self, sequences: Vec<u64>) -> Result<(), StoreError> {
-        self.remove(sequences, Ledger::refused_by_cloud).await
+        self.remove(sequences, Ledger::refused_by_cloud).await.map(drop)
     }
 
-    async fn remove(&self, sequences: Vec<u64>, count: fn(&mut Ledger, u64, u64)) -> Result<(), StoreError> {
+    async fn remove(
+        &self,
+        sequences: Vec<u64>,
+        count: fn(&mut Ledger, u64, u64),
+    ) -> Result<Durable<()>, StoreError> {
         let cost = sequences.len() * size_of::<u64>();
         self.write(cost, move |transaction, ledger| {
             let mut statement =
@@ -112,7 +116,6 @@ impl Store {
             Ok(())
         })
         .await
-        .map(drop)
     }
 }
 

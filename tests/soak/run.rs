@@ -66,7 +66,9 @@ pub async fn run(seed: u64, size: Size) -> Verdict {
     let cloud = Cloud::new(&server, "hearthlink/home/", diary.clone(), random.u64(..));
     let proxy = Arc::new(Proxy::start(cloud.revive().await).await);
     let (lan, page) = (Port::reserve(), Port::reserve());
-    let config = config(lan.address(), page.address(), proxy.address().port());
+    // A store that commits seldom shows what hides behind quick commits, and makes everything slow.
+    let floor = if random.u8(..) < 64 { 40 } else { 0 };
+    let config = config(floor, lan.address(), page.address(), proxy.address().port());
     let mut program = Program::new(directory.path(), &config);
 
     let (stop, end) = (CancellationToken::new(), CancellationToken::new());
@@ -204,7 +206,7 @@ async fn heal(
     }
 }
 
-fn config(lan: std::net::SocketAddr, page: std::net::SocketAddr, cloud_port: u16) -> String {
+fn config(floor: u64, lan: std::net::SocketAddr, page: std::net::SocketAddr, cloud_port: u16) -> String {
     let mut text = format!(
         "gateway: {{ id: home, data_dir: data }}\n\
          broker: {{ listeners: [ {{ address: \"{lan}\" }} ] }}\n\
@@ -212,6 +214,7 @@ fn config(lan: std::net::SocketAddr, page: std::net::SocketAddr, cloud_port: u16
          cloud:\n  url: wss://127.0.0.1:{cloud_port}/mqtt\n  ca_file: ca.pem\n  certificate_file: gateway.pem\n  \
          key_file: gateway.key\n  window: {WINDOW}\n  keep_alive: 5s\n  answer_limit: 1s\n  connect_limit: 2s\n  \
          backoff: {{ first: 20ms, longest: 300ms, stable_after: 60s }}\n\
+         store: {{ commit_floor: {floor}ms }}\n\
          routes: [ {{ local: \"sensors/#\" }}, {{ local: \"meter/#\" }} ]\n"
     );
     let (mut devices, mut allow) = (String::from("devices:\n"), String::from("commands:\n  allow:\n"));
