@@ -1,7 +1,8 @@
-//! A phone somewhere: commands of every kind, some twice, some too late, and again what the cloud forgot.
+//! A phone somewhere: commands of every kind, some twice, some too late, and again what the cloud forgot before
+//! there was an outcome.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, SystemTime},
 };
 
@@ -33,11 +34,11 @@ impl Phone {
         let mut sent: HashMap<Text, Sent> = HashMap::new();
         let mut recent: Vec<Text> = Vec::new();
         // What the cloud did not take when it was sent again.
-        let mut owed: Vec<Text> = Vec::new();
+        let mut owed: HashSet<Text> = HashSet::new();
         let mut number = 0u64;
         while !end.is_cancelled() {
             owed.extend(self.cloud.forgotten());
-            owed.retain(|id| !self.again(id, &sent));
+            owed.retain(|id| !self.cloud.is_told(id) && !self.again(id, &sent));
             if !stop.is_cancelled() {
                 let id: Text = format!("c-{number}").into();
                 if let Some(order) = self.ask(&id) {

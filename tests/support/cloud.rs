@@ -8,7 +8,7 @@
 //! connection that is not the last one, nor while the cloud is dead.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -58,6 +58,7 @@ struct State {
     current: CancellationToken,
     session: Option<Session>,
     forgotten: Vec<Text>,
+    told: HashSet<Text>,
 }
 
 #[derive(Default)]
@@ -90,6 +91,7 @@ impl Cloud {
             current: CancellationToken::new(),
             session: None,
             forgotten: Vec::new(),
+            told: HashSet::new(),
         };
         Self(Arc::new(Inner {
             acceptor: peer::acceptor(server, None, &versions),
@@ -152,6 +154,11 @@ impl Cloud {
     /// The commands that it forgot since this was last asked, unacknowledged.
     pub fn forgotten(&self) -> Vec<Text> {
         std::mem::take(&mut self.0.state.lock().unwrap().forgotten)
+    }
+
+    /// Whether an outcome of this command has come.
+    pub fn is_told(&self, id: &Text) -> bool {
+        self.0.state.lock().unwrap().told.contains(id)
     }
 
     /// How many messages wait for the gateway or for its acknowledgement.
@@ -344,8 +351,10 @@ impl Inner {
         let is_result = below.ends_with("/result");
         if is_result {
             let outcome: serde_json::Value = serde_json::from_str(&payload).unwrap_or_default();
+            let id: Text = outcome["id"].as_str().unwrap_or_default().into();
+            state.told.insert(id.clone());
             self.diary.write(Event::Told {
-                id: outcome["id"].as_str().unwrap_or_default().into(),
+                id,
                 status: outcome["status"].as_str().unwrap_or_default().into(),
                 is_duplicate: outcome["duplicate"] == true,
             });
