@@ -91,8 +91,13 @@ impl Peer {
     /// A connection on which CONNECT and SUBSCRIBE are answered well, birth and fence acknowledged,
     /// and the fence echoed.
     pub async fn online(&self) -> Session {
+        self.online_with(&CONNACK).await
+    }
+
+    /// The same with another CONNACK.
+    pub async fn online_with(&self, connack: &[u8]) -> Session {
         let mut session = self.session().await;
-        session.send(&CONNACK).await;
+        session.send(connack).await;
         session.grant_subscriptions().await;
         for _ in 0..2 {
             let publish = session.publish().await;
@@ -131,6 +136,8 @@ pub fn acceptor(
 
 /// CONNACK of MQTT 5: success, no session, no properties.
 pub const CONNACK: [u8; 5] = [0x20, 3, 0, 0, 0];
+/// The same with a session.
+pub const CONNACK_PRESENT: [u8; 5] = [0x20, 3, 1, 0, 0];
 
 pub fn puback(packet: u16) -> [u8; 4] {
     let [high, low] = packet.to_be_bytes();
