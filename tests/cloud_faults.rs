@@ -12,8 +12,11 @@ mod support {
 use hearthlink::model::FaultKind;
 use support::{
     gateway::{Gateway, Papers},
-    peer::{CONNACK, CONNACK_PRESENT, Peer, puback},
+    peer::{CONNACK, Peer, puback},
 };
+
+/// CONNACK of MQTT 5 with a session.
+const CONNACK_PRESENT: [u8; 5] = [0x20, 3, 1, 0, 0];
 
 /// Waits for a fault of this kind with these words in its detail.
 async fn until_fault(gateway: &Gateway, kind: FaultKind, words: &str) {

@@ -136,8 +136,6 @@ pub fn acceptor(
 
 /// CONNACK of MQTT 5: success, no session, no properties.
 pub const CONNACK: [u8; 5] = [0x20, 3, 0, 0, 0];
-/// The same with a session.
-pub const CONNACK_PRESENT: [u8; 5] = [0x20, 3, 1, 0, 0];
 
 pub fn puback(packet: u16) -> [u8; 4] {
     let [high, low] = packet.to_be_bytes();
