@@ -1,7 +1,8 @@
 //! The wall clock, with the knowledge of whether it can be believed.
 //!
 //! A Raspberry Pi has no clock at boot. Whoever compares wall-clock times asks [`Clock::is_trusted`]
-//! first. Deadlines never use this clock: they are `tokio::time::Instant`s, which tests can pause.
+//! first. Deadlines never use this clock: they are `tokio::time::Instant`s, which tests can pause. How old
+//! something is on the disk, [`Clock::uptime`] tells, which does not jump when the wall clock is set.
 //!
 //! Where systemd-timesyncd keeps the time, as on Raspberry Pi OS, its mark is the judge: a Pi starts
 //! with the time of its last shutdown, which looks right and is not. Elsewhere the year must do.
@@ -11,9 +12,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::model::Timestamp;
@@ -27,8 +28,8 @@ const TIMESYNC: &str = "/run/systemd/timesync";
 
 #[derive(Debug)]
 enum Source {
-    System { timesync: PathBuf, was_trusted: AtomicBool },
-    Manual { millis: AtomicI64, trusted: AtomicBool },
+    System { timesync: PathBuf, was_trusted: AtomicBool, made: Instant },
+    Manual { millis: AtomicI64, trusted: AtomicBool, uptime: AtomicU64 },
 }
 
 /// A source of wall-clock time; cheap to clone.
@@ -44,7 +45,8 @@ impl Clock {
 
     fn judged_by(timesync: &Path) -> Self {
         let was_trusted = AtomicBool::new(false);
-        Self(Arc::new(Source::System { timesync: timesync.to_owned(), was_trusted }))
+        let timesync = timesync.to_owned();
+        Self(Arc::new(Source::System { timesync, was_trusted, made: Instant::now() }))
     }
 
     /// A clock that stands still until it is set, for tests.
@@ -52,13 +54,32 @@ impl Clock {
         Self(Arc::new(Source::Manual {
             millis: AtomicI64::new(now.as_millis()),
             trusted: AtomicBool::new(true),
+            uptime: AtomicU64::new(0),
         }))
     }
 
-    /// Sets a manual clock; the machine's clock stays as it is.
+    /// Sets a manual clock, as somebody sets the time: nothing becomes older by it. The machine's clock stays
+    /// as it is.
     pub fn set(&self, now: Timestamp) {
         if let Source::Manual { millis, .. } = &*self.0 {
             millis.store(now.as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// Lets time pass on a manual clock, in whole milliseconds.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual { millis, uptime, .. } = &*self.0 {
+            let by = by.as_millis();
+            millis.fetch_add(i64::try_from(by).unwrap_or(i64::MAX), Ordering::Relaxed);
+            uptime.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago this clock was made, by the monotonic clock: setting the time does not change it.
+    pub fn uptime(&self) -> Duration {
+        match &*self.0 {
+            Source::System { made, .. } => made.elapsed(),
+            Source::Manual { uptime, .. } => Duration::from_millis(uptime.load(Ordering::Relaxed)),
         }
     }
 
@@ -87,7 +108,7 @@ impl Clock {
     pub fn is_trusted(&self) -> bool {
         match &*self.0 {
             Source::Manual { trusted, .. } => trusted.load(Ordering::Relaxed),
-            Source::System { timesync, was_trusted } => {
+            Source::System { timesync, was_trusted, .. } => {
                 if was_trusted.load(Ordering::Relaxed) {
                     return true;
                 }
@@ -103,6 +124,16 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_makes_nothing_older() {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        clock.advance(Duration::from_secs(5));
+        clock.set(NEVER_BEFORE);
+        assert_eq!((clock.uptime(), clock.now()), (Duration::from_secs(5), NEVER_BEFORE));
+        clock.set(Timestamp::from_millis(-1));
+        assert_eq!(clock.uptime(), Duration::from_secs(5));
+    }
 
     #[test]
     fn a_clock_that_timesyncd_has_not_set_yet_is_not_trusted_however_right_it_looks() {

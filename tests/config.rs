@@ -331,6 +331,65 @@ fn routes_that_would_loop_or_speak_for_the_gateway_are_refused() {
 }
 
 #[test]
+fn routes_from_the_cloud_reach_nothing_that_is_the_gateways_or_a_commands() {
+    let with = |route: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: lamp, kind: lan}}]\ncloud: {{url: \"wss://a\"}}\n\
+             routes: [{{local: up/#}}]\nroutes_in:\n  - {route}\n"
+        )
+    };
+    for (route, column, what, remedy) in [
+        ("{cloud: \"{prefix}/{gateway}/#\"}", 13, "past the allow-list", "a tree of its own"),
+        ("{cloud: \"{prefix}/+/lamp/set\"}", 13, "past the allow-list", ""),
+        ("{cloud: \"{prefix}/{gateway}/lamp/x\"}", 13, "bring back", ""),
+        ("{cloud: \"+/x/bridge/fence\"}", 13, "bring back", ""),
+        ("{cloud: \"$share/g/news\"}", 13, "cannot share", ""),
+        (
+            "{cloud: \"{prefix}/{gateway}/up/+\"}",
+            13,
+            "would loop: `hearthlink/x/up/#`, where entry 1",
+            "narrower",
+        ),
+        ("{cloud: news/#, local: \"home/{1}\"}", 28, "past the allow-list", "another tree"),
+        ("{cloud: news/+, local: \"home/bridge/{1}/x\"}", 28, "own name", ""),
+        ("{cloud: news/+, local: \"home/lamp/{1}/x\"}", 28, "own name", ""),
+        ("{cloud: news/+, local: \"$SYS/{1}\"}", 28, "`$`", ""),
+        ("{cloud: news/+, local: \"x/{2}\"}", 28, "`{2}` stands for nothing", "count"),
+        ("{cloud: news/#, local: \"x/n{1}\"}", 28, "between slashes", ""),
+        ("{cloud: \"{topic}/x\"}", 13, "`{topic}` means nothing", ""),
+    ] {
+        refused(&with(route), &[(6, column, what, remedy)]);
+    }
+    let twice = with("{cloud: news/+/a}\n  - {cloud: news/b/#}");
+    refused(&twice, &[(7, 13, "(entry 1) share topics", "narrower")]);
+    refused("gateway: {id: x}\nroutes_in: [{cloud: a}]\n", &[(2, 12, "no cloud", "")]);
+    let home = home();
+    for good in [
+        "{cloud: \"{prefix}/{gateway}/news/#\"}",
+        "{cloud: \"all/#\", local: \"cloud/{1}\", qos: 0, retain: false}",
+    ] {
+        assert!(load(home.path(), &with(good)).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn what_a_queue_cannot_keep_is_refused() {
+    let with = |queue: &str| format!("gateway: {{id: x}}\nroutes:\n  - local: a/#\n    queue: {queue}\n");
+    for (queue, column, what) in [
+        ("{keep: last}", 19, "`last` is nothing that can be kept"),
+        ("{keep: {every: 1ms}}", 19, "more often than once a second"),
+        ("{keep: {evry: 60s}}", 20, "unknown key `evry`"),
+        ("{max_age: 0s}", 22, "out of range"),
+        ("{max_size: 1 KiB}", 23, "too small"),
+        ("{live: true}", 13, "unknown key `live`"),
+    ] {
+        refused(&with(queue), &[(4, column, what, "")]);
+    }
+    refused("gateway: {id: x}\nstore: {states: {max_size: 1}}\n", &[(2, 28, "too small", "4 KiB")]);
+    refused("gateway: {id: x}\ncloud: {url: \"wss://a\", backlog_rate: 0}\n", &[(2, 39, "out of range", "")]);
+}
+
+#[test]
 fn every_problem_is_told_in_one_run_and_none_of_our_own_making() {
     let text = "gateway: {id: \"a b\"}\ncloud: {url: nowhere, ca_file: no.pem}\ndevices:\n  - {id: x y, kind: lan}\n\
                 commands: {allow: [{device: lamp, set: {state: any}}]}\nweb: {adress: 1}\nlog: {level: loud}\n";

@@ -28,6 +28,8 @@ mod pki;
 mod process;
 #[path = "interop/refused_lines.rs"]
 mod refused_lines;
+#[path = "interop/routes.rs"]
+mod routes;
 
 use std::path::Path;
 

@@ -8,7 +8,9 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use tokio::sync::mpsc;
 
 use super::{
-    CloudTopics, LocalTopics, translate,
+    CloudTopics, LocalTopics,
+    downlink::Downlink,
+    translate::{self, Lanes},
     uplink::{AnyUplink, NoCloud, Routes},
 };
 use crate::{
@@ -77,6 +79,8 @@ pub(super) struct Parts {
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) local: LocalTopics,
     pub(super) line: Option<Line>,
+    /// The lane of the devices' states in the store.
+    pub(super) states_lane: Option<usize>,
     pub(super) web: Option<Web>,
 }
 
@@ -85,18 +89,21 @@ pub(super) struct Line {
     pub(super) link: Link,
     pub(super) inbox: mpsc::Receiver<Inbound>,
     pub(super) topics: CloudTopics,
+    pub(super) downlink: Downlink,
 }
 
 pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildError> {
     let board = Board::new(config.gateway.id.as_str(), clock.clone());
     let fleet = Fleet::build(&translate::devices(&config.devices))?;
-    let store = open_store(config, clock.clone()).await?;
+    let lanes = translate::lanes(config);
+    let store = open_store(config, &lanes, clock.clone()).await?;
     let last_states = store.states().await?;
+    let lan = fleet.lan_filters();
     let line = line(config, &store, &board, &clock)?;
     let topics = line.as_ref().map(|line| line.topics.clone());
     let broker = Broker::bind(
-        translate::broker(&config.broker, own_topics(config, &fleet.lan_filters())),
-        uplink(config, &clock)?,
+        translate::broker(&config.broker, own_topics(config, &lan)),
+        uplink(config, &lanes)?,
         store.clone(),
         board.clone(),
     )
@@ -117,6 +124,7 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
         told,
         local: LocalTopics::default(),
         line,
+        states_lane: lanes.of_states,
         web,
     })
 }
@@ -131,35 +139,43 @@ fn own_topics(config: &Config, lan: &[TopicFilter]) -> Vec<Topic> {
     all.filter(|topic| !lan.iter().any(|filter| filter.matches(topic))).collect()
 }
 
-async fn open_store(config: &Config, clock: Clock) -> Result<Store, BuildError> {
+async fn open_store(config: &Config, lanes: &Lanes, clock: Clock) -> Result<Store, BuildError> {
     let path = config.gateway.data_dir.join(STORE_FILE);
-    let options = translate::store(&config.store);
+    let options = translate::store(&config.store, lanes);
     let opened = tokio::task::spawn_blocking(move || Store::open(&path, &options, clock)).await;
     Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
 }
 
-fn uplink(config: &Config, clock: &Clock) -> Result<AnyUplink, BuildError> {
+fn uplink(config: &Config, lanes: &Lanes) -> Result<AnyUplink, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(Arc::new(NoCloud)) };
     Ok(Arc::new(Routes {
-        routes: config.routes.clone(),
+        routes: config.routes.iter().cloned().zip(lanes.of_routes.iter().copied()).collect(),
         prefix: cloud.prefix.clone(),
         gateway: config.gateway.id.clone(),
         sets: CloudTopics::new(&cloud.prefix, &config.gateway.id)?.sets(),
-        clock: clock.clone(),
     }))
+}
+
+/// What no route from the cloud may say at home: commands, and what is the gateway's own.
+fn closed_to_the_cloud(config: &Config) -> Vec<TopicFilter> {
+    let local = LocalTopics::default();
+    let own = own_topics(config, &[]);
+    [local.sets()].into_iter().chain([local.bridge()]).chain(own.iter().map(TopicFilter::from)).collect()
 }
 
 fn line(config: &Config, store: &Store, board: &Board, clock: &Clock) -> Result<Option<Line>, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
-    let topics = CloudTopics::new(&cloud.prefix, &config.gateway.id)?;
+    let gateway = &config.gateway.id;
+    let topics = CloudTopics::new(&cloud.prefix, gateway)?;
+    let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
     let password = match &cloud.password_file {
         None => None,
         Some(path) => Some(first_line(path)?),
     };
-    let options = translate::link(cloud, &config.gateway.id, &topics, password);
+    let options = translate::link(cloud, gateway, &topics, &downlink, password);
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
-    Ok(Some(Line { link, inbox, topics }))
+    Ok(Some(Line { link, inbox, topics, downlink }))
 }
 
 fn first_line(path: &std::path::Path) -> Result<String, BuildError> {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
-    flows::{self, Keeper, Telemetry},
+    flows::{self, FromCloud, Keeper, Telemetry},
     reload::Reload,
     stages::{Stage, Stages},
 };
@@ -113,7 +113,20 @@ struct Running {
 
 impl Running {
     async fn start(parts: Parts, stages: &Stages) -> Result<Self, StoreError> {
-        let Parts { store, board, clock, broker, fleet, last_states, desk, told, local, line, web } = parts;
+        let Parts {
+            store,
+            board,
+            clock,
+            broker,
+            fleet,
+            last_states,
+            desk,
+            told,
+            local,
+            line,
+            states_lane,
+            web,
+        } = parts;
         let handle = broker.handle();
         let presence = |availability: Availability| {
             Message::new(local.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
@@ -140,8 +153,14 @@ impl Running {
         let (events_sender, events) = mpsc::channel(EVENTS);
         let cloud = line.as_ref().map(|line| line.topics.clone());
         let (line_sender, line_to_disk) = mpsc::channel(flows::READINGS_IN_LINE);
-        let telemetry =
-            Telemetry { broker: handle.clone(), local: local.clone(), cloud, line: line_sender, not_kept };
+        let telemetry = Telemetry {
+            broker: handle.clone(),
+            local: local.clone(),
+            cloud,
+            lane: states_lane,
+            line: line_sender,
+            not_kept,
+        };
         let keeper = Keeper { store: store.clone(), remembered: last_states.clone() };
         drains.spawn("keeper of readings", keeper.run(line_to_disk));
         drains.spawn("telemetry", telemetry.run(events));
@@ -171,8 +190,9 @@ impl Running {
             broker.run(token).await;
         });
         handle.publish(&presence(Availability::Online));
-        if let Some(Line { link, inbox, topics }) = line {
-            running.intake.spawn("commands from the cloud", flows::from_cloud(inbox, topics, commands, stop));
+        if let Some(Line { link, inbox, topics, downlink }) = line {
+            let from_cloud = FromCloud { topics, downlink, broker: handle, desk: commands };
+            running.intake.spawn("messages from the cloud", from_cloud.run(inbox, stop));
             let token = running.line.token();
             running.line.spawn("line to the cloud", async move {
                 if let Err(error) = link.run(token).await {

@@ -28,6 +28,10 @@ impl Tree {
         self.0.join(path).expect("ids have no wildcards and the root leaves room")
     }
 
+    fn all_below(&self, path: &str) -> TopicFilter {
+        TopicFilter::parse(&format!("{}/{path}/#", self.0)).expect("a topic and good levels")
+    }
+
     fn sets(&self) -> TopicFilter {
         TopicFilter::parse(&format!("{}/+/{SET}", self.0)).expect("a topic and two good levels")
     }
@@ -64,6 +68,11 @@ macro_rules! device_topics {
         /// Whether the gateway is there: `online` or `offline`, retained.
         pub fn bridge_state(&self) -> Topic {
             self.0.below("bridge/state")
+        }
+
+        /// All that is the gateway's own beside its devices.
+        pub fn bridge(&self) -> TopicFilter {
+            self.0.all_below(BRIDGE)
         }
 
         /// Every device's commands.

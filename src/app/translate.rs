@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::CloudTopics;
+use super::{CloudTopics, downlink::Downlink};
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, Rule, Tell, Values},
-    config,
+    config::{self, Config},
     devices::DeviceSpec,
     link::LinkOptions,
     model::{Availability, GatewayId, Message, Properties, QoS, Topic},
-    store::{Entry, StoreOptions, WhenFull},
+    store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
 
-pub(super) fn store(config: &config::Store) -> StoreOptions {
+pub(super) fn store(config: &config::Store, lanes: &Lanes) -> StoreOptions {
     StoreOptions {
+        lanes: lanes.options.clone(),
         max_bytes: config.max_size,
         max_age: config.max_age,
         when_full: match config.when_full {
@@ -26,6 +27,40 @@ pub(super) fn store(config: &config::Store) -> StoreOptions {
         commit_floor: config.commit_floor,
         ..StoreOptions::default()
     }
+}
+
+/// The store's lanes, and which route and whether the devices' states have one.
+pub(super) struct Lanes {
+    options: Vec<LaneOptions>,
+    pub(super) of_routes: Vec<Option<usize>>,
+    pub(super) of_states: Option<usize>,
+}
+
+/// Whoever has a policy of its own has a lane.
+pub(super) fn lanes(config: &Config) -> Lanes {
+    let mut options = Vec::new();
+    let mut lane = |name: String, queue: &config::Queue| {
+        if *queue == config::Queue::default() {
+            return None;
+        }
+        options.push(LaneOptions {
+            name,
+            keep: match queue.keep {
+                config::Keep::All => Keep::All,
+                config::Keep::Latest => Keep::Latest,
+                config::Keep::Every(time) => Keep::Every(time),
+                config::Keep::Nothing => Keep::Nothing,
+            },
+            max_age: queue.max_age,
+            max_bytes: queue.max_size,
+            is_live_first: queue.live_first,
+        });
+        Some(options.len() - 1)
+    };
+    let of_routes = config.routes.iter().map(|route| lane(route.local.to_string(), &route.queue)).collect();
+    // No filter has a space in front.
+    let of_states = lane(" states".to_owned(), &config.store.states);
+    Lanes { options, of_routes, of_states }
 }
 
 pub(super) fn broker(config: &config::Broker, closed: Vec<Topic>) -> BrokerOptions {
@@ -129,11 +164,13 @@ pub(super) fn link(
     config: &config::Cloud,
     gateway: &GatewayId,
     topics: &CloudTopics,
+    downlink: &Downlink,
     password: Option<String>,
 ) -> LinkOptions {
     let presence = |availability: Availability| {
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };
+    let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
     LinkOptions {
         url: config.url.clone(),
         ca_file: config.ca_file.clone(),
@@ -142,7 +179,7 @@ pub(super) fn link(
         client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
         username: config.username.clone(),
         password,
-        subscriptions: vec![(topics.sets(), QoS::AtLeastOnce)],
+        subscriptions: subscriptions.map(|filter| (filter, QoS::AtLeastOnce)).collect(),
         birth: presence(Availability::Online),
         will: presence(Availability::Offline),
         fence: topics.fence(),
@@ -151,6 +188,7 @@ pub(super) fn link(
         connect_limit: config.connect_limit,
         backoff: (&config.backoff).into(),
         window: config.window,
+        backlog_rate: config.backlog_rate,
         session_expiry: config.session_expiry,
     }
 }
@@ -161,13 +199,21 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
     let (sets, fence) = (topics.sets(), topics.fence());
     Arc::new(move |outcome, reply_to| {
-        // Ids, words, a text and a time: serialising them cannot fail.
-        let payload = Bytes::from(serde_json::to_vec(outcome).unwrap_or_default());
+        // Ids, words, a text and a time: serialising them cannot fail. The time is added when it is sent, by a
+        // clock that may be set by then; a repeated outcome keeps its own.
+        let mut payload = serde_json::to_value(outcome).unwrap_or_default();
+        let stamp = if outcome.duplicate { "told_at" } else { "at" };
+        if let Some(fields) = payload.as_object_mut()
+            && !outcome.duplicate
+        {
+            fields.remove("at");
+        }
+        let payload = Bytes::from(payload.to_string());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
             let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
             message.properties = correlation
                 .map(|data| Arc::new(Properties { correlation_data: Some(data), ..Properties::default() }));
-            Entry::new(message)
+            Entry { stamp: Some(stamp), ..Entry::new(message) }
         };
         let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
         let mut entries = vec![entry(topics.result(&outcome.device), reply_to.correlation.clone())];

@@ -29,12 +29,27 @@ pub(super) fn show(error: &ConfigError) -> Exit {
 }
 
 fn check_devices(config: &Config) -> Vec<Finding> {
-    let check = |(index, device): (usize, &crate::config::Device)| {
+    let mut findings = Vec::new();
+    let mut own = Vec::new();
+    for (index, device) in config.devices.iter().enumerate() {
         let options = serde_json::Value::Object(device.options.clone());
         let spec = DeviceSpec { id: device.id.clone(), kind: device.kind.clone(), options };
-        Some(finding(&format!("devices[{index}]"), devices::check(&spec).err()?))
-    };
-    config.devices.iter().enumerate().filter_map(check).collect()
+        match devices::check(&spec) {
+            Ok(topics) => own.extend(topics.into_iter().map(|topic| (&device.id, topic))),
+            Err(error) => findings.push(finding(&format!("devices[{index}]"), error)),
+        }
+    }
+    let routes = config.routes_in.iter().enumerate();
+    findings.extend(routes.filter_map(|(index, route)| {
+        let reach = config.reach_at_home(route)?;
+        let (device, topic) = own.iter().find(|(_, topic)| reach.overlaps(topic))?;
+        let what = format!(
+            "`{reach}` at home would speak to or for the device `{device}` on `{topic}`, past the allow-list"
+        );
+        let remedy = "choose another tree; what the cloud may set on a device stands in `commands.allow`";
+        Some(Finding::new(format!("routes_in[{index}].local"), what, remedy))
+    }));
+    findings
 }
 
 /// The device's error at its place, cut into what is wrong and what to do.

@@ -6,8 +6,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Broker, Cloud, Commands, Route, units};
-use crate::model::{DeviceId, Fields, GatewayId};
+use super::{Broker, Cloud, Commands, Names, Queue, Route, RouteIn, units};
+use crate::model::{DeviceId, Fields, GatewayId, TopicFilter};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Config {
     /// Further local topics that go to the cloud; the first route that matches a topic counts.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// What of the cloud comes into the house beside commands; the first that matches a topic counts.
+    #[serde(default)]
+    pub routes_in: Vec<RouteIn>,
     /// The queue on disk.
     #[serde(default)]
     pub store: Store,
@@ -39,6 +42,15 @@ pub struct Config {
     /// What is written to the log.
     #[serde(default)]
     pub log: Log,
+}
+
+impl Config {
+    /// A filter of all topics at home to which a route from the cloud may publish; `None` without a cloud.
+    pub fn reach_at_home(&self, route: &RouteIn) -> Option<TopicFilter> {
+        let prefix = &self.cloud.as_ref()?.prefix;
+        let filter = route.cloud.filter(prefix, &self.gateway.id).ok()?;
+        route.local.widest(&Names { prefix, gateway: &self.gateway.id, filter: &filter }).ok()
+    }
 }
 
 /// Who this gateway is.
@@ -85,6 +97,8 @@ pub struct Store {
     /// default 0 s.
     #[serde(deserialize_with = "units::duration")]
     pub commit_floor: Duration,
+    /// What is kept of the devices' own states (`home/<device>`) until the cloud has them.
+    pub states: Queue,
 }
 
 impl Default for Store {
@@ -94,6 +108,7 @@ impl Default for Store {
             max_age: Duration::from_secs(7 * 24 * 3600),
             when_full: WhenFull::DropOldest,
             commit_floor: Duration::ZERO,
+            states: Queue::default(),
         }
     }
 }

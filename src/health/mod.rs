@@ -8,5 +8,7 @@ mod report;
 mod verdict;
 
 pub use board::{Board, Snapshot};
-pub use report::{BrokerReport, CommandReport, DeviceReport, LinkCounters, LinkReport, StoreReport};
+pub use report::{
+    BrokerReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport, StoreReport,
+};
 pub use verdict::{Level, Verdict};

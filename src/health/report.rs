@@ -76,8 +76,23 @@ pub struct StoreReport {
     pub acknowledged: u64,
     /// What was dropped or refused since the start, by the policy's name.
     pub dropped: Vec<(&'static str, u64)>,
+    /// The parts of the queue with policies of their own.
+    pub lanes: Vec<LaneReport>,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
+}
+
+/// What one part of the queue holds, named by its route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LaneReport {
+    /// The route's local filter, or `states`.
+    pub name: String,
+    /// Messages that wait for the cloud.
+    pub waiting: u64,
+    /// Their size, in bytes.
+    pub waiting_bytes: u64,
+    /// Dropped or not kept by any policy, since the start.
+    pub dropped: u64,
 }
 
 /// What the local broker does.

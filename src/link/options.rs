@@ -42,6 +42,9 @@ pub struct LinkOptions {
     pub backoff: retry::Policy,
     /// How many publishes may be unacknowledged, at least 1; a cloud may allow less.
     pub window: u16,
+    /// How many messages a second of those that waited while the line was down, at most; `None`: as fast as
+    /// the cloud takes them.
+    pub backlog_rate: Option<u32>,
     /// How long the cloud is to keep our session while we are away, whole seconds (MQTT 5).
     pub session_expiry: Duration,
 }

@@ -4,10 +4,10 @@
 //! bounded: nothing is settled that was not read before, and nothing is read meanwhile. A sick disk
 //! is no reason to drop the line: a failed read is tried again.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{collections::VecDeque, future::Future, mem::discriminant, pin::Pin, time::Duration};
 
 use super::window::Fetch;
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Born, Record, Store, StoreError};
 
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -18,13 +18,14 @@ pub(super) struct Pump {
     store: Store,
     acknowledged: Vec<u64>,
     refused: Vec<u64>,
-    fetch: Option<Fetch>,
+    /// One for each part of the outbox at most.
+    fetches: VecDeque<Fetch>,
     job: Option<Job>,
 }
 
 impl Pump {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, acknowledged: Vec::new(), refused: Vec::new(), fetch: None, job: None }
+        Self { store, acknowledged: Vec::new(), refused: Vec::new(), fetches: VecDeque::new(), job: None }
     }
 
     /// The cloud has this one.
@@ -37,9 +38,24 @@ impl Pump {
         self.refused.push(sequence);
     }
 
-    /// Reads after all deletions so far; replaces a read that has not begun.
+    /// Reads after all deletions so far; replaces a read of the same part that has not begun. From now on the
+    /// outbox is being sent from.
     pub(super) fn fetch(&mut self, fetch: Fetch) {
-        self.fetch = Some(fetch);
+        self.store.set_line_up(true);
+        let part = |fetch: &Fetch| discriminant(&fetch.selection.part);
+        self.fetches.retain(|other| part(other) != part(&fetch));
+        self.fetches.push_back(fetch);
+    }
+
+    /// Nothing is sent any more until the next read.
+    pub(super) fn line_is_down(&mut self) {
+        self.fetches.clear();
+        self.store.set_line_up(false);
+    }
+
+    /// How long ago a record was accepted.
+    pub(super) fn age(&self, born: Born) -> Duration {
+        self.store.age(born)
     }
 
     /// The next read's answer; waits for ever while there is nothing to do. Cancel-safe: the job is kept.
@@ -62,7 +78,7 @@ impl Pump {
     /// # Errors
     /// [`StoreError::Stopped`].
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
-        self.fetch = None;
+        self.fetches.clear();
         while self.job.is_some() || self.begin() {
             self.work().await?;
         }
@@ -77,12 +93,12 @@ impl Pump {
     }
 
     fn begin(&mut self) -> bool {
-        if self.acknowledged.is_empty() && self.refused.is_empty() && self.fetch.is_none() {
+        if self.acknowledged.is_empty() && self.refused.is_empty() && self.fetches.is_empty() {
             return false;
         }
         let (acknowledged, refused) =
             (std::mem::take(&mut self.acknowledged), std::mem::take(&mut self.refused));
-        self.job = Some(Box::pin(run(self.store.clone(), acknowledged, refused, self.fetch.take())));
+        self.job = Some(Box::pin(run(self.store.clone(), acknowledged, refused, self.fetches.pop_front())));
         true
     }
 }
@@ -101,7 +117,7 @@ async fn run(
     }
     let Some(fetch) = fetch else { return Ok(None) };
     loop {
-        match store.pending(fetch.after, fetch.count, fetch.bytes).await {
+        match store.select(fetch.selection).await {
             Ok(records) => return Ok(Some((fetch, records))),
             Err(StoreError::Stopped) => return Err(StoreError::Stopped),
             Err(error) => tracing::warn!(%error, "failed to read the outbox; it is tried again"),

@@ -11,11 +11,13 @@
 
 mod house;
 mod journal;
+mod lane;
 mod ledger;
 mod message;
 mod outbox;
 mod schema;
 mod sessions;
+mod timeline;
 mod writer;
 
 use std::{
@@ -23,7 +25,11 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,12 +38,14 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{oneshot, watch};
 
 pub use journal::Begun;
-pub use ledger::StoreStats;
-pub use outbox::{Entry, Record};
+pub use lane::{Keep, LaneOptions, LaneStats};
+pub use ledger::{Highest, StoreStats};
+pub use outbox::{Born, Entry, Part, Record, Selection};
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 
 use crate::clock::Clock;
 use ledger::Ledger;
+use timeline::Timeline;
 use writer::{Gate, Job, Writer};
 
 /// Why the store could not do what was asked.
@@ -152,6 +160,8 @@ pub struct StoreOptions {
     pub journal_entries: u64,
     /// What may wait for the writer thread, in bytes.
     pub write_queue_bytes: usize,
+    /// Parts of the outbox with policies of their own; entries name them by their place here.
+    pub lanes: Vec<LaneOptions>,
 }
 
 impl Default for StoreOptions {
@@ -164,6 +174,7 @@ impl Default for StoreOptions {
             commit_floor: Duration::ZERO,
             journal_entries: 10_000,
             write_queue_bytes: 8 << 20,
+            lanes: Vec::new(),
         }
     }
 }
@@ -187,9 +198,11 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     gate: Gate,
     clock: Clock,
+    timeline: Timeline,
     name: Arc<str>,
     stats: watch::Receiver<StoreStats>,
-    appended: watch::Receiver<u64>,
+    appended: watch::Receiver<Highest>,
+    is_line_up: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -216,7 +229,9 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let name = schema::name(&connection)?;
-        let ledger = Ledger::load(&connection, options, clock.clone())?;
+        let is_line_up = Arc::new(AtomicBool::new(true));
+        let ledger = Ledger::load(&connection, options, clock.clone(), is_line_up.clone())?;
+        let timeline = ledger.timeline().clone();
         let (jobs, receiver) = mpsc::channel();
         let (stats_sender, stats) = watch::channel(ledger.stats());
         let (appended_sender, appended) = watch::channel(ledger.highest());
@@ -239,9 +254,11 @@ impl Store {
             jobs,
             gate: Gate::new(options.write_queue_bytes),
             clock,
+            timeline,
             name: name.into(),
             stats,
             appended,
+            is_line_up,
         })
     }
 
@@ -250,9 +267,15 @@ impl Store {
         self.stats.clone()
     }
 
-    /// The highest sequence on the disk: changes when there is something new to send.
-    pub fn appended(&self) -> watch::Receiver<u64> {
+    /// The highest sequences on the disk: change when there is something new to send.
+    pub fn appended(&self) -> watch::Receiver<Highest> {
         self.appended.clone()
+    }
+
+    /// Says whether the outbox is being sent from now. While it is not, lanes keep only what [`Keep`] says; a
+    /// message that is being sent is never taken away by that. Until this is first said, it is.
+    pub fn set_line_up(&self, is_up: bool) {
+        self.is_line_up.store(is_up, Ordering::Relaxed);
     }
 
     async fn write<T: Send + 'static>(

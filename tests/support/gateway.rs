@@ -80,6 +80,7 @@ impl Papers {
                 stable_after: Duration::from_secs(60),
             },
             window: 20,
+            backlog_rate: None,
             session_expiry: Duration::from_secs(3600),
         }
     }
