@@ -20,7 +20,10 @@ use crate::{
     commands::{Incoming, Told},
     devices::LanPublish,
     health::{Board, LaneReport, StoreReport},
-    model::{Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Staleness, Topic},
+    model::{
+        Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Receipt, Receipts,
+        Staleness, Subject, Topic,
+    },
     store::{Durable, Entry, LaneStats, Store, StoreError, StoreStats},
 };
 
@@ -255,6 +258,29 @@ pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandl
                 broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce));
             }
             Err(error) => tracing::error!(id = %outcome.id, %error, "failed to write an outcome as JSON"),
+        }
+    }
+}
+
+/// How far messages and commands have come, to the house and to the board.
+pub(super) struct Receipted {
+    pub(super) broker: BrokerHandle,
+    pub(super) board: Board,
+    pub(super) topics: LocalTopics,
+    pub(super) receipts: Receipts,
+}
+
+impl Receipted {
+    pub(super) async fn run(self, mut issued: mpsc::Receiver<Receipt>, stop: CancellationToken) {
+        while let Some(Some(receipt)) = stop.run_until_cancelled(issued.recv()).await {
+            let topic = match &receipt.subject {
+                Subject::Message(..) => self.topics.message_receipts(),
+                Subject::Command(..) => self.topics.command_receipts(),
+            };
+            let report = self.board.receipt(receipt, self.receipts.missed());
+            // Ids, words and a time: serialising them cannot fail.
+            let payload = serde_json::to_string(&report).unwrap_or_default();
+            self.broker.publish(&Message::new(topic, payload, QoS::AtMostOnce));
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
-    flows::{self, FromCloud, Keeper, Telemetry},
+    flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
     stages::{Stage, Stages},
 };
@@ -125,6 +125,8 @@ impl Running {
             local,
             line,
             states_lane,
+            receipts,
+            issued,
             web,
         } = parts;
         let handle = broker.handle();
@@ -149,6 +151,9 @@ impl Running {
             flows::store_report(store.stats(), not_kept_count, board.clone(), watchers.token()),
         );
 
+        let receipted =
+            Receipted { broker: handle.clone(), board: board.clone(), topics: local.clone(), receipts };
+        watchers.spawn("receipts", receipted.run(issued, watchers.token()));
         drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone()));
         let (events_sender, events) = mpsc::channel(EVENTS);
         let cloud = line.as_ref().map(|line| line.topics.clone());

@@ -99,6 +99,16 @@ impl Default for LocalTopics {
 
 impl LocalTopics {
     device_topics!();
+
+    /// Where receipts of messages for the cloud are told.
+    pub fn message_receipts(&self) -> Topic {
+        self.0.below("bridge/receipt/message")
+    }
+
+    /// Where receipts of commands are told.
+    pub fn command_receipts(&self) -> Topic {
+        self.0.below("bridge/receipt/command")
+    }
 }
 
 /// The topics in the cloud.

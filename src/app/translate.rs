@@ -11,12 +11,13 @@ use crate::{
     config::{self, Config},
     devices::DeviceSpec,
     link::LinkOptions,
-    model::{Availability, GatewayId, Message, Properties, QoS, Topic},
+    model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
 
-pub(super) fn store(config: &config::Store, lanes: &Lanes) -> StoreOptions {
+pub(super) fn store(config: &config::Store, lanes: &Lanes, receipts: &Receipts) -> StoreOptions {
     StoreOptions {
+        receipts: receipts.clone(),
         lanes: lanes.options.clone(),
         max_bytes: config.max_size,
         max_age: config.max_age,
@@ -26,6 +27,14 @@ pub(super) fn store(config: &config::Store, lanes: &Lanes) -> StoreOptions {
         },
         commit_floor: config.commit_floor,
         ..StoreOptions::default()
+    }
+}
+
+pub(super) fn receipts(config: config::Receipts) -> Wanted {
+    match config {
+        config::Receipts::None => Wanted::Nothing,
+        config::Receipts::Commands => Wanted::Commands,
+        config::Receipts::All => Wanted::Everything,
     }
 }
 
@@ -189,6 +198,7 @@ pub(super) fn link(
         backoff: (&config.backoff).into(),
         window: config.window,
         backlog_rate: config.backlog_rate,
+        receipts: Receipts::default(),
         session_expiry: config.session_expiry,
     }
 }

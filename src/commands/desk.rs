@@ -25,7 +25,7 @@ use crate::{
     health::{Board, CommandReport},
     model::{
         Ack, Actuation, ActuationReply, Command, CommandId, DeviceId, Mailbox, Message, Origin, Outcome,
-        OutcomeStatus, Reason, Staleness, Topic,
+        OutcomeStatus, Reason, Receipts, Stage, Staleness, Topic,
     },
     store::{Begun, Entry, Store, StoreError},
 };
@@ -83,6 +83,8 @@ pub struct CommandsOptions {
     pub mailboxes: HashMap<DeviceId, Mailbox>,
     /// How the cloud is told.
     pub tell: Tell,
+    /// Who is told how far each command has come.
+    pub receipts: Receipts,
 }
 
 /// The desk.
@@ -171,6 +173,7 @@ impl Desk {
             Ok(Order { id, .. }) | Err(Malformed { id, .. }) => id.clone(),
         };
         let slip = Slip { id: named.clone().unwrap_or_else(new_id), device, origin, reply_to };
+        self.options.receipts.command(Stage::Received, &slip.id, &slip.device);
         let order =
             match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
                 Ok(order) => order,
@@ -269,6 +272,7 @@ impl Desk {
                     .get(&slip.device)
                     .is_some_and(|mailbox| mailbox.try_send(Actuation { command, reply }).is_ok());
                 if sent {
+                    self.options.receipts.command(Stage::Admitted, &slip.id, &slip.device);
                     let desk = self.clone();
                     running.spawn(async move { desk.wait(slip, answer).await });
                     return;
@@ -346,7 +350,7 @@ impl Desk {
         };
         let kept = if is_first {
             match self.store.finish(outcome.clone(), entries).await {
-                Ok(durable) => durable.await,
+                Ok(durable) => durable.await.map(drop),
                 Err(error) => Err(error),
             }
         } else {
@@ -368,6 +372,7 @@ impl Desk {
             id = %slip.id, device = %slip.device, origin = %slip.origin, status = outcome.status.as_str(),
             reason = ?outcome.reason, detail = outcome.detail.as_deref().unwrap_or_default(), "command concluded"
         );
+        self.options.receipts.command(Stage::Ended(outcome.status), &slip.id, &slip.device);
         self.board.command(CommandReport { origin: slip.origin.to_string(), outcome: outcome.clone() });
         // Nobody listens any more only at the very end of a stop.
         let _ = self.told.send(Told { origin: slip.origin.clone(), outcome }).await;

@@ -16,7 +16,7 @@ use crate::{
     health::Board,
     model::{
         Ack, Actuation, ActuationReply, DeviceId, Message, Origin, OutcomeStatus, Properties, QoS, Reason,
-        Staleness, Timestamp, Topic,
+        Receipts, Staleness, Timestamp, Topic,
     },
     store::{Entry, Store, StoreOptions},
 };
@@ -45,6 +45,7 @@ fn desk(
 ) -> (Desk, mpsc::Receiver<Told>) {
     let (told_sender, told) = mpsc::channel(64);
     let options = CommandsOptions {
+        receipts: Receipts::default(),
         allow: AllowList::new([Rule {
             device: device("toaster"),
             set: [("state".to_owned(), Values::OneOf(vec![json!("ON")]))].into(),

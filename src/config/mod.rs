@@ -38,7 +38,7 @@ pub use commands::{Allow, Commands, Values};
 pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};
 pub use routes::{Keep, Queue, Route, RouteIn};
-pub use schema::{Config, Device, Gateway, Log, LogFormat, LogLevel, Store, Web, WhenFull};
+pub use schema::{Config, Device, Gateway, Log, LogFormat, LogLevel, Receipts, Store, Web, WhenFull};
 pub use secret::Secret;
 pub use template::{FilterTemplate, Names, Template, TemplateError};
 pub use users::{Entry as UsersEntry, UsersError, UsersText};

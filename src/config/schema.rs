@@ -62,6 +62,22 @@ pub struct Gateway {
     /// Where the store lives; made when it is missing. Default `/var/lib/hearthlink`.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
+    /// Of what receipts are told at home, on `home/bridge/receipt/…` and at `/api/receipts`. Default `commands`.
+    #[serde(default)]
+    pub receipts: Receipts,
+}
+
+/// Of what receipts are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipts {
+    /// Of nothing.
+    None,
+    /// Of every command: received, admitted, and how it ended.
+    #[default]
+    Commands,
+    /// Of every message for the cloud, too: spooled, sent, acknowledged.
+    All,
 }
 
 fn default_data_dir() -> PathBuf {

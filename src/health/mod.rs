@@ -9,6 +9,7 @@ mod verdict;
 
 pub use board::{Board, Snapshot};
 pub use report::{
-    BrokerReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport, StoreReport,
+    BrokerReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport, ReceiptReport,
+    ReceiptsReport, StoreReport,
 };
 pub use verdict::{Level, Verdict};

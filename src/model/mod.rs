@@ -13,6 +13,7 @@ mod message;
 mod outcome;
 mod pattern;
 mod reading;
+mod receipt;
 mod timestamp;
 mod topic;
 
@@ -26,5 +27,6 @@ pub use message::{Message, Properties, QoS};
 pub use outcome::{Outcome, OutcomeStatus, Reason};
 pub use pattern::TopicPattern;
 pub use reading::{Availability, DeviceEvent, Fields, Reading};
+pub use receipt::{Receipt, Receipts, Stage, Subject, Wanted};
 pub use timestamp::Timestamp;
 pub use topic::{ShareName, Topic, TopicError, TopicFilter};

@@ -36,6 +36,7 @@ fn phone_switches_the_plug_and_sees_the_outcome() {
     let plug = gateway.lan().subscribe(&["-i", "plug", "-q", "1", "-t", "cmnd/plug/POWER"]);
     let results = phone.subscribe(&["-q", "1", "-t", "hearthlink/home/plug/result"]);
     let at_home = gateway.lan().subscribe(&["-t", "home/plug/result"]);
+    let receipts = gateway.lan().subscribe(&["-t", "home/bridge/receipt/#"]);
     let set = |payload: &str| phone.publish(&["-q", "1", "-t", "hearthlink/home/plug/set", "-m", payload]);
 
     set(r#"{"id":"toast-1","state":"ON"}"#);
@@ -43,6 +44,25 @@ fn phone_switches_the_plug_and_sees_the_outcome() {
     let outcome = outcome_of(&results, "toast-1");
     assert_eq!((&outcome["status"], &outcome["device"]), (&"applied".into(), &"plug".into()), "{outcome}");
     assert_eq!(outcome_of(&at_home, "toast-1")["status"], "applied", "the home sees it too");
+
+    // How far the command came, and then its outcome, at home and in the API.
+    let message =
+        outcome["message_id"].as_str().expect("what the gateway says has its name in it").to_owned();
+    let is_acknowledged = |receipt: &Received| {
+        receipt.json()["message"] == message && receipt.json()["stage"] == "acknowledged"
+    };
+    receipts.wait_for("the outcome's receipt", is_acknowledged);
+    let stages = |name: &str, value: &str| {
+        let all = receipts.received().into_iter().map(|receipt| receipt.json());
+        let ours = all.filter(|receipt| receipt[name] == value);
+        ours.map(|receipt| receipt["stage"].as_str().expect("a word").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(stages("command", "toast-1"), ["received", "admitted", "applied"]);
+    assert_eq!(stages("message", &message), ["spooled", "sent", "acknowledged"]);
+    let told = gateway.get("/api/receipts").expect("an answer");
+    let last =
+        told["receipts"].as_array().expect("a list").iter().find(|receipt| receipt["message"] == message);
+    assert_eq!(last.expect("it is there")["stage"], "acknowledged", "newest first: {told}");
 
     // A plain word is a command as well; the gateway gives it an id.
     set("OFF");

@@ -85,7 +85,10 @@ impl Plan {
 impl Gateway {
     #[track_caller]
     fn run(config: PathBuf, lan_port: u16, web_port: u16) -> Self {
-        let process = Process::start("the gateway", hearthlink().arg("run").arg("--config").arg(&config));
+        let process = Process::start(
+            "the gateway",
+            hearthlink().arg("run").arg("--config").arg(&config).env("HEARTHLINK__GATEWAY__RECEIPTS", "all"),
+        );
         let mut gateway = Self { process, config, lan_port, web_port };
         eventually("the gateway's status page answers", PATIENCE, || {
             assert!(
@@ -155,7 +158,8 @@ impl Gateway {
         Broker::at(self.lan_port)
     }
 
-    fn get(&self, path: &str) -> Option<Value> {
+    /// What the status page's API answers, if it does.
+    pub fn get(&self, path: &str) -> Option<Value> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.web_port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

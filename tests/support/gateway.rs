@@ -11,7 +11,7 @@ use hearthlink::{
     demo::certificates::{Authority, IdentityFiles, LOOPBACK_NAMES, Validity, Wish},
     health::{Board, LinkReport},
     link::{Link, LinkError, LinkOptions},
-    model::{CloudUrl, Fault, Inbound, LinkState, Message, QoS, Topic, TopicFilter},
+    model::{CloudUrl, Fault, Inbound, LinkState, Message, QoS, Receipts, Topic, TopicFilter},
     retry,
     store::{Entry, Store, StoreOptions},
 };
@@ -81,6 +81,7 @@ impl Papers {
             },
             window: 20,
             backlog_rate: None,
+            receipts: Receipts::default(),
             session_expiry: Duration::from_secs(3600),
         }
     }
