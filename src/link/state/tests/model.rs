@@ -128,7 +128,8 @@ impl World {
                             "{sequence} is sent after it was deleted"
                         );
                         if !self.sent.contains(&sequence) {
-                            let is_overtaking = |sequence: u64| sequence % 3 == 0 && sequence > self.backlog;
+                            let is_overtaking =
+                                |sequence: u64| sequence.is_multiple_of(3) && sequence > self.backlog;
                             let mut alike = self
                                 .sent
                                 .iter()
@@ -176,7 +177,7 @@ impl World {
             Act::Append(count) => {
                 for sequence in self.next..self.next + count {
                     // Every third goes before what waited.
-                    let is_live = sequence % 3 == 0;
+                    let is_live = sequence.is_multiple_of(3);
                     if is_live {
                         self.live = sequence;
                     }
