@@ -24,6 +24,9 @@ mod home_clients;
 mod home_devices;
 #[path = "interop/pki.rs"]
 mod pki;
+#[path = "interop/place.rs"]
+#[allow(dead_code, reason = "shared with tests/network")]
+mod place;
 #[path = "interop/process.rs"]
 mod process;
 #[path = "interop/refused_lines.rs"]
