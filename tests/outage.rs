@@ -3,6 +3,7 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[allow(dead_code, reason = "tests/link.rs needs more of it")]
 mod support {
     pub mod gateway;
 }

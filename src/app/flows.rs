@@ -38,6 +38,10 @@ const LAST_SEEN: &str = "last_seen";
 /// The member that the store adds to what is the gateway's own, with the record's name.
 const MESSAGE_ID: &str = "message_id";
 
+/// How many messages from the cloud may wait to be safe at home. Full: the next ones, commands included, wait for
+/// the first of them, which the broker ends within seconds.
+const SETTLING: usize = 256;
+
 /// What a device says goes to the house at once, and into the line to the disk.
 pub(super) struct Telemetry {
     pub(super) broker: BrokerHandle,
@@ -169,7 +173,6 @@ pub(super) struct FromCloud {
 
 impl FromCloud {
     pub(super) async fn run(self, mut inbox: mpsc::Receiver<Inbound>, stop: CancellationToken) {
-        // Bounded by what the line lets the cloud send unacknowledged.
         let mut settling = FuturesUnordered::new();
         loop {
             // Cancel safety: `recv` and `next` lose nothing when dropped; what stays in the inbox, or is not
@@ -177,7 +180,7 @@ impl FromCloud {
             let inbound = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(()) = settling.next(), if !settling.is_empty() => continue,
-                inbound = inbox.recv() => inbound,
+                inbound = inbox.recv(), if settling.len() < SETTLING => inbound,
             };
             let Some(inbound) = inbound else { break };
             let Some(device) = self.topics.device_of_set(&inbound.message.topic) else {
