@@ -399,6 +399,43 @@ fn a_file_that_is_not_there_is_told_with_its_path() {
 }
 
 #[test]
+fn conditions_of_the_allow_list_are_checked_at_their_place() {
+    let with = |rest: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: t, kind: toaster}}]\ncommands:\n  allow:\n    - device: t\n      set: {{state: any}}\n      {rest}\n"
+        )
+    };
+    for (rest, column, what, remedy) in [
+        ("senders: []", 16, "allows nobody", "leave `senders` out"),
+        ("senders: [a/b]", 17, "`a/b` cannot be the sender", "one level of a topic"),
+        ("senders: anna", 16, "expected a list", "begin each entry"),
+        ("rate: {count: 0, per: 1min}", 21, "0 is out of range", "from 1 to 1000"),
+        ("rate: {count: 5, per: 2d}", 29, "out of range", "from 1s to"),
+        ("rate: {count: 5, per: 60}", 29, "no unit", "30s"),
+        ("rate: {count: 5}", 13, "`per` is missing", "add `per:`"),
+        ("rate: 5", 13, "a section with keys", ""),
+        ("quiet: {from: \"22:00\"}", 14, "`to` is missing", ""),
+        ("quiet: {from: \"22:00\", to: \"6\"}", 34, "not a time of day", "in quotes"),
+        ("quiet: {from: \"22:00\", to: \"22:00\"}", 14, "nothing lies between", "from: \"00:00\""),
+        ("quiet: {from: \"24:00\", to: \"06:00\"}", 14, "end of a day", "\"00:00\""),
+        ("quiet: [{from: \"1:00\", to: \"2:00\"}, {from: \"3:00\", to: \"3:00\"}]", 43, "nothing lies", ""),
+        ("quiet: {from: \"1:00\", to: \"2:00\", days: [mo]}", 48, "unknown word `mo`", "`mon`"),
+        ("quiet: at night", 14, "{from: \"22:00\"", ""),
+    ] {
+        refused(&with(rest), &[(7, column, what, remedy)]);
+    }
+    let home = home();
+    let allow = |rest: &str| load(home.path(), &with(rest)).unwrap().commands.allow[0].clone();
+    let quiet = "quiet: {from: 22:00, to: 6:30, days: [fri, sat]}";
+    assert_eq!(
+        allow(quiet).quiet,
+        allow("quiet: [{from: \"22:00\", to: \"06:30\", days: [fri, sat]}]").quiet
+    );
+    let plain = allow("");
+    assert_eq!((plain.senders, plain.quiet.len(), plain.rate), (None, 0, None));
+}
+
+#[test]
 fn the_example_is_complete_and_passes() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yaml")).unwrap();
     let home = home();
@@ -417,6 +454,12 @@ fn the_example_is_complete_and_passes() {
     let words = Values::OneOf(vec!["ON".into(), "OFF".into()]);
     assert_eq!(config.commands.allow[0].set["state"], words);
     assert_eq!(config.commands.allow[0].set["browning"], Values::Range { min: 1.0, max: 4.0 });
+
+    let allow = &config.commands.allow[0];
+    assert_eq!(
+        (allow.senders.as_ref().unwrap().len(), allow.rate.unwrap().count, allow.quiet.len()),
+        (2, 5, 2)
+    );
 
     // What the comments call a default is the default.
     let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
@@ -468,6 +511,19 @@ fn every_section_in_the_brokers_page_is_good() {
     let both = format!("gateway: {{id: x}}\n{listeners}{}", users.strip_prefix("broker:\n").unwrap());
     let config = load(home.path(), &both).unwrap_or_else(|error| panic!("{}", error.render(false)));
     assert_eq!((config.broker.listeners.len(), config.broker.users.len()), (3, 1));
+}
+
+#[test]
+fn every_section_in_the_page_on_commands_is_good() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md")).unwrap();
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let home = home();
+    let all = format!("gateway: {{id: x}}\ndevices: [{{id: toaster, kind: toaster}}]\n{}", sections.concat());
+    let config = load(home.path(), &all).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!((sections.len(), config.commands.allow.len()), (1, 2));
+    let allow = &config.commands.allow[0];
+    assert!(allow.senders.is_some() && allow.rate.is_some() && allow.quiet.len() == 1);
 }
 
 #[test]

@@ -47,11 +47,17 @@ struct Scene {
 impl Scene {
     #[track_caller]
     fn new() -> Self {
+        Self::with_permissions(None)
+    }
+
+    /// A cloud that asks who may do what; see [`Cloud::start_with`].
+    #[track_caller]
+    fn with_permissions(permissions: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let authority = Authority::new(folder.path(), "ca");
         let server = authority.server("server", &["localhost"], Validity::Now);
         let identity = authority.client("home", "home");
-        let cloud = Cloud::start(folder.path(), &server, &authority.certificate);
+        let cloud = Cloud::start_with(folder.path(), &server, &authority.certificate, permissions);
         Self { cloud, authority, identity, folder }
     }
 

@@ -140,11 +140,13 @@ async fn open_store(config: &Config, clock: Clock) -> Result<Store, BuildError> 
 
 fn uplink(config: &Config, clock: &Clock) -> Result<AnyUplink, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(Arc::new(NoCloud)) };
+    let topics = CloudTopics::new(&cloud.prefix, &config.gateway.id)?;
     Ok(Arc::new(Routes {
         routes: config.routes.clone(),
         prefix: cloud.prefix.clone(),
         gateway: config.gateway.id.clone(),
-        sets: CloudTopics::new(&cloud.prefix, &config.gateway.id)?.sets(),
+        // What is subscribed must not be published.
+        sets: if translate::asks_who_sends(&config.commands) { topics.all_sets() } else { topics.sets() },
         clock: clock.clone(),
     }))
 }
@@ -156,7 +158,8 @@ fn line(config: &Config, store: &Store, board: &Board, clock: &Clock) -> Result<
         None => None,
         Some(path) => Some(first_line(path)?),
     };
-    let options = translate::link(cloud, &config.gateway.id, &topics, password);
+    let asks_who_sends = translate::asks_who_sends(&config.commands);
+    let options = translate::link(cloud, &config.gateway.id, &topics, password, asks_who_sends);
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
     Ok(Some(Line { link, inbox, topics }))

@@ -20,7 +20,9 @@ use crate::{
     commands::{Incoming, Told},
     devices::LanPublish,
     health::{Board, StoreReport},
-    model::{Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Staleness, Topic},
+    model::{
+        Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Sender, Staleness, Topic,
+    },
     store::{Durable, Entry, Store, StoreError, StoreStats},
 };
 
@@ -152,18 +154,20 @@ pub(super) async fn from_cloud(
 ) {
     // Cancel safety: `recv` loses nothing when dropped; what stays in the inbox is not acknowledged.
     while let Some(Some(inbound)) = stop.run_until_cancelled(inbox.recv()).await {
-        let Some(device) = topics.device_of_set(&inbound.message.topic) else {
+        let Some((device, sender)) = topics.command(&inbound.message.topic) else {
             tracing::warn!(topic = %inbound.message.topic, "the cloud sent a message that nobody asked for");
             inbound.ack.send();
             continue;
         };
+        // A name that cannot be one is nobody's.
+        let sender = sender.and_then(|sender| Sender::parse(sender).ok());
         let command = Incoming {
             device: addressee(device),
             message: inbound.message,
             received: inbound.received,
             redelivered: inbound.redelivered,
             staleness: inbound.staleness,
-            origin: Origin::Cloud,
+            origin: Origin::Cloud(sender),
             ack: inbound.ack,
         };
         if desk.send(command).await.is_err() {
@@ -209,13 +213,15 @@ fn addressee(device: &str) -> DeviceId {
 
 /// Outcomes, to the house.
 pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandle, topics: LocalTopics) {
-    while let Some(Told { outcome, .. }) = told.recv().await {
-        match serde_json::to_vec(&outcome) {
+    while let Some(told) = told.recv().await {
+        match serde_json::to_vec(&told) {
             Ok(payload) => {
-                let topic = topics.result(&outcome.device);
+                let topic = topics.result(&told.outcome.device);
                 broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce));
             }
-            Err(error) => tracing::error!(id = %outcome.id, %error, "failed to write an outcome as JSON"),
+            Err(error) => {
+                tracing::error!(id = %told.outcome.id, %error, "failed to write an outcome as JSON")
+            }
         }
     }
 }

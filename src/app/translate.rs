@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::CloudTopics;
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
-    commands::{AllowList, Rule, Tell, Values},
+    commands::{AllowList, QuietHours, Rate, Rule, Tell, Values},
     config,
     devices::DeviceSpec,
     link::LinkOptions,
@@ -114,7 +114,19 @@ pub(super) fn allow_list(config: &config::Commands) -> AllowList {
     AllowList::new(config.allow.iter().map(|allow| Rule {
         device: allow.device.clone(),
         set: allow.set.iter().map(|(field, values)| (field.clone(), self::values(values))).collect(),
+        senders: allow.senders.clone().unwrap_or_default(),
+        quiet: allow.quiet.iter().map(quiet).collect(),
+        rate: allow.rate.map(|config::Rate { count, per }| Rate { count, per }),
     }))
+}
+
+fn quiet(config: &config::Quiet) -> QuietHours {
+    QuietHours { from: config.from, to: config.to, days: config.days.clone() }
+}
+
+/// Whether some entry wants to know who asks, so that topics with a sender are to be subscribed.
+pub(super) fn asks_who_sends(config: &config::Commands) -> bool {
+    config.allow.iter().any(|allow| allow.senders.is_some())
 }
 
 fn values(config: &config::Values) -> Values {
@@ -130,7 +142,12 @@ pub(super) fn link(
     gateway: &GatewayId,
     topics: &CloudTopics,
     password: Option<String>,
+    asks_who_sends: bool,
 ) -> LinkOptions {
+    let mut subscriptions = vec![(topics.sets(), QoS::AtLeastOnce)];
+    if asks_who_sends {
+        subscriptions.push((topics.sets_of_senders(), QoS::AtLeastOnce));
+    }
     let presence = |availability: Availability| {
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };
@@ -142,7 +159,7 @@ pub(super) fn link(
         client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
         username: config.username.clone(),
         password,
-        subscriptions: vec![(topics.sets(), QoS::AtLeastOnce)],
+        subscriptions,
         birth: presence(Availability::Online),
         will: presence(Availability::Offline),
         fence: topics.fence(),
@@ -159,10 +176,10 @@ pub(super) fn link(
 /// wants it. A response topic that would come back to us as a command or as the fence is not served.
 pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
-    let (sets, fence) = (topics.sets(), topics.fence());
-    Arc::new(move |outcome, reply_to| {
+    let (sets, fence) = (topics.all_sets(), topics.fence());
+    Arc::new(move |told, reply_to| {
         // Ids, words, a text and a time: serialising them cannot fail.
-        let payload = Bytes::from(serde_json::to_vec(outcome).unwrap_or_default());
+        let payload = Bytes::from(serde_json::to_vec(told).unwrap_or_default());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
             let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
             message.properties = correlation
@@ -170,7 +187,7 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
             Entry::new(message)
         };
         let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
-        let mut entries = vec![entry(topics.result(&outcome.device), reply_to.correlation.clone())];
+        let mut entries = vec![entry(topics.result(&told.outcome.device), reply_to.correlation.clone())];
         entries.extend(answer.map(|topic| entry(topic, reply_to.correlation.clone())));
         entries
     })

@@ -33,7 +33,7 @@ mod users;
 
 pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
-pub use commands::{Allow, Commands, Values};
+pub use commands::{Allow, Commands, Quiet, Rate, Values};
 pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};
 pub use routes::{Route, Template, TemplateError};

@@ -129,7 +129,7 @@ pub struct DeviceReport {
 /// The end of a command's story, with who asked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CommandReport {
-    /// `cloud` or `local`.
+    /// `cloud`, `local`, `rule` or `unknown`; the sender behind it in brackets, if it is known.
     pub origin: String,
     /// What became of it.
     #[serde(flatten)]

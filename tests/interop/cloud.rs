@@ -31,11 +31,22 @@ impl Cloud {
     /// Starts it in `folder` with a server certificate and the CA of the client certificates that it knows.
     #[track_caller]
     pub fn start(folder: &Path, server: &Identity, clients: &Path) -> Self {
+        Self::start_with(folder, server, clients, None)
+    }
+
+    /// As [`Cloud::start`], with a list of permissions; phones are then whom they say they are.
+    #[track_caller]
+    pub fn start_with(folder: &Path, server: &Identity, clients: &Path, permissions: Option<&str>) -> Self {
         let folder =
             folder.join(format!("cloud-{}", server.certificate.file_stem().expect("a name").display()));
         fs::create_dir(&folder).expect("a new folder");
         let (gateway_port, phone_port) = (free_port(), free_port());
         let config = folder.join("mosquitto.conf");
+        let acl = permissions.map_or(String::new(), |permissions| {
+            let file = folder.join("permissions");
+            fs::write(&file, permissions).expect("written");
+            format!("acl_file {}\n", file.display())
+        });
         // `user root`: started by root, Mosquitto would become `mosquitto` before it reads the key, and fail
         // without a reason. Without `socket_domain` libwebsockets ignores the address and listens everywhere.
         // `queue_qos0_messages` and no limits: the cloud itself must drop nothing; see exactly_once.rs.
@@ -45,8 +56,8 @@ impl Cloud {
              max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n\
              listener {gateway_port} 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\n\
              cafile {ca}\ncertfile {certificate}\nkeyfile {key}\n\
-             require_certificate true\nuse_identity_as_username true\n\
-             listener {phone_port} 127.0.0.1\nallow_anonymous true\n",
+             require_certificate true\nuse_identity_as_username true\n{acl}\
+             listener {phone_port} 127.0.0.1\nallow_anonymous true\n{acl}",
             folder = folder.display(),
             ca = clients.display(),
             certificate = server.certificate.display(),
