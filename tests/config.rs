@@ -436,6 +436,31 @@ fn conditions_of_the_allow_list_are_checked_at_their_place() {
 }
 
 #[test]
+fn a_safe_state_needs_a_line_that_can_be_lost_and_something_to_set() {
+    let with = |cloud: &str, rest: &str| {
+        format!(
+            "gateway: {{id: x}}\n{cloud}devices:\n  - id: t\n    kind: toaster\n    on_line_lost: {rest}\n"
+        )
+    };
+    let cloud = "cloud: {url: \"wss://a\"}\n";
+    let off = "{after: 10min, set: {state: \"OFF\"}}";
+    refused(&with("", off), &[(5, 19, "no line that could be lost", "section `cloud`")]);
+    for (rest, column, what, remedy) in [
+        ("{after: 10min, set: {}}", 39, "this sets nothing", "state: \"OFF\""),
+        ("{after: 10min, set: {id: 1}}", 40, "`id` is about a command", "take it out"),
+        ("{after: 0s, set: {state: \"OFF\"}}", 27, "out of range", "from 1s"),
+        ("{set: {state: \"OFF\"}}", 19, "`after` is missing", "add `after:`"),
+        ("{after: 10, set: {state: \"OFF\"}}", 27, "no unit", "30s"),
+    ] {
+        refused(&with(cloud, rest), &[(6, column, what, remedy)]);
+    }
+    let home = home();
+    let config = load(home.path(), &with(cloud, off)).unwrap();
+    let rule = config.devices[0].on_line_lost.as_ref().unwrap();
+    assert_eq!((rule.after.as_secs(), &rule.set["state"]), (600, &"OFF".into()));
+}
+
+#[test]
 fn the_example_is_complete_and_passes() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yaml")).unwrap();
     let home = home();
@@ -460,6 +485,7 @@ fn the_example_is_complete_and_passes() {
         (allow.senders.as_ref().unwrap().len(), allow.rate.unwrap().count, allow.quiet.len()),
         (2, 5, 2)
     );
+    assert_eq!(config.devices[0].on_line_lost.as_ref().unwrap().after.as_secs(), 600);
 
     // What the comments call a default is the default.
     let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
@@ -519,11 +545,12 @@ fn every_section_in_the_page_on_commands_is_good() {
     let sections: Vec<&str> =
         text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     let home = home();
-    let all = format!("gateway: {{id: x}}\ndevices: [{{id: toaster, kind: toaster}}]\n{}", sections.concat());
+    let all = format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\"}}\n{}", sections.concat());
     let config = load(home.path(), &all).unwrap_or_else(|error| panic!("{}", error.render(false)));
-    assert_eq!((sections.len(), config.commands.allow.len()), (1, 2));
+    assert_eq!((sections.len(), config.commands.allow.len()), (2, 2));
     let allow = &config.commands.allow[0];
     assert!(allow.senders.is_some() && allow.rate.is_some() && allow.quiet.len() == 1);
+    assert!(config.devices[0].on_line_lost.is_some());
 }
 
 #[test]

@@ -21,7 +21,8 @@ use crate::{
     devices::LanPublish,
     health::{Board, StoreReport},
     model::{
-        Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Sender, Staleness, Topic,
+        Ack, DeviceEvent, DeviceId, Fields, Inbound, LinkState, Message, Origin, QoS, Reading, Sender,
+        Staleness, Topic,
     },
     store::{Durable, Entry, Store, StoreError, StoreStats},
 };
@@ -211,8 +212,13 @@ fn addressee(device: &str) -> DeviceId {
     })
 }
 
-/// Outcomes, to the house.
-pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandle, topics: LocalTopics) {
+/// Outcomes, to the house and, of what a rule asked for, to the rule. Full: the rule misses it, and asks again.
+pub(super) async fn outcomes(
+    mut told: mpsc::Receiver<Told>,
+    broker: BrokerHandle,
+    topics: LocalTopics,
+    rule: mpsc::Sender<Told>,
+) {
     while let Some(told) = told.recv().await {
         match serde_json::to_vec(&told) {
             Ok(payload) => {
@@ -222,6 +228,24 @@ pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandl
             Err(error) => {
                 tracing::error!(id = %told.outcome.id, %error, "failed to write an outcome as JSON")
             }
+        }
+        if told.origin == Origin::Rule {
+            // Nobody there: no device has a rule.
+            let _ = rule.try_send(told);
+        }
+    }
+}
+
+/// Where the line stands, from the board to the rule for a lost line.
+pub(super) async fn line_state(board: Board, line: watch::Sender<LinkState>, stop: CancellationToken) {
+    let mut changes = board.watch();
+    loop {
+        changes.mark_unchanged();
+        let now = board.line();
+        line.send_if_modified(|state| std::mem::replace(state, now) != now);
+        // Cancel safety: what changed before the mark is in the state that was read after it.
+        if !matches!(stop.run_until_cancelled(changes.changed()).await, Some(Ok(()))) {
+            break;
         }
     }
 }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::CloudTopics;
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
-    commands::{AllowList, QuietHours, Rate, Rule, Tell, Values},
+    commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
     config,
     devices::DeviceSpec,
     link::LinkOptions,
-    model::{Availability, GatewayId, Message, Properties, QoS, Topic},
+    model::{Availability, GatewayId, Message, Properties, QoS, Request, Topic},
     store::{Entry, StoreOptions, WhenFull},
 };
 
@@ -127,6 +127,16 @@ fn quiet(config: &config::Quiet) -> QuietHours {
 /// Whether some entry wants to know who asks, so that topics with a sender are to be subscribed.
 pub(super) fn asks_who_sends(config: &config::Commands) -> bool {
     config.allow.iter().any(|allow| allow.senders.is_some())
+}
+
+pub(super) fn safe_states(config: &[config::Device]) -> Vec<SafeState> {
+    let states = config.iter().filter_map(|device| {
+        let config::OnLineLost { after, set } = device.on_line_lost.as_ref()?;
+        // The check of the configuration has refused one that sets nothing.
+        let set = Request::from_fields(set.clone()).ok()?;
+        Some(SafeState { device: device.id.clone(), after: *after, set })
+    });
+    states.collect()
 }
 
 fn values(config: &config::Values) -> Values {

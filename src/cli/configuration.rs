@@ -10,6 +10,7 @@ use super::Exit;
 use crate::{
     config::{Config, ConfigError, Finding, Loader},
     devices::{self, DeviceError, DeviceSpec},
+    model::Request,
 };
 
 /// Loads and checks; what is wrong is shown on standard error.
@@ -32,7 +33,14 @@ fn check_devices(config: &Config) -> Vec<Finding> {
     let check = |(index, device): (usize, &crate::config::Device)| {
         let options = serde_json::Value::Object(device.options.clone());
         let spec = DeviceSpec { id: device.id.clone(), kind: device.kind.clone(), options };
-        Some(finding(&format!("devices[{index}]"), devices::check(&spec).err()?))
+        let at = format!("devices[{index}]");
+        if let Err(error) = devices::check(&spec) {
+            return Some(finding(&at, error));
+        }
+        // Found out when the line is lost, it would be too late.
+        let set = &device.on_line_lost.as_ref()?.set;
+        let request = Request::from_fields(set.clone()).ok()?;
+        Some(finding(&at, devices::check_request(&spec, &request).err()?))
     };
     config.devices.iter().enumerate().filter_map(check).collect()
 }
@@ -57,7 +65,11 @@ fn finding(at: &str, error: DeviceError) -> Finding {
         DeviceError::BadOption { option, problem, .. } => {
             Finding::new(format!("{at}.options.{option}"), format!("`{option}`: {problem}"), "")
         }
-        DeviceError::DuplicateId { .. } | DeviceError::Unreadable { .. } | DeviceError::Impossible { .. } => {
+        DeviceError::Impossible { field, problem, .. } => {
+            let what = format!("`{field}` cannot be set so: {problem}");
+            Finding::new(format!("{at}.on_line_lost.set.{field}"), what, "write what the device takes")
+        }
+        DeviceError::DuplicateId { .. } | DeviceError::Unreadable { .. } => {
             Finding::new(at, error.to_string(), "")
         }
     }

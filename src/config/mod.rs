@@ -37,6 +37,6 @@ pub use commands::{Allow, Commands, Quiet, Rate, Values};
 pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};
 pub use routes::{Route, Template, TemplateError};
-pub use schema::{Config, Device, Gateway, Log, LogFormat, LogLevel, Store, Web, WhenFull};
+pub use schema::{Config, Device, Gateway, Log, LogFormat, LogLevel, OnLineLost, Store, Web, WhenFull};
 pub use secret::Secret;
 pub use users::{Entry as UsersEntry, UsersError, UsersText};

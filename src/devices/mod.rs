@@ -28,7 +28,7 @@ pub use fleet::{Fleet, MAILBOX_CAPACITY};
 pub use kinds::{KINDS, Kind};
 pub use options::{Span, options};
 
-use crate::model::DeviceId;
+use crate::model::{DeviceId, Fields, Request};
 
 /// A device as the configuration describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,14 @@ pub struct DeviceSpec {
 /// [`DeviceError`] names the device, the option and what was probably meant.
 pub fn check(spec: &DeviceSpec) -> Result<(), DeviceError> {
     build(KINDS, spec).map(drop)
+}
+
+/// Checks that a device could be asked for this, whatever state it is in, without starting anything.
+///
+/// # Errors
+/// As [`check`]; [`DeviceError::Impossible`] names the field and what is possible.
+pub fn check_request(spec: &DeviceSpec, request: &Request) -> Result<(), DeviceError> {
+    build(KINDS, spec)?.encode(request, &Fields::new()).map(drop)
 }
 
 fn build(kinds: &[Kind], spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {

@@ -48,6 +48,9 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
         findings.extend(empty_permissions(config));
         findings.extend(rules::conditions(config));
     }
+    if !incomplete.contains("cloud") {
+        findings.extend(rules::safe_states(config));
+    }
     findings.extend(bounds(config));
     findings.extend(web(config));
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));

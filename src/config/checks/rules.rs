@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::{Finding, between};
-use crate::config::{Allow, Config, Quiet};
+use crate::config::{Allow, Config, OnLineLost, Quiet};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const SECOND: Duration = Duration::from_secs(1);
+
+/// What a payload says about the command itself, so that no field of a device can be set by that name.
+const ABOUT_THE_COMMAND: [&str; 4] = ["id", "at", "ttl", "expires_at"];
 
 pub(super) fn conditions(config: &Config) -> Vec<Finding> {
     let entries = config.commands.allow.iter().enumerate();
@@ -45,4 +48,26 @@ fn hours(at: &str, index: usize, count: usize, quiet: &Quiet) -> Option<Finding>
     // One alone may be written without the brackets of a list.
     let at = if count == 1 { at.to_owned() } else { format!("{at}[{index}]") };
     Some(Finding::new(at, what, remedy))
+}
+
+pub(super) fn safe_states(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, device) in config.devices.iter().enumerate() {
+        let Some(OnLineLost { after, set }) = &device.on_line_lost else { continue };
+        let at = format!("devices[{index}].on_line_lost");
+        if config.cloud.is_none() {
+            let what = "there is no line that could be lost";
+            findings.push(Finding::new(&at, what, "take `on_line_lost` out, or add the section `cloud`"));
+        }
+        findings.extend(between(&format!("{at}.after"), *after, SECOND, 7 * DAY));
+        if set.is_empty() {
+            let remedy = "name the fields and their values, for example `set: { state: \"OFF\" }`";
+            findings.push(Finding::new(format!("{at}.set"), "this sets nothing", remedy));
+        }
+        if let Some(name) = ABOUT_THE_COMMAND.iter().find(|name| set.contains_key(**name)) {
+            let what = format!("`{name}` is about a command and no field of a device");
+            findings.push(Finding::new(format!("{at}.set.{name}"), what, "take it out").on_key());
+        }
+    }
+    findings
 }
