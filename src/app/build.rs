@@ -16,12 +16,12 @@ use super::{
 use crate::{
     broker::{Broker, BrokerError},
     clock::Clock,
-    commands::{CommandsOptions, Desk, Tell, Timing, Told},
+    commands::{CommandsOptions, Desk, SafeState, Tell, Timing, Told},
     config::{self, Config},
     devices::{DeviceError, Fleet},
     health::Board,
     link::{Link, LinkError, LinkOptions},
-    model::{DeviceId, Fields, Inbound, Receipt, Receipts, Topic, TopicError, TopicFilter},
+    model::{DeviceId, Fields, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
 };
@@ -79,6 +79,7 @@ pub(super) struct Parts {
     pub(super) last_states: HashMap<DeviceId, Fields>,
     pub(super) desk: Desk,
     pub(super) told: mpsc::Receiver<Told>,
+    pub(super) safe_states: Vec<SafeState>,
     pub(super) local: LocalTopics,
     pub(super) line: Option<Line>,
     /// The lane of the devices' states in the store.
@@ -135,6 +136,7 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
         last_states,
         desk,
         told,
+        safe_states: translate::safe_states(&config.devices),
         local: LocalTopics::default(),
         line,
         states_lane: lanes.of_states,
@@ -168,11 +170,13 @@ async fn open_store(
 
 fn uplink(config: &Config, lanes: &Lanes) -> Result<AnyUplink, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(Arc::new(NoCloud)) };
+    let topics = CloudTopics::new(&cloud.prefix, &config.gateway.id)?;
     Ok(Arc::new(Routes {
         routes: config.routes.iter().cloned().zip(lanes.of_routes.iter().copied()).collect(),
         prefix: cloud.prefix.clone(),
         gateway: config.gateway.id.clone(),
-        sets: CloudTopics::new(&cloud.prefix, &config.gateway.id)?.sets(),
+        // What is subscribed must not be published.
+        sets: if translate::asks_who_sends(&config.commands) { topics.all_sets() } else { topics.sets() },
     }))
 }
 
@@ -198,9 +202,13 @@ fn line(
         None => None,
         Some(path) => Some(first_line(path)?),
     };
+    let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
+    let of_senders = translate::asks_who_sends(&config.commands).then(|| topics.sets_of_senders());
+    let subscriptions = subscriptions.chain(of_senders).map(|filter| (filter, QoS::AtLeastOnce));
     let options = LinkOptions {
         receipts: receipts.clone(),
-        ..translate::link(cloud, gateway, &topics, &downlink, password)
+        subscriptions: subscriptions.collect(),
+        ..translate::link(cloud, gateway, &topics, password)
     };
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;

@@ -21,8 +21,8 @@ use crate::{
     devices::LanPublish,
     health::{Board, LaneReport, StoreReport},
     model::{
-        Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Receipt, Receipts,
-        Staleness, Subject, Topic,
+        Ack, DeviceEvent, DeviceId, Fields, Inbound, LinkState, Message, Origin, QoS, Reading, Receipt,
+        Receipts, Sender, Staleness, Subject, Topic,
     },
     store::{Durable, Entry, LaneStats, Store, StoreError, StoreStats},
 };
@@ -183,17 +183,19 @@ impl FromCloud {
                 inbound = inbox.recv(), if settling.len() < SETTLING => inbound,
             };
             let Some(inbound) = inbound else { break };
-            let Some(device) = self.topics.device_of_set(&inbound.message.topic) else {
+            let Some((device, sender)) = self.topics.command(&inbound.message.topic) else {
                 settling.push(self.to_home(inbound));
                 continue;
             };
+            // A name that cannot be one is nobody's.
+            let sender = sender.and_then(|sender| Sender::parse(sender).ok());
             let command = Incoming {
                 device: addressee(device),
                 message: inbound.message,
                 received: inbound.received,
                 redelivered: inbound.redelivered,
                 staleness: inbound.staleness,
-                origin: Origin::Cloud,
+                origin: Origin::Cloud(sender),
                 ack: inbound.ack,
             };
             if self.desk.send(command).await.is_err() {
@@ -252,15 +254,40 @@ fn addressee(device: &str) -> DeviceId {
     })
 }
 
-/// Outcomes, to the house.
-pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandle, topics: LocalTopics) {
-    while let Some(Told { outcome, .. }) = told.recv().await {
-        match serde_json::to_vec(&outcome) {
+/// Outcomes, to the house and, of what a rule asked for, to the rule. Full: the rule misses it, and asks again.
+pub(super) async fn outcomes(
+    mut told: mpsc::Receiver<Told>,
+    broker: BrokerHandle,
+    topics: LocalTopics,
+    rule: mpsc::Sender<Told>,
+) {
+    while let Some(told) = told.recv().await {
+        match serde_json::to_vec(&told) {
             Ok(payload) => {
-                let topic = topics.result(&outcome.device);
+                let topic = topics.result(&told.outcome.device);
                 broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce));
             }
-            Err(error) => tracing::error!(id = %outcome.id, %error, "failed to write an outcome as JSON"),
+            Err(error) => {
+                tracing::error!(id = %told.outcome.id, %error, "failed to write an outcome as JSON")
+            }
+        }
+        if told.origin == Origin::Rule {
+            // Nobody there: no device has a rule.
+            let _ = rule.try_send(told);
+        }
+    }
+}
+
+/// Where the line stands, from the board to the rule for a lost line.
+pub(super) async fn line_state(board: Board, line: watch::Sender<LinkState>, stop: CancellationToken) {
+    let mut changes = board.watch();
+    loop {
+        changes.mark_unchanged();
+        let now = board.line();
+        line.send_if_modified(|state| std::mem::replace(state, now) != now);
+        // Cancel safety: what changed before the mark is in the state that was read after it.
+        if !matches!(stop.run_until_cancelled(changes.changed()).await, Some(Ok(()))) {
+            break;
         }
     }
 }

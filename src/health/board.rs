@@ -118,6 +118,11 @@ impl Board {
         });
     }
 
+    /// Where the line stands, without the rest of the board.
+    pub fn line(&self) -> LinkState {
+        self.facts().link.state
+    }
+
     /// Counts on the line. Wakes nobody: it happens for every message.
     pub fn link_counters(&self, count: impl FnOnce(&mut LinkCounters)) {
         count(&mut self.facts().counters);

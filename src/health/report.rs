@@ -192,7 +192,7 @@ pub struct ReceiptsReport {
 /// The end of a command's story, with who asked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CommandReport {
-    /// `cloud` or `local`.
+    /// `cloud`, `local`, `rule` or `unknown`; the sender behind it in brackets, if it is known.
     pub origin: String,
     /// What became of it.
     #[serde(flatten)]

@@ -16,11 +16,12 @@ mod reading;
 mod receipt;
 mod timestamp;
 mod topic;
+mod wall_time;
 
 pub use cloud_url::{CloudUrl, UrlError};
 pub use command::{Actuation, ActuationReply, Command, Mailbox, Origin, Request, RequestError};
 pub use fault::{Fault, FaultKind};
-pub use id::{ClientId, CommandId, DeviceId, GatewayId, IdError, MessageId};
+pub use id::{ClientId, CommandId, DeviceId, GatewayId, IdError, MessageId, Sender};
 pub use inbound::{Ack, Inbound, Staleness};
 pub use link_state::LinkState;
 pub use message::{Message, Properties, QoS};
@@ -30,3 +31,4 @@ pub use reading::{Availability, DeviceEvent, Fields, Reading};
 pub use receipt::{Receipt, Receipts, Stage, Subject, Wanted};
 pub use timestamp::Timestamp;
 pub use topic::{ShareName, Topic, TopicError, TopicFilter};
+pub use wall_time::{TimeOfDay, TimeOfDayError, WallTime, Weekday};

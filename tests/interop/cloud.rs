@@ -37,7 +37,7 @@ pub struct Site {
 
 impl Site {
     /// On loopback, on ports that nobody has.
-    fn here() -> Self {
+    pub fn here() -> Self {
         let (gateway_port, phone_port) = (free_port(), free_port());
         Self { place: Place::default(), address: "127.0.0.1", gateway_port, phone_port }
     }
@@ -47,17 +47,29 @@ impl Cloud {
     /// Starts it in `folder` with a server certificate and the CA of the client certificates that it knows.
     #[track_caller]
     pub fn start(folder: &Path, server: &Identity, clients: &Path) -> Self {
-        Self::start_at(Site::here(), folder, server, clients)
+        Self::start_at(Site::here(), folder, server, clients, None)
     }
 
-    /// The same at a site of the caller's choice.
+    /// The same at a site of the caller's choice, and perhaps with a list of permissions; phones are then whom they
+    /// say they are.
     #[track_caller]
-    pub fn start_at(site: Site, folder: &Path, server: &Identity, clients: &Path) -> Self {
+    pub fn start_at(
+        site: Site,
+        folder: &Path,
+        server: &Identity,
+        clients: &Path,
+        permissions: Option<&str>,
+    ) -> Self {
         let folder =
             folder.join(format!("cloud-{}", server.certificate.file_stem().expect("a name").display()));
         fs::create_dir(&folder).expect("a new folder");
         let Site { place, address, gateway_port, phone_port } = site;
         let config = folder.join("mosquitto.conf");
+        let acl = permissions.map_or(String::new(), |permissions| {
+            let file = folder.join("permissions");
+            fs::write(&file, permissions).expect("written");
+            format!("acl_file {}\n", file.display())
+        });
         // `user root`: started by root, Mosquitto would become `mosquitto` before it reads the key, and fail
         // without a reason. Without `socket_domain` libwebsockets ignores the address and listens everywhere.
         // `queue_qos0_messages` and no limits: the cloud itself must drop nothing; see exactly_once.rs.
@@ -67,8 +79,8 @@ impl Cloud {
              max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n\
              listener {gateway_port} {address}\nsocket_domain ipv4\nprotocol websockets\n\
              cafile {ca}\ncertfile {certificate}\nkeyfile {key}\n\
-             require_certificate true\nuse_identity_as_username true\n\
-             listener {phone_port} {address}\nallow_anonymous true\n",
+             require_certificate true\nuse_identity_as_username true\n{acl}\
+             listener {phone_port} {address}\nallow_anonymous true\n{acl}",
             folder = folder.display(),
             ca = clients.display(),
             certificate = server.certificate.display(),

@@ -181,3 +181,45 @@ fn phone_learns_that_the_gateway_crashed_and_came_back() {
         .collect();
     assert_eq!(words[..3], ["online", "offline", "online"]);
 }
+
+/// The permissions that docs/commands.md shows, in the cloud of this test.
+fn permissions() -> String {
+    let page = include_str!("../../docs/commands.md");
+    let text = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it is there");
+    assert!(text.contains("%u") && text.contains("user home"), "{text}");
+    text.to_owned()
+}
+
+#[test]
+fn with_the_permissions_of_the_page_nobody_can_command_in_anothers_name() {
+    let scene = Scene::with_permissions(Some(&permissions()));
+    let rest = HOME.replace(
+        "{device: plug, set: {state: [\"ON\", \"OFF\"]}",
+        "{device: plug, senders: [anna], set: {state: [\"ON\", \"OFF\"]}",
+    );
+    assert!(rest.contains("senders: [anna]"));
+    let gateway = scene.gateway(&rest);
+    let (anna, bert) = (scene.cloud.phone().with(&["-u", "anna"]), scene.cloud.phone().with(&["-u", "bert"]));
+    let plug = gateway.lan().subscribe(&["-i", "plug", "-q", "1", "-t", "cmnd/plug/POWER"]);
+    let results = anna.subscribe(&["-q", "1", "-t", "hearthlink/home/plug/result"]);
+
+    let order = |id: &str, word: &str| format!(r#"{{"id":"{id}","state":"{word}"}}"#);
+    // In another's name, and in nobody's: the cloud drops both, and no outcome comes.
+    for topic in ["hearthlink/home/plug/set/anna", "hearthlink/home/plug/set"] {
+        bert.publish(&["-q", "1", "-t", topic, "-m", &order("stolen", "ON")]);
+    }
+    // In his own: the cloud lets it through, and the gateway does not know him.
+    bert.publish(&["-q", "1", "-t", "hearthlink/home/plug/set/bert", "-m", &order("b-1", "ON")]);
+    let refused = outcome_of(&results, "b-1");
+    assert_eq!(
+        (&refused["reason"], &refused["sender"]),
+        (&"unknown_sender".into(), &"bert".into()),
+        "{refused}"
+    );
+    anna.publish(&["-q", "1", "-t", "hearthlink/home/plug/set/anna", "-m", &order("a-1", "OFF")]);
+    let done = outcome_of(&results, "a-1");
+    assert_eq!((&done["status"], &done["sender"]), (&"applied".into(), &"anna".into()), "{done}");
+    assert_eq!(payloads(&plug), ["OFF"], "only what Anna asked for");
+    let ids: Vec<_> = results.received().iter().map(|message| message.json()["id"].clone()).collect();
+    assert_eq!(ids, ["b-1", "a-1"]);
+}

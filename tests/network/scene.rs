@@ -66,7 +66,7 @@ impl Scene {
             gateway_port: 443,
             phone_port: 1883,
         };
-        let cloud = Cloud::start_at(site, folder.path(), &server, &authority.certificate);
+        let cloud = Cloud::start_at(site, folder.path(), &server, &authority.certificate, None);
         let mut command = topology.place("internet").command("/usr/bin/python3");
         command.arg(script("resolver.py")).args([RESOLVER, names(folder.path()).to_str().expect("ASCII")]);
         let resolver = Process::start("the resolver", &mut command);
