@@ -40,6 +40,10 @@ fn clock() -> Clock {
     Clock::manual(Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap())
 }
 
+fn moment(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).unwrap()
+}
+
 fn toaster_on() -> Rule {
     Rule::new(device("toaster"), [("state".to_owned(), Values::OneOf(vec![json!("ON")]))].into())
 }
@@ -235,7 +239,6 @@ async fn a_command_that_ran_is_replayed_in_quiet_hours_and_a_new_one_waits_for_n
     let time = |text| TimeOfDay::parse(text).unwrap();
     let quiet = QuietHours { from: time("12:30"), to: time("13:00"), days: Vec::new() };
     let mut bench = Bench::start_with(Rule { quiet: vec![quiet], ..toaster_on() }, StoreOptions::default());
-    let moment = |text| Timestamp::parse_rfc3339(text).unwrap();
     bench.send(r#"{"id":"a","state":"ON"}"#, |_| {}).await.await.unwrap();
     applied(bench.toast().await);
     assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
@@ -328,4 +331,49 @@ async fn a_command_whose_end_is_not_known_is_unknown_for_ever() {
     let repeated = told.recv().await.unwrap().outcome;
     assert_eq!((repeated.status, repeated.duplicate), (OutcomeStatus::Unknown, true));
     assert!(toaster.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn setting_the_clock_neither_expires_what_is_under_way_nor_lets_anything_run_twice() {
+    let mut bench = Bench::start(StoreOptions::default());
+    let order = r#"{"id":"c1","state":"ON","ttl":5}"#;
+    bench.send(order, |_| {}).await.await.unwrap();
+    let actuation = bench.toast().await;
+    let deadline = actuation.command.deadline;
+    bench.clock.set(moment("2027-11-22T12:00:00Z"));
+    assert!(deadline > Instant::now(), "a deadline is of the monotonic clock");
+    applied(actuation);
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, false));
+    for clock in ["2027-11-22T12:00:00Z", "1970-01-01T00:00:00Z", "2026-11-22T12:00:01Z"] {
+        bench.clock.set(moment(clock));
+        bench.send(order, |_| {}).await.await.unwrap();
+        assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, true), "at {clock}");
+    }
+    assert!(bench.toaster.try_recv().is_err(), "it ran a second time");
+}
+
+#[tokio::test]
+async fn a_dated_command_is_judged_by_a_clock_that_can_be_believed_and_a_ttl_by_any() {
+    use OutcomeStatus::{Applied, Expired, Refused};
+    let dated = r#"{"state":"ON","at":"2026-11-22T12:00:00Z"}"#;
+    let lived = r#"{"state":"ON","ttl":5}"#;
+    for (clock, is_trusted, order, status, reason) in [
+        ("2026-11-22T12:00:01Z", true, dated, Applied, None),
+        // It jumped forward, or the command is old: nobody can tell, so it does not run.
+        ("2026-11-22T13:00:00Z", true, dated, Expired, Some(Reason::TooLate)),
+        ("2026-11-22T11:00:00Z", true, dated, Refused, Some(Reason::FromTheFuture)),
+        ("1970-01-01T00:00:30Z", false, dated, Refused, Some(Reason::ClockUnknown)),
+        ("2026-11-22T12:00:01Z", false, dated, Refused, Some(Reason::ClockUnknown)),
+        ("2026-11-22T13:00:00Z", true, lived, Applied, None),
+        ("1970-01-01T00:00:30Z", false, lived, Applied, None),
+    ] {
+        let mut bench = Bench::start(StoreOptions::default());
+        bench.clock.set(moment(clock));
+        bench.clock.set_trusted(is_trusted);
+        bench.send(order, |_| {}).await.await.unwrap();
+        if status == Applied {
+            applied(bench.toast().await);
+        }
+        assert_eq!(bench.outcome().await, (status, reason, false), "{order} at {clock}");
+    }
 }
