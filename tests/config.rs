@@ -331,6 +331,79 @@ fn routes_that_would_loop_or_speak_for_the_gateway_are_refused() {
 }
 
 #[test]
+fn where_senders_are_asked_for_their_topics_are_commands_too() {
+    let with = |allow: &str, route: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: lamp, kind: lan}}]\ncloud: {{url: \"wss://a\"}}\n\
+             commands: {{allow: [{{device: lamp, set: {{state: any}}{allow}}}]}}\n{route}\n"
+        )
+    };
+    let (out, inwards) = ("routes: [{local: +/set/now}]", "routes_in: [{cloud: \"{prefix}/x/+/set/+\"}]");
+    refused(&with("", out), &[(5, 10, "own name", "")]);
+    refused(&with(", senders: [anna]", out), &[(5, 10, "would loop", "")]);
+    refused(&with(", senders: [anna]", inwards), &[(5, 21, "past the allow-list", "")]);
+}
+
+#[test]
+fn routes_from_the_cloud_reach_nothing_that_is_the_gateways_or_a_commands() {
+    let with = |route: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: lamp, kind: lan}}]\ncloud: {{url: \"wss://a\"}}\n\
+             routes: [{{local: up/#}}]\nroutes_in:\n  - {route}\n"
+        )
+    };
+    for (route, column, what, remedy) in [
+        ("{cloud: \"{prefix}/{gateway}/#\"}", 13, "past the allow-list", "a tree of its own"),
+        ("{cloud: \"{prefix}/+/lamp/set\"}", 13, "past the allow-list", ""),
+        ("{cloud: \"{prefix}/{gateway}/lamp/x\"}", 13, "bring back", ""),
+        ("{cloud: \"+/x/bridge/fence\"}", 13, "bring back", ""),
+        ("{cloud: \"$share/g/news\"}", 13, "cannot share", ""),
+        (
+            "{cloud: \"{prefix}/{gateway}/up/+\"}",
+            13,
+            "would loop: `hearthlink/x/up/#`, where entry 1",
+            "narrower",
+        ),
+        ("{cloud: news/#, local: \"home/{1}\"}", 28, "past the allow-list", "another tree"),
+        ("{cloud: news/+, local: \"home/bridge/{1}/x\"}", 28, "own name", ""),
+        ("{cloud: news/+, local: \"home/lamp/{1}/x\"}", 28, "own name", ""),
+        ("{cloud: news/+, local: \"$SYS/{1}\"}", 28, "`$`", ""),
+        ("{cloud: news/+, local: \"x/{2}\"}", 28, "`{2}` stands for nothing", "count"),
+        ("{cloud: news/#, local: \"x/n{1}\"}", 28, "between slashes", ""),
+        ("{cloud: \"{topic}/x\"}", 13, "`{topic}` means nothing", ""),
+    ] {
+        refused(&with(route), &[(6, column, what, remedy)]);
+    }
+    let twice = with("{cloud: news/+/a}\n  - {cloud: news/b/#}");
+    refused(&twice, &[(7, 13, "(entry 1) share topics", "narrower")]);
+    refused("gateway: {id: x}\nroutes_in: [{cloud: a}]\n", &[(2, 12, "no cloud", "")]);
+    let home = home();
+    for good in [
+        "{cloud: \"{prefix}/{gateway}/news/#\"}",
+        "{cloud: \"all/#\", local: \"cloud/{1}\", qos: 0, retain: false}",
+    ] {
+        assert!(load(home.path(), &with(good)).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn what_a_queue_cannot_keep_is_refused() {
+    let with = |queue: &str| format!("gateway: {{id: x}}\nroutes:\n  - local: a/#\n    queue: {queue}\n");
+    for (queue, column, what) in [
+        ("{keep: last}", 19, "`last` is nothing that can be kept"),
+        ("{keep: {every: 1ms}}", 19, "more often than once a second"),
+        ("{keep: {evry: 60s}}", 20, "unknown key `evry`"),
+        ("{max_age: 0s}", 22, "out of range"),
+        ("{max_size: 1 KiB}", 23, "too small"),
+        ("{live: true}", 13, "unknown key `live`"),
+    ] {
+        refused(&with(queue), &[(4, column, what, "")]);
+    }
+    refused("gateway: {id: x}\nstore: {states: {max_size: 1}}\n", &[(2, 28, "too small", "4 KiB")]);
+    refused("gateway: {id: x}\ncloud: {url: \"wss://a\", backlog_rate: 0}\n", &[(2, 39, "out of range", "")]);
+}
+
+#[test]
 fn every_problem_is_told_in_one_run_and_none_of_our_own_making() {
     let text = "gateway: {id: \"a b\"}\ncloud: {url: nowhere, ca_file: no.pem}\ndevices:\n  - {id: x y, kind: lan}\n\
                 commands: {allow: [{device: lamp, set: {state: any}}]}\nweb: {adress: 1}\nlog: {level: loud}\n";
@@ -399,6 +472,68 @@ fn a_file_that_is_not_there_is_told_with_its_path() {
 }
 
 #[test]
+fn conditions_of_the_allow_list_are_checked_at_their_place() {
+    let with = |rest: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: t, kind: toaster}}]\ncommands:\n  allow:\n    - device: t\n      set: {{state: any}}\n      {rest}\n"
+        )
+    };
+    for (rest, column, what, remedy) in [
+        ("senders: []", 16, "allows nobody", "leave `senders` out"),
+        ("senders: [a/b]", 17, "`a/b` cannot be the sender", "one level of a topic"),
+        ("senders: anna", 16, "expected a list", "begin each entry"),
+        ("rate: {count: 0, per: 1min}", 21, "0 is out of range", "from 1 to 1000"),
+        ("rate: {count: 5, per: 2d}", 29, "out of range", "from 1s to"),
+        ("rate: {count: 5, per: 60}", 29, "no unit", "30s"),
+        ("rate: {count: 5}", 13, "`per` is missing", "add `per:`"),
+        ("rate: 5", 13, "a section with keys", ""),
+        ("quiet: {from: \"22:00\"}", 14, "`to` is missing", ""),
+        ("quiet: {from: \"22:00\", to: \"6\"}", 34, "not a time of day", "in quotes"),
+        ("quiet: {from: \"22:00\", to: \"22:00\"}", 14, "nothing lies between", "from: \"00:00\""),
+        ("quiet: {from: \"24:00\", to: \"06:00\"}", 14, "end of a day", "\"00:00\""),
+        ("quiet: [{from: \"1:00\", to: \"2:00\"}, {from: \"3:00\", to: \"3:00\"}]", 43, "nothing lies", ""),
+        ("quiet: {from: \"1:00\", to: \"2:00\", days: [mo]}", 48, "unknown word `mo`", "`mon`"),
+        ("quiet: at night", 14, "{from: \"22:00\"", ""),
+    ] {
+        refused(&with(rest), &[(7, column, what, remedy)]);
+    }
+    let home = home();
+    let allow = |rest: &str| load(home.path(), &with(rest)).unwrap().commands.allow[0].clone();
+    let quiet = "quiet: {from: 22:00, to: 6:30, days: [fri, sat]}";
+    assert_eq!(
+        allow(quiet).quiet,
+        allow("quiet: [{from: \"22:00\", to: \"06:30\", days: [fri, sat]}]").quiet
+    );
+    let plain = allow("");
+    assert_eq!((plain.senders, plain.quiet.len(), plain.rate), (None, 0, None));
+}
+
+#[test]
+fn a_safe_state_needs_a_line_that_can_be_lost_and_something_to_set() {
+    let with = |cloud: &str, rest: &str| {
+        format!(
+            "gateway: {{id: x}}\n{cloud}devices:\n  - id: t\n    kind: toaster\n    on_line_lost: {rest}\n"
+        )
+    };
+    let cloud = "cloud: {url: \"wss://a\"}\n";
+    let off = "{after: 10min, set: {state: \"OFF\"}}";
+    refused(&with("", off), &[(5, 19, "no line that could be lost", "section `cloud`")]);
+    for (rest, column, what, remedy) in [
+        ("{after: 10min, set: {}}", 39, "this sets nothing", "state: \"OFF\""),
+        ("{after: 10min, set: {id: 1}}", 40, "`id` is about a command", "take it out"),
+        ("{after: 0s, set: {state: \"OFF\"}}", 27, "out of range", "from 1s"),
+        ("{set: {state: \"OFF\"}}", 19, "`after` is missing", "add `after:`"),
+        ("{after: 10, set: {state: \"OFF\"}}", 27, "no unit", "30s"),
+    ] {
+        refused(&with(cloud, rest), &[(6, column, what, remedy)]);
+    }
+    let home = home();
+    let config = load(home.path(), &with(cloud, off)).unwrap();
+    let rule = config.devices[0].on_line_lost.as_ref().unwrap();
+    assert_eq!((rule.after.as_secs(), &rule.set["state"]), (600, &"OFF".into()));
+}
+
+#[test]
 fn the_example_is_complete_and_passes() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yaml")).unwrap();
     let home = home();
@@ -417,6 +552,13 @@ fn the_example_is_complete_and_passes() {
     let words = Values::OneOf(vec!["ON".into(), "OFF".into()]);
     assert_eq!(config.commands.allow[0].set["state"], words);
     assert_eq!(config.commands.allow[0].set["browning"], Values::Range { min: 1.0, max: 4.0 });
+
+    let allow = &config.commands.allow[0];
+    assert_eq!(
+        (allow.senders.as_ref().unwrap().len(), allow.rate.unwrap().count, allow.quiet.len()),
+        (2, 5, 2)
+    );
+    assert_eq!(config.devices[0].on_line_lost.as_ref().unwrap().after.as_secs(), 600);
 
     // What the comments call a default is the default.
     let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
@@ -468,6 +610,20 @@ fn every_section_in_the_brokers_page_is_good() {
     let both = format!("gateway: {{id: x}}\n{listeners}{}", users.strip_prefix("broker:\n").unwrap());
     let config = load(home.path(), &both).unwrap_or_else(|error| panic!("{}", error.render(false)));
     assert_eq!((config.broker.listeners.len(), config.broker.users.len()), (3, 1));
+}
+
+#[test]
+fn every_section_in_the_page_on_commands_is_good() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md")).unwrap();
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let home = home();
+    let all = format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\"}}\n{}", sections.concat());
+    let config = load(home.path(), &all).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!((sections.len(), config.commands.allow.len()), (2, 2));
+    let allow = &config.commands.allow[0];
+    assert!(allow.senders.is_some() && allow.rate.is_some() && allow.quiet.len() == 1);
+    assert!(config.devices[0].on_line_lost.is_some());
 }
 
 #[test]

@@ -14,14 +14,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CloudTopics, LocalTopics};
+use super::{CloudTopics, LocalTopics, downlink::Downlink};
 use crate::{
     broker::{BrokerHandle, Heard, InProcess},
     commands::{Incoming, Told},
     devices::LanPublish,
-    health::{Board, StoreReport},
-    model::{Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Staleness, Topic},
-    store::{Durable, Entry, Store, StoreError, StoreStats},
+    health::{Board, LaneReport, StoreReport},
+    model::{
+        Ack, DeviceEvent, DeviceId, Fields, Inbound, LinkState, Message, Origin, QoS, Reading, Receipt,
+        Receipts, Sender, Staleness, Subject, Topic,
+    },
+    store::{Durable, Entry, LaneStats, Store, StoreError, StoreStats},
 };
 
 /// How many readings may be on their way to the disk at once. Full: the next ones wait in line.
@@ -30,12 +33,23 @@ const READINGS_IN_HAND: usize = 256;
 /// cloud (policy `disk_too_slow`), counted, while the house sees it all the same.
 pub(super) const READINGS_IN_LINE: usize = 1024;
 
+/// The member of a state that says when it was taken.
+const LAST_SEEN: &str = "last_seen";
+/// The member that the store adds to what is the gateway's own, with the record's name.
+const MESSAGE_ID: &str = "message_id";
+
+/// How many messages from the cloud may wait to be safe at home. Full: the next ones, commands included, wait for
+/// the first of them, which the broker ends within seconds.
+const SETTLING: usize = 256;
+
 /// What a device says goes to the house at once, and into the line to the disk.
 pub(super) struct Telemetry {
     pub(super) broker: BrokerHandle,
     pub(super) local: LocalTopics,
     /// `None` without a cloud.
     pub(super) cloud: Option<CloudTopics>,
+    /// In the store, for states.
+    pub(super) lane: Option<usize>,
     pub(super) line: mpsc::Sender<Kept>,
     /// How many readings the line had no room for.
     pub(super) not_kept: watch::Sender<u64>,
@@ -50,26 +64,33 @@ pub(super) struct Kept {
 impl Telemetry {
     pub(super) async fn run(self, mut events: mpsc::Receiver<DeviceEvent>) {
         while let Some(event) = events.recv().await {
-            let (at_home, in_cloud, payload) = match &event {
-                DeviceEvent::Reading(reading) => (
-                    self.local.state(&reading.device),
-                    self.cloud.as_ref().map(|cloud| cloud.state(&reading.device)),
-                    state_payload(reading),
-                ),
-                DeviceEvent::Availability(device, availability) => (
-                    self.local.availability(device),
-                    self.cloud.as_ref().map(|cloud| cloud.availability(device)),
-                    availability.as_str().to_owned(),
-                ),
+            let message =
+                |topic: Topic, payload: String| Message::new(topic, payload, QoS::AtLeastOnce).retained();
+            let (at_home, for_cloud) = match &event {
+                DeviceEvent::Reading(Reading { device, fields, taken_at }) => {
+                    let entry = |cloud: &CloudTopics| Entry {
+                        lane: self.lane,
+                        // It may be sent hours later, by a clock that was set meanwhile.
+                        stamp: Some(LAST_SEEN),
+                        ..Entry::new(message(cloud.state(device), json(fields.clone())))
+                    };
+                    let mut seen = fields.clone();
+                    seen.insert(LAST_SEEN.to_owned(), Value::from(taken_at.to_string()));
+                    (message(self.local.state(device), json(seen)), self.cloud.as_ref().map(entry))
+                }
+                DeviceEvent::Availability(device, availability) => {
+                    let word = |topic: Topic| message(topic, availability.as_str().to_owned());
+                    let entry = |cloud: &CloudTopics| Entry::new(word(cloud.availability(device)));
+                    (word(self.local.availability(device)), self.cloud.as_ref().map(entry))
+                }
             };
-            let message = |topic: Topic| Message::new(topic, payload.clone(), QoS::AtLeastOnce).retained();
-            self.broker.publish(&message(at_home));
+            self.broker.publish(&at_home);
             let kept = Kept {
                 reading: match event {
                     DeviceEvent::Reading(reading) => Some(reading),
                     DeviceEvent::Availability(..) => None,
                 },
-                for_cloud: in_cloud.map(|topic| Entry::new(message(topic))),
+                for_cloud,
             };
             if self.line.try_send(kept).is_err() {
                 self.not_kept.send_modify(|count| *count += 1);
@@ -87,7 +108,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) async fn run(mut self, mut line: mpsc::Receiver<Kept>) {
-        let mut in_hand: FuturesUnordered<Durable<u64>> = FuturesUnordered::new();
+        let mut in_hand: FuturesUnordered<Durable<Option<u64>>> = FuturesUnordered::new();
         let mut is_failing = false;
         loop {
             // Cancel safety: `recv` and `next` lose nothing when dropped.
@@ -124,15 +145,14 @@ impl Keeper {
     }
 }
 
-/// The whole state with the time it was taken, since it may reach the cloud hours later.
-fn state_payload(reading: &Reading) -> String {
-    let mut fields = reading.fields.clone();
-    fields.insert("last_seen".to_owned(), Value::from(reading.taken_at.to_string()));
+fn json(mut fields: Fields) -> String {
+    // It is the store's to say, and a member must not stand twice.
+    fields.remove(MESSAGE_ID);
     Value::Object(fields).to_string()
 }
 
 /// On change, not for every reading: the store counts what it did not take.
-fn complain(kept: Result<u64, StoreError>, is_failing: &mut bool) {
+fn complain(kept: Result<Option<u64>, StoreError>, is_failing: &mut bool) {
     match kept {
         Ok(_) => *is_failing = false,
         Err(error) if !*is_failing => {
@@ -143,31 +163,58 @@ fn complain(kept: Result<u64, StoreError>, is_failing: &mut bool) {
     }
 }
 
-/// Commands from the cloud, to the desk.
-pub(super) async fn from_cloud(
-    mut inbox: mpsc::Receiver<Inbound>,
-    topics: CloudTopics,
-    desk: mpsc::Sender<Incoming>,
-    stop: CancellationToken,
-) {
-    // Cancel safety: `recv` loses nothing when dropped; what stays in the inbox is not acknowledged.
-    while let Some(Some(inbound)) = stop.run_until_cancelled(inbox.recv()).await {
-        let Some(device) = topics.device_of_set(&inbound.message.topic) else {
-            tracing::warn!(topic = %inbound.message.topic, "the cloud sent a message that nobody asked for");
-            inbound.ack.send();
-            continue;
-        };
-        let command = Incoming {
-            device: addressee(device),
-            message: inbound.message,
-            received: inbound.received,
-            redelivered: inbound.redelivered,
-            staleness: inbound.staleness,
-            origin: Origin::Cloud,
-            ack: inbound.ack,
-        };
-        if desk.send(command).await.is_err() {
-            break;
+/// What comes in on the line: commands to the desk, and what a route lets in to the house.
+pub(super) struct FromCloud {
+    pub(super) topics: CloudTopics,
+    pub(super) downlink: Downlink,
+    pub(super) broker: BrokerHandle,
+    pub(super) desk: mpsc::Sender<Incoming>,
+}
+
+impl FromCloud {
+    pub(super) async fn run(self, mut inbox: mpsc::Receiver<Inbound>, stop: CancellationToken) {
+        let mut settling = FuturesUnordered::new();
+        loop {
+            // Cancel safety: `recv` and `next` lose nothing when dropped; what stays in the inbox, or is not
+            // settled at the stop, is not acknowledged, and the cloud sends it again.
+            let inbound = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(()) = settling.next(), if !settling.is_empty() => continue,
+                inbound = inbox.recv(), if settling.len() < SETTLING => inbound,
+            };
+            let Some(inbound) = inbound else { break };
+            let Some((device, sender)) = self.topics.command(&inbound.message.topic) else {
+                settling.push(self.to_home(inbound));
+                continue;
+            };
+            // A name that cannot be one is nobody's.
+            let sender = sender.and_then(|sender| Sender::parse(sender).ok());
+            let command = Incoming {
+                device: addressee(device),
+                message: inbound.message,
+                received: inbound.received,
+                redelivered: inbound.redelivered,
+                staleness: inbound.staleness,
+                origin: Origin::Cloud(sender),
+                ack: inbound.ack,
+            };
+            if self.desk.send(command).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Publishes it at home at once; acknowledges it to the cloud when it is safe there.
+    fn to_home(&self, Inbound { message, ack, .. }: Inbound) -> impl Future<Output = ()> + use<> {
+        let safe = self.downlink.at_home(&message).map(|message| self.broker.deliver(&message));
+        if safe.is_none() {
+            tracing::warn!(topic = %message.topic, "the cloud sent a message that nobody asked for");
+        }
+        async move {
+            if let Some(safe) = safe {
+                safe.await;
+            }
+            ack.send();
         }
     }
 }
@@ -207,15 +254,63 @@ fn addressee(device: &str) -> DeviceId {
     })
 }
 
-/// Outcomes, to the house.
-pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandle, topics: LocalTopics) {
-    while let Some(Told { outcome, .. }) = told.recv().await {
-        match serde_json::to_vec(&outcome) {
+/// Outcomes, to the house and, of what a rule asked for, to the rule. Full: the rule misses it, and asks again.
+pub(super) async fn outcomes(
+    mut told: mpsc::Receiver<Told>,
+    broker: BrokerHandle,
+    topics: LocalTopics,
+    rule: mpsc::Sender<Told>,
+) {
+    while let Some(told) = told.recv().await {
+        match serde_json::to_vec(&told) {
             Ok(payload) => {
-                let topic = topics.result(&outcome.device);
+                let topic = topics.result(&told.outcome.device);
                 broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce));
             }
-            Err(error) => tracing::error!(id = %outcome.id, %error, "failed to write an outcome as JSON"),
+            Err(error) => {
+                tracing::error!(id = %told.outcome.id, %error, "failed to write an outcome as JSON")
+            }
+        }
+        if told.origin == Origin::Rule {
+            // Nobody there: no device has a rule.
+            let _ = rule.try_send(told);
+        }
+    }
+}
+
+/// Where the line stands, from the board to the rule for a lost line.
+pub(super) async fn line_state(board: Board, line: watch::Sender<LinkState>, stop: CancellationToken) {
+    let mut changes = board.watch();
+    loop {
+        changes.mark_unchanged();
+        let now = board.line();
+        line.send_if_modified(|state| std::mem::replace(state, now) != now);
+        // Cancel safety: what changed before the mark is in the state that was read after it.
+        if !matches!(stop.run_until_cancelled(changes.changed()).await, Some(Ok(()))) {
+            break;
+        }
+    }
+}
+
+/// How far messages and commands have come, to the house and to the board.
+pub(super) struct Receipted {
+    pub(super) broker: BrokerHandle,
+    pub(super) board: Board,
+    pub(super) topics: LocalTopics,
+    pub(super) receipts: Receipts,
+}
+
+impl Receipted {
+    pub(super) async fn run(self, mut issued: mpsc::Receiver<Receipt>, stop: CancellationToken) {
+        while let Some(Some(receipt)) = stop.run_until_cancelled(issued.recv()).await {
+            let topic = match &receipt.subject {
+                Subject::Message(..) => self.topics.message_receipts(),
+                Subject::Command(..) => self.topics.command_receipts(),
+            };
+            let report = self.board.receipt(receipt, self.receipts.missed());
+            // Ids, words and a time: serialising them cannot fail.
+            let payload = serde_json::to_string(&report).unwrap_or_default();
+            self.broker.publish(&Message::new(topic, payload, QoS::AtMostOnce));
         }
     }
 }
@@ -276,8 +371,21 @@ fn report(stats: &StoreStats) -> StoreReport {
             ("refuse_new", stats.refused_full),
             ("max_age", stats.dropped_expired),
             ("refused_by_cloud", stats.dropped_by_cloud),
+            ("superseded", stats.superseded),
+            ("thinned", stats.thinned),
+            ("line_down", stats.not_kept),
         ],
+        lanes: stats.lanes.iter().map(lane).collect(),
         fault: stats.fault.clone(),
+    }
+}
+
+fn lane(stats: &LaneStats) -> LaneReport {
+    LaneReport {
+        name: stats.name.trim_start().to_owned(),
+        waiting: stats.waiting,
+        waiting_bytes: stats.waiting_bytes,
+        dropped: stats.dropped,
     }
 }
 
@@ -315,7 +423,8 @@ mod tests {
         let cloud = CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap();
         let (line, line_to_disk) = mpsc::channel(READINGS_IN_LINE);
         let (not_kept, count) = watch::channel(0);
-        let telemetry = Telemetry { broker: broker.handle(), local, cloud: Some(cloud), line, not_kept };
+        let telemetry =
+            Telemetry { broker: broker.handle(), local, cloud: Some(cloud), lane: None, line, not_kept };
         let (sender, events) = mpsc::channel(16);
         tokio::spawn(telemetry.run(events));
         tokio::spawn(Keeper { store, remembered: HashMap::new() }.run(line_to_disk));

@@ -7,13 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
-    flows::{self, Keeper, Telemetry},
+    flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
     stages::{Stage, Stages},
 };
 use crate::{
     broker::{BrokerHandle, ListenerKind},
     clock::Clock,
+    commands::LineLost,
     config::Config,
     devices::{LanPort, SimulationProbe},
     health::Board,
@@ -25,6 +26,8 @@ use crate::{
 const EVENTS: usize = 256;
 /// Commands that wait for the desk. Full: the line and the local joint wait.
 const COMMANDS: usize = 64;
+/// Outcomes that wait for the rule that asked. Full: it asks once more.
+const OF_RULES: usize = 64;
 /// Messages between the broker and the LAN bus. Full: inwards the broker drops the newest and counts,
 /// outwards the bus waits.
 const LAN: usize = 1024;
@@ -113,7 +116,23 @@ struct Running {
 
 impl Running {
     async fn start(parts: Parts, stages: &Stages) -> Result<Self, StoreError> {
-        let Parts { store, board, clock, broker, fleet, last_states, desk, told, local, line, web } = parts;
+        let Parts {
+            store,
+            board,
+            clock,
+            broker,
+            fleet,
+            last_states,
+            desk,
+            told,
+            safe_states,
+            local,
+            line,
+            states_lane,
+            receipts,
+            issued,
+            web,
+        } = parts;
         let handle = broker.handle();
         let presence = |availability: Availability| {
             Message::new(local.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
@@ -136,12 +155,22 @@ impl Running {
             flows::store_report(store.stats(), not_kept_count, board.clone(), watchers.token()),
         );
 
-        drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone()));
+        let receipted =
+            Receipted { broker: handle.clone(), board: board.clone(), topics: local.clone(), receipts };
+        watchers.spawn("receipts", receipted.run(issued, watchers.token()));
+        let (to_rule, told_rule) = mpsc::channel(OF_RULES);
+        drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone(), to_rule));
         let (events_sender, events) = mpsc::channel(EVENTS);
         let cloud = line.as_ref().map(|line| line.topics.clone());
         let (line_sender, line_to_disk) = mpsc::channel(flows::READINGS_IN_LINE);
-        let telemetry =
-            Telemetry { broker: handle.clone(), local: local.clone(), cloud, line: line_sender, not_kept };
+        let telemetry = Telemetry {
+            broker: handle.clone(),
+            local: local.clone(),
+            cloud,
+            lane: states_lane,
+            line: line_sender,
+            not_kept,
+        };
         let keeper = Keeper { store: store.clone(), remembered: last_states.clone() };
         drains.spawn("keeper of readings", keeper.run(line_to_disk));
         drains.spawn("telemetry", telemetry.run(events));
@@ -152,6 +181,15 @@ impl Running {
         let sets = handle.subscribe(&[local.sets()], COMMANDS);
         intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
         intake.spawn("command desk", desk.run(incoming, stop.clone()));
+        if !safe_states.is_empty() {
+            let (line_sender, line_state) = watch::channel(board.line());
+            let rule = LineLost::new(safe_states);
+            intake.spawn(
+                "rule for a lost line",
+                rule.run(line_state, told_rule, commands.clone(), stop.clone()),
+            );
+            watchers.spawn("line's state", flows::line_state(board.clone(), line_sender, watchers.token()));
+        }
 
         let (frames_sender, frames) = mpsc::channel(LAN);
         let ear = handle.subscribe(&fleet.lan_filters(), LAN);
@@ -171,8 +209,9 @@ impl Running {
             broker.run(token).await;
         });
         handle.publish(&presence(Availability::Online));
-        if let Some(Line { link, inbox, topics }) = line {
-            running.intake.spawn("commands from the cloud", flows::from_cloud(inbox, topics, commands, stop));
+        if let Some(Line { link, inbox, topics, downlink }) = line {
+            let from_cloud = FromCloud { topics, downlink, broker: handle, desk: commands };
+            running.intake.spawn("messages from the cloud", from_cloud.run(inbox, stop));
             let token = running.line.token();
             running.line.spawn("line to the cloud", async move {
                 if let Err(error) = link.run(token).await {

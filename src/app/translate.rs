@@ -7,16 +7,18 @@ use bytes::Bytes;
 use super::CloudTopics;
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
-    commands::{AllowList, Rule, Tell, Values},
-    config,
+    commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
+    config::{self, Config},
     devices::DeviceSpec,
     link::LinkOptions,
-    model::{Availability, GatewayId, Message, Properties, QoS, Topic},
-    store::{Entry, StoreOptions, WhenFull},
+    model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
+    store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
 
-pub(super) fn store(config: &config::Store) -> StoreOptions {
+pub(super) fn store(config: &config::Store, lanes: &Lanes, receipts: &Receipts) -> StoreOptions {
     StoreOptions {
+        receipts: receipts.clone(),
+        lanes: lanes.options.clone(),
         max_bytes: config.max_size,
         max_age: config.max_age,
         when_full: match config.when_full {
@@ -26,6 +28,48 @@ pub(super) fn store(config: &config::Store) -> StoreOptions {
         commit_floor: config.commit_floor,
         ..StoreOptions::default()
     }
+}
+
+pub(super) fn receipts(config: config::Receipts) -> Wanted {
+    match config {
+        config::Receipts::None => Wanted::Nothing,
+        config::Receipts::Commands => Wanted::Commands,
+        config::Receipts::All => Wanted::Everything,
+    }
+}
+
+/// The store's lanes, and which route and whether the devices' states have one.
+pub(super) struct Lanes {
+    options: Vec<LaneOptions>,
+    pub(super) of_routes: Vec<Option<usize>>,
+    pub(super) of_states: Option<usize>,
+}
+
+/// Whoever has a policy of its own has a lane.
+pub(super) fn lanes(config: &Config) -> Lanes {
+    let mut options = Vec::new();
+    let mut lane = |name: String, queue: &config::Queue| {
+        if *queue == config::Queue::default() {
+            return None;
+        }
+        options.push(LaneOptions {
+            name,
+            keep: match queue.keep {
+                config::Keep::All => Keep::All,
+                config::Keep::Latest => Keep::Latest,
+                config::Keep::Every(time) => Keep::Every(time),
+                config::Keep::Nothing => Keep::Nothing,
+            },
+            max_age: queue.max_age,
+            max_bytes: queue.max_size,
+            is_live_first: queue.live_first,
+        });
+        Some(options.len() - 1)
+    };
+    let of_routes = config.routes.iter().map(|route| lane(route.local.to_string(), &route.queue)).collect();
+    // No filter has a space in front.
+    let of_states = lane(" states".to_owned(), &config.store.states);
+    Lanes { options, of_routes, of_states }
 }
 
 pub(super) fn broker(config: &config::Broker, closed: Vec<Topic>) -> BrokerOptions {
@@ -114,7 +158,29 @@ pub(super) fn allow_list(config: &config::Commands) -> AllowList {
     AllowList::new(config.allow.iter().map(|allow| Rule {
         device: allow.device.clone(),
         set: allow.set.iter().map(|(field, values)| (field.clone(), self::values(values))).collect(),
+        senders: allow.senders.clone().unwrap_or_default(),
+        quiet: allow.quiet.iter().map(quiet).collect(),
+        rate: allow.rate.map(|config::Rate { count, per }| Rate { count, per }),
     }))
+}
+
+fn quiet(config: &config::Quiet) -> QuietHours {
+    QuietHours { from: config.from, to: config.to, days: config.days.clone() }
+}
+
+/// Whether some entry wants to know who asks, so that topics with a sender are to be subscribed.
+pub(super) fn asks_who_sends(config: &config::Commands) -> bool {
+    config.allow.iter().any(|allow| allow.senders.is_some())
+}
+
+pub(super) fn safe_states(config: &[config::Device]) -> Vec<SafeState> {
+    let states = config.iter().filter_map(|device| {
+        let config::OnLineLost { after, set } = device.on_line_lost.as_ref()?;
+        // The check of the configuration has refused one that sets nothing.
+        let set = Request::from_fields(set.clone()).ok()?;
+        Some(SafeState { device: device.id.clone(), after: *after, set })
+    });
+    states.collect()
 }
 
 fn values(config: &config::Values) -> Values {
@@ -142,7 +208,7 @@ pub(super) fn link(
         client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
         username: config.username.clone(),
         password,
-        subscriptions: vec![(topics.sets(), QoS::AtLeastOnce)],
+        subscriptions: Vec::new(),
         birth: presence(Availability::Online),
         will: presence(Availability::Offline),
         fence: topics.fence(),
@@ -151,6 +217,8 @@ pub(super) fn link(
         connect_limit: config.connect_limit,
         backoff: (&config.backoff).into(),
         window: config.window,
+        backlog_rate: config.backlog_rate,
+        receipts: Receipts::default(),
         session_expiry: config.session_expiry,
     }
 }
@@ -159,18 +227,27 @@ pub(super) fn link(
 /// wants it. A response topic that would come back to us as a command or as the fence is not served.
 pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
-    let (sets, fence) = (topics.sets(), topics.fence());
-    Arc::new(move |outcome, reply_to| {
-        // Ids, words, a text and a time: serialising them cannot fail.
-        let payload = Bytes::from(serde_json::to_vec(outcome).unwrap_or_default());
+    let (sets, fence) = (topics.all_sets(), topics.fence());
+    Arc::new(move |told, reply_to| {
+        // Ids, words, a text and a time: serialising them cannot fail. The time is added when it is sent, by a
+        // clock that may be set by then; a repeated outcome keeps its own.
+        let mut payload = serde_json::to_value(told).unwrap_or_default();
+        let is_repeated = told.outcome.duplicate;
+        let stamp = if is_repeated { "told_at" } else { "at" };
+        if let Some(fields) = payload.as_object_mut()
+            && !is_repeated
+        {
+            fields.remove("at");
+        }
+        let payload = Bytes::from(payload.to_string());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
             let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
             message.properties = correlation
                 .map(|data| Arc::new(Properties { correlation_data: Some(data), ..Properties::default() }));
-            Entry::new(message)
+            Entry { stamp: Some(stamp), ..Entry::new(message) }
         };
         let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
-        let mut entries = vec![entry(topics.result(&outcome.device), reply_to.correlation.clone())];
+        let mut entries = vec![entry(topics.result(&told.outcome.device), reply_to.correlation.clone())];
         entries.extend(answer.map(|topic| entry(topic, reply_to.correlation.clone())));
         entries
     })

@@ -1,30 +1,31 @@
-//! Which local messages go to the cloud: the routes of the configuration, the first that matches counts.
+//! What goes to the cloud beside the gateway's own messages: the routes of the configuration, the first that
+//! matches counts.
 
 use std::sync::Arc;
 
 use crate::{
     broker::Uplink,
-    clock::Clock,
-    config::Route,
+    config::{Names, Route},
     model::{GatewayId, Message, Topic, TopicFilter},
     store::Entry,
 };
 
 /// The routes, with what fills their templates.
 pub(super) struct Routes {
-    pub(super) routes: Vec<Route>,
+    /// Each with its lane in the store, if it has one.
+    pub(super) routes: Vec<(Route, Option<usize>)>,
     pub(super) prefix: Topic,
     pub(super) gateway: GatewayId,
     /// What the cloud would send back as a command.
     pub(super) sets: TopicFilter,
-    pub(super) clock: Clock,
 }
 
 impl Uplink for Routes {
     fn route(&self, message: &Message) -> Option<Entry> {
-        let route = self.routes.iter().find(|route| route.local.matches(&message.topic))?;
+        let (route, lane) = self.routes.iter().find(|(route, _)| route.local.matches(&message.topic))?;
+        let names = Names { prefix: &self.prefix, gateway: &self.gateway, filter: &route.local };
         // Both topics were checked; together they may still be too long for MQTT, which no broker delivers.
-        let topic = route.cloud.expand(&self.prefix, &self.gateway, &message.topic).ok()?;
+        let topic = route.cloud.expand(&names, &message.topic).ok()?;
         // `sensors/#` covers `sensors/set`, too, which would come back as a command; the check of the
         // configuration lets such a route through and counts on this.
         if self.sets.matches(&topic) {
@@ -35,7 +36,7 @@ impl Uplink for Routes {
         message.qos = route.qos.unwrap_or(message.qos);
         message.retain = route.retain.unwrap_or(message.retain);
         let life = message.properties.as_ref().and_then(|properties| properties.expiry);
-        Some(Entry { expires: life.map(|life| self.clock.now().plus(life)), message })
+        Some(Entry { life, lane: *lane, ..Entry::new(message) })
     }
 }
 
@@ -54,15 +55,20 @@ pub(super) type AnyUplink = Arc<dyn Uplink>;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{app::CloudTopics, model::QoS};
+    use crate::{
+        app::CloudTopics,
+        config::{Queue, Template},
+        model::QoS,
+    };
 
     #[test]
     fn what_would_come_back_as_a_command_never_goes_out() {
         let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
         let local = TopicFilter::parse("sensors/#").unwrap();
-        let route = Route { local, cloud: Default::default(), qos: None, retain: None };
+        let cloud = Template::parse("{prefix}/{gateway}/{topic}").unwrap();
+        let route = Route { local, cloud, qos: None, retain: None, queue: Queue::default() };
         let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
-        let routes = Routes { routes: vec![route], prefix, gateway, sets, clock: Clock::system() };
+        let routes = Routes { routes: vec![(route, Some(3))], prefix, gateway, sets };
         for (topic, expected) in [
             ("sensors/attic", Some("p/g/sensors/attic")),
             ("sensors/attic/set", Some("p/g/sensors/attic/set")),
@@ -72,6 +78,7 @@ mod tests {
             let message = Message::new(Topic::parse(topic).unwrap(), "x", QoS::AtLeastOnce);
             let entry = routes.route(&message);
             assert_eq!(entry.as_ref().map(|entry| entry.message.topic.as_str()), expected, "{topic}");
+            assert!(entry.is_none_or(|entry| entry.lane == Some(3)));
         }
     }
 }

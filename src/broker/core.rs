@@ -25,7 +25,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The store's; [`StoreError::Disk`] when it takes nothing for [`STORE_PATIENCE`].
-pub(super) async fn append(store: &Store, entry: Entry) -> Result<Durable<u64>, StoreError> {
+pub(super) async fn append(store: &Store, entry: Entry) -> Result<Durable<Option<u64>>, StoreError> {
     match timeout(STORE_PATIENCE, store.append(entry)).await {
         Ok(result) => result,
         Err(_) => Err(StoreError::Disk("it does not answer".to_owned())),

@@ -68,6 +68,18 @@ impl BrokerHandle {
         self.hub.publish(&Publication::new(message.clone()), 0).taken
     }
 
+    /// As [`BrokerHandle::publish`]; resolves when the message is safe at home: acknowledged by, or on the disk
+    /// for, every persistent session that it is for, and on the disk if it is retained. It never fails: with a
+    /// disk that hangs it resolves after some seconds.
+    pub fn deliver(&self, message: &Message) -> impl Future<Output = ()> + Send + use<> {
+        let settling = self.hub.publish(&Publication::new(message.clone()), 0).pledge.settling();
+        async move {
+            if let Some(settling) = settling {
+                settling.await;
+            }
+        }
+    }
+
     /// Subscribes a part of the gateway to several filters; a message that matches more than one comes
     /// once. The retained messages come first. `capacity` messages may wait; then the newest is dropped,
     /// and counted with those of the clients.

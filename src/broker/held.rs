@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A message on its way to the disk; shared with a QoS 2 message's entry in the session.
-pub(super) type Storing = Shared<Durable<u64>>;
+pub(super) type Storing = Shared<Durable<Option<u64>>>;
 
 /// What an answer is.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Held {
 }
 
 /// Waiting for room in the store's queue.
-type Appending = Pin<Box<dyn Future<Output = Result<Durable<u64>, StoreError>> + Send>>;
+type Appending = Pin<Box<dyn Future<Output = Result<Durable<Option<u64>>, StoreError>> + Send>>;
 
 /// The acknowledgements of one connection.
 #[derive(Default)]

@@ -49,6 +49,10 @@ pub struct Cloud {
     /// Publishes on their way at a time, 1 to 65,535. Default 64.
     #[serde(default = "default_window")]
     pub window: u16,
+    /// How many messages a second of those that waited while the line was down, at most. 1 to 100,000; default:
+    /// as fast as the cloud takes them.
+    #[serde(default)]
+    pub backlog_rate: Option<u32>,
     /// How long the cloud is asked to keep our session while the line is down. Default 1 h.
     #[serde(default = "default_session_expiry", deserialize_with = "units::duration")]
     pub session_expiry: Duration,

@@ -1,10 +1,18 @@
-//! The section `routes`: further local topics that go to the cloud, and the template that names them there.
+//! The sections `routes` and `routes_in`: further topics that go to the cloud and come from it, what they are
+//! called on the other side, and what is kept of them while the line is down.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor},
+};
 
-use crate::model::{GatewayId, QoS, Topic, TopicError, TopicFilter};
+use super::{
+    template::{FilterTemplate, Template},
+    units,
+};
+use crate::model::{QoS, TopicFilter};
 
 /// One kind of local message that goes to the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -13,7 +21,7 @@ pub struct Route {
     /// Which local topics.
     pub local: TopicFilter,
     /// What they are called in the cloud. Default `{prefix}/{gateway}/{topic}`.
-    #[serde(default)]
+    #[serde(default = "in_the_tree")]
     pub cloud: Template,
     /// The QoS of the line; left out, each message keeps its own. 0 is sent at most once and waits for nobody.
     #[serde(default)]
@@ -21,100 +29,106 @@ pub struct Route {
     /// Whether the cloud keeps the last one; left out, each message keeps its own flag.
     #[serde(default)]
     pub retain: Option<bool>,
+    /// What is kept of them until the cloud has them. Default: everything, as `store` says.
+    #[serde(default)]
+    pub queue: Queue,
 }
 
-/// Why a text is no template.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// A name in braces that means nothing.
-    #[error("`{{{0}}}` means nothing here\nuse `{{prefix}}`, `{{gateway}}` and `{{topic}}`")]
-    UnknownName(String),
-    /// A brace without its other half.
-    #[error("a brace is not closed or not opened\nwrite `{{prefix}}`, `{{gateway}}` or `{{topic}}`")]
-    Brace,
-    /// `{topic}` beside other text.
-    #[error("`{{topic}}` must stand between slashes\nwrite for example `{{prefix}}/{{gateway}}/{{topic}}`")]
-    TopicInsideLevel,
-    /// What stands around the names is no topic.
-    #[error("{0}\nwrite a topic, for example `{{prefix}}/{{gateway}}/{{topic}}`")]
-    Topic(#[from] TopicError),
-}
-
-/// A cloud topic with `{prefix}`, `{gateway}` and `{topic}` (the local topic) to be filled in.
+/// What of the cloud's messages comes into the house, beside commands. Nothing else does.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Template(String);
+#[serde(deny_unknown_fields)]
+pub struct RouteIn {
+    /// Which cloud topics; `{prefix}` and `{gateway}` are filled in.
+    pub cloud: FilterTemplate,
+    /// What they are called at home. Default `{topic}`, the topic below `{prefix}/{gateway}/`.
+    #[serde(default = "as_in_the_tree")]
+    pub local: Template,
+    /// The QoS at home; left out, each message keeps its own.
+    #[serde(default)]
+    pub qos: Option<QoS>,
+    /// Whether the last one is kept at home; left out, each message keeps the flag with which it came.
+    #[serde(default)]
+    pub retain: Option<bool>,
+}
 
-impl Default for Template {
-    fn default() -> Self {
-        Self("{prefix}/{gateway}/{topic}".to_owned())
+fn in_the_tree() -> Template {
+    Template::parse("{prefix}/{gateway}/{topic}").expect("a constant with known names")
+}
+
+fn as_in_the_tree() -> Template {
+    Template::parse("{topic}").expect("a constant with a known name")
+}
+
+/// What is kept of some messages until the cloud has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// What is kept while the line is down. Default `all`.
+    pub keep: Keep,
+    /// How long one may wait. 1 s or more; default: `store.max_age`.
+    #[serde(deserialize_with = "units::duration")]
+    pub max_age: Option<Duration>,
+    /// What they may take together, in bytes of topic and payload. 4 KiB or more; default: `store.max_size`.
+    #[serde(deserialize_with = "units::bytes")]
+    pub max_size: Option<u64>,
+    /// Whether new ones go before those that waited while the line was down. Default false: in order.
+    pub live_first: bool,
+}
+
+/// What is kept of each topic while the line is down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Every message.
+    #[default]
+    All,
+    /// The last one.
+    Latest,
+    /// The first one, and then one in this time.
+    Every(Duration),
+    /// None.
+    Nothing,
+}
+
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KeepVisitor)
     }
 }
 
-impl Template {
-    /// Parses a template.
-    ///
-    /// # Errors
-    /// [`TemplateError`] names the rule that the text breaks.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let mut rest = text;
-        while let Some(start) = rest.find(['{', '}']) {
-            let (name, after) = rest[start..]
-                .strip_prefix('{')
-                .and_then(|inner| inner.split_once('}'))
-                .ok_or(TemplateError::Brace)?;
-            if !["prefix", "gateway", "topic"].contains(&name) {
-                return Err(TemplateError::UnknownName(name.to_owned()));
-            }
-            rest = after;
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Every {
+    #[serde(deserialize_with = "units::duration")]
+    every: Duration,
+}
+
+struct KeepVisitor;
+
+impl<'de> Visitor<'de> for KeepVisitor {
+    type Value = Keep;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`all`, `latest`, `none` or `{every: 60s}`")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Keep, E> {
+        match word {
+            "all" => Ok(Keep::All),
+            "latest" => Ok(Keep::Latest),
+            "none" => Ok(Keep::Nothing),
+            _ => Err(units::advise(
+                &format!("`{word}` is nothing that can be kept"),
+                "write `all`, `latest`, `none` or `{every: 60s}`",
+            )),
         }
-        if text.split('/').any(|level| level.contains("{topic}") && level != "{topic}") {
-            return Err(TemplateError::TopicInsideLevel);
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Keep, A::Error> {
+        let Every { every } = Every::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        if every < Duration::from_secs(1) {
+            let what = format!("every {every:?} is more often than once a second");
+            return Err(units::advise(&what, "write `1s` or more, or `keep: all`"));
         }
-        let template = Self(text.to_owned());
-        Topic::parse(&template.filled("p", "g", "t"))?;
-        Ok(template)
-    }
-
-    fn filled(&self, prefix: &str, gateway: &str, topic: &str) -> String {
-        // The topic comes last: it is foreign text and may contain `{prefix}` itself.
-        self.0.replace("{prefix}", prefix).replace("{gateway}", gateway).replace("{topic}", topic)
-    }
-
-    /// The cloud topic of a message on the local `topic`.
-    ///
-    /// # Errors
-    /// [`TopicError::TooLong`] when both together are.
-    pub fn expand(&self, prefix: &Topic, gateway: &GatewayId, topic: &Topic) -> Result<Topic, TopicError> {
-        Topic::parse(&self.filled(prefix.as_str(), gateway.as_str(), topic.as_str()))
-    }
-
-    /// A filter that matches every cloud topic that this template makes of topics in `local`. Where
-    /// something follows a `#`, the filter is cut there and matches more than that.
-    ///
-    /// # Errors
-    /// [`TopicError`] as for [`TopicFilter::parse`].
-    pub fn widest(
-        &self,
-        prefix: &Topic,
-        gateway: &GatewayId,
-        local: &TopicFilter,
-    ) -> Result<TopicFilter, TopicError> {
-        let filled = self.filled(prefix.as_str(), gateway.as_str(), local.as_str());
-        let end = filled.find("#/").map_or(filled.len(), |at| at + 1);
-        TopicFilter::parse(&filled[..end])
-    }
-}
-
-impl TryFrom<String> for Template {
-    type Error = TemplateError;
-    fn try_from(text: String) -> Result<Self, TemplateError> {
-        Self::parse(&text)
-    }
-}
-
-impl fmt::Display for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Ok(Keep::Every(every))
     }
 }

@@ -6,8 +6,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Broker, Cloud, Commands, Route, units};
-use crate::model::{DeviceId, Fields, GatewayId};
+use super::{Broker, Cloud, Commands, Names, Queue, Route, RouteIn, units};
+use crate::model::{DeviceId, Fields, GatewayId, TopicFilter};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Config {
     /// Further local topics that go to the cloud; the first route that matches a topic counts.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// What of the cloud comes into the house beside commands; the first that matches a topic counts.
+    #[serde(default)]
+    pub routes_in: Vec<RouteIn>,
     /// The queue on disk.
     #[serde(default)]
     pub store: Store,
@@ -41,6 +44,15 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// A filter of all topics at home to which a route from the cloud may publish; `None` without a cloud.
+    pub fn reach_at_home(&self, route: &RouteIn) -> Option<TopicFilter> {
+        let prefix = &self.cloud.as_ref()?.prefix;
+        let filter = route.cloud.filter(prefix, &self.gateway.id).ok()?;
+        route.local.widest(&Names { prefix, gateway: &self.gateway.id, filter: &filter }).ok()
+    }
+}
+
 /// Who this gateway is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +62,22 @@ pub struct Gateway {
     /// Where the store lives; made when it is missing. Default `/var/lib/hearthlink`.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
+    /// Of what receipts are told at home, on `home/bridge/receipt/…` and at `/api/receipts`. Default `commands`.
+    #[serde(default)]
+    pub receipts: Receipts,
+}
+
+/// Of what receipts are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipts {
+    /// Of nothing.
+    None,
+    /// Of every command: received, admitted, and how it ended.
+    #[default]
+    Commands,
+    /// Of every message for the cloud, too: spooled, sent, acknowledged.
+    All,
 }
 
 fn default_data_dir() -> PathBuf {
@@ -67,6 +95,20 @@ pub struct Device {
     /// What its kind needs to know; the devices room checks it.
     #[serde(default)]
     pub options: Fields,
+    /// What it is set to when the line to the cloud has been lost for a time. Default: it is left as it is.
+    #[serde(default)]
+    pub on_line_lost: Option<OnLineLost>,
+}
+
+/// What a device is set to when the line to the cloud has been lost for a time.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnLineLost {
+    /// For how long the line must have been down. 1 s to 7 d.
+    #[serde(deserialize_with = "units::duration")]
+    pub after: Duration,
+    /// The fields of its state, as a command would set them.
+    pub set: Fields,
 }
 
 /// The queue on disk: readings that the cloud has not acknowledged yet.
@@ -85,6 +127,8 @@ pub struct Store {
     /// default 0 s.
     #[serde(deserialize_with = "units::duration")]
     pub commit_floor: Duration,
+    /// What is kept of the devices' own states (`home/<device>`) until the cloud has them.
+    pub states: Queue,
 }
 
 impl Default for Store {
@@ -94,6 +138,7 @@ impl Default for Store {
             max_age: Duration::from_secs(7 * 24 * 3600),
             when_full: WhenFull::DropOldest,
             commit_floor: Duration::ZERO,
+            states: Queue::default(),
         }
     }
 }

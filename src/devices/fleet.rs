@@ -75,8 +75,8 @@ impl Fleet {
                 return Err(DeviceError::DuplicateId { device: spec.id.clone() });
             }
             let is_on_lan = match device.wiring() {
-                Wiring::Lan(filters) => {
-                    fleet.wishes.push((spec.id.clone(), filters));
+                Wiring::Lan { hears, .. } => {
+                    fleet.wishes.push((spec.id.clone(), hears));
                     true
                 }
                 Wiring::Simulated(appliance) => {

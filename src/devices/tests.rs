@@ -44,7 +44,7 @@ static FRAGILE_RESTORED: AtomicBool = AtomicBool::new(false);
 
 impl Device for Fragile {
     fn wiring(&self) -> Wiring {
-        Wiring::Lan(vec![TopicFilter::parse("fragile/#").unwrap()])
+        Wiring::Lan { hears: vec![TopicFilter::parse("fragile/#").unwrap()], obeys: Vec::new() }
     }
     fn presence(&self) -> Presence {
         Presence::Assumed
@@ -118,7 +118,7 @@ impl House {
             id: CommandId::parse("c").unwrap(),
             device: id(device),
             request: Request::from_fields(fields).unwrap(),
-            origin: Origin::Cloud,
+            origin: Origin::Cloud(None),
             deadline: Instant::now() + life,
         };
         let (reply, answer) = oneshot::channel();
@@ -183,7 +183,7 @@ fn an_unknown_kind_is_named_with_the_nearest_and_the_list() {
         assert!(error.contains(part), "{error} lacks {part}");
     }
     assert!(!check(&spec("t", "xyz", Value::Null)).unwrap_err().to_string().contains("did you mean"));
-    assert_eq!(check(&toaster()), Ok(()));
+    assert_eq!(check(&toaster()), Ok(Vec::new()));
     let twice = Fleet::build(&[toaster(), toaster()]).err();
     assert_eq!(twice, Some(DeviceError::DuplicateId { device: id("toaster") }));
 }

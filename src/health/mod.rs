@@ -8,5 +8,8 @@ mod report;
 mod verdict;
 
 pub use board::{Board, Snapshot};
-pub use report::{BrokerReport, CommandReport, DeviceReport, LinkCounters, LinkReport, StoreReport};
+pub use report::{
+    BrokerReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport, ReceiptReport,
+    ReceiptsReport, StoreReport,
+};
 pub use verdict::{Level, Verdict};

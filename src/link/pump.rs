@@ -4,10 +4,13 @@
 //! bounded: nothing is settled that was not read before, and nothing is read meanwhile. A sick disk
 //! is no reason to drop the line: a failed read or deletion is tried again.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{collections::VecDeque, future::Future, mem::discriminant, pin::Pin, time::Duration};
 
 use super::window::Fetch;
-use crate::store::{Record, Store, StoreError};
+use crate::{
+    model::{Receipts, Stage},
+    store::{Born, Record, Store, StoreError},
+};
 
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -33,21 +36,24 @@ type Job = Pin<Box<dyn Future<Output = Result<Done, StoreError>> + Send>>;
 /// The pump; jobs run only while [`Pump::next`] is awaited.
 pub(super) struct Pump {
     store: Store,
+    receipts: Receipts,
     acknowledged: Vec<u64>,
     refused: Vec<u64>,
-    fetch: Option<Fetch>,
+    /// One for each part of the outbox at most.
+    fetches: VecDeque<Fetch>,
     is_hurried: bool,
     job: Option<Job>,
     done: Vec<Pumped>,
 }
 
 impl Pump {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store, receipts: Receipts) -> Self {
         Self {
             store,
+            receipts,
             acknowledged: Vec::new(),
             refused: Vec::new(),
-            fetch: None,
+            fetches: VecDeque::new(),
             is_hurried: false,
             job: None,
             done: Vec::new(),
@@ -56,6 +62,7 @@ impl Pump {
 
     /// The cloud has this one.
     pub(super) fn delete(&mut self, sequence: u64) {
+        self.issue(Stage::Acknowledged, sequence);
         self.acknowledged.push(sequence);
     }
 
@@ -67,12 +74,35 @@ impl Pump {
 
     /// The cloud will never take this one.
     pub(super) fn discard(&mut self, sequence: u64) {
+        self.issue(Stage::Dropped, sequence);
         self.refused.push(sequence);
     }
 
-    /// Reads after all deletions so far; replaces a read that has not begun.
+    /// Reads after all deletions so far; replaces a read of the same part that has not begun. From now on the
+    /// outbox is being sent from.
     pub(super) fn fetch(&mut self, fetch: Fetch) {
-        self.fetch = Some(fetch);
+        self.store.set_line_up(true);
+        let part = |fetch: &Fetch| discriminant(&fetch.selection.part);
+        self.fetches.retain(|other| part(other) != part(&fetch));
+        self.fetches.push_back(fetch);
+    }
+
+    /// Nothing is sent any more until the next read.
+    pub(super) fn line_is_down(&mut self) {
+        self.fetches.clear();
+        self.store.set_line_up(false);
+    }
+
+    /// Issues the receipt of a record that is settled.
+    fn issue(&self, stage: Stage, sequence: u64) {
+        if self.receipts.follow_messages() {
+            self.receipts.message(stage, &self.store.message_id(sequence), None);
+        }
+    }
+
+    /// How long ago a record was accepted.
+    pub(super) fn age(&self, born: Born) -> Duration {
+        self.store.age(born)
     }
 
     /// What the store did next; waits for ever while there is nothing to do. Cancel-safe: the job is kept.
@@ -98,7 +128,7 @@ impl Pump {
     /// # Errors
     /// [`StoreError::Stopped`].
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
-        self.fetch = None;
+        self.fetches.clear();
         self.is_hurried = true;
         self.store.hurry();
         while self.job.is_some() || self.begin() {
@@ -120,14 +150,14 @@ impl Pump {
     }
 
     fn begin(&mut self) -> bool {
-        if self.acknowledged.is_empty() && self.refused.is_empty() && self.fetch.is_none() {
+        if self.acknowledged.is_empty() && self.refused.is_empty() && self.fetches.is_empty() {
             return false;
         }
         let (acknowledged, refused) =
             (std::mem::take(&mut self.acknowledged), std::mem::take(&mut self.refused));
         let is_hurried = std::mem::take(&mut self.is_hurried);
         let deletions = Deletions { acknowledged, refused, is_hurried };
-        self.job = Some(Box::pin(run(self.store.clone(), deletions, self.fetch.take())));
+        self.job = Some(Box::pin(run(self.store.clone(), deletions, self.fetches.pop_front())));
         true
     }
 }
@@ -169,7 +199,7 @@ async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result
 
 async fn read(store: &Store, fetch: Fetch) -> Result<Vec<Record>, StoreError> {
     loop {
-        match store.pending(fetch.after, fetch.count, fetch.bytes).await {
+        match store.select(fetch.selection).await {
             Ok(records) => return Ok(records),
             Err(StoreError::Stopped) => return Err(StoreError::Stopped),
             Err(error) => tracing::warn!(%error, "failed to read the outbox; it is tried again"),

@@ -16,6 +16,7 @@ use super::{
     diagnose::Breakage,
     driver::Driver,
     intake::{Intake, Taken},
+    origin::count_down,
     pump::{Pump, Pumped},
     state::{Effect, Event, Machine, Settings, View},
     tls::Credentials,
@@ -24,15 +25,15 @@ use super::{
 use crate::{
     clock::Clock,
     health::{Board, LinkReport},
-    model::{Ack, FaultKind, Inbound, LinkState, Timestamp},
-    store::Store,
+    model::{Ack, FaultKind, Inbound, LinkState, Stage, Timestamp},
+    store::{Highest, Store},
 };
 
 /// The line to the cloud, ready to run: files read and checked.
 pub struct Link {
     options: Arc<LinkOptions>,
     credentials: Credentials,
-    appended: watch::Receiver<u64>,
+    appended: watch::Receiver<Highest>,
     pump: Pump,
     intake: Intake,
     board: Board,
@@ -60,11 +61,13 @@ impl Link {
             _ => return Err(LinkError::HalfACertificate),
         };
         let credentials = Credentials::load(options.ca_file.as_deref(), own, &clock)?;
+        // Until the first connection it is down.
+        store.set_line_up(false);
         Ok(Self {
-            options: Arc::new(options),
             credentials,
             appended: store.appended(),
-            pump: Pump::new(store),
+            pump: Pump::new(store, options.receipts.clone()),
+            options: Arc::new(options),
             intake: Intake::new(inbox),
             board,
             clock,
@@ -93,6 +96,7 @@ impl Link {
             for effect in effects {
                 if effect == Effect::Finish {
                     self.driver = None;
+                    self.pump.line_is_down();
                     self.report(&mut machine);
                     return self.pump.finish().await.map_err(|_| LinkError::StoreStopped);
                 }
@@ -117,6 +121,7 @@ impl Link {
             answer_limit: options.answer_limit,
             backoff: options.backoff,
             window: options.window,
+            backlog_rate: options.backlog_rate,
         }
     }
 
@@ -156,6 +161,7 @@ impl Link {
             }
             Effect::HangUp => {
                 self.driver = None;
+                self.pump.line_is_down();
                 self.intake.clear();
             }
             Effect::Deliver { message, redelivered, staleness, packet } => {
@@ -175,7 +181,8 @@ impl Link {
             Effect::Subscribe(filters) => return self.tell(|client| client.subscribe(&filters)),
             Effect::Publish(mut message, origin) => {
                 if let Some(origin) = &origin {
-                    origin.count_down(&mut message, self.clock.now());
+                    count_down(&mut message, self.pump.age(origin.born));
+                    self.options.receipts.message(Stage::Sent, &origin.id, None);
                 }
                 return self
                     .tell(|client| client.publish(&message, origin.as_ref().map(|origin| &origin.id)));

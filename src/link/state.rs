@@ -4,13 +4,14 @@
 //! is dead, what a refusal means. `run.rs` obeys. One file each for what goes out, what comes in and
 //! how it ends. Invariants: a record is deleted only after its PUBACK or by the named policy `refused
 //! by the cloud` (by an answer, or, see `suspect`, by a hang-up each time); after every CONNACK everything
-//! that is not deleted is sent again, oldest first; nothing is published before every subscription is granted;
+//! that is not deleted is sent again, oldest first but for live messages that go before; nothing is published before every subscription is granted;
 //! what arrives before the fence's echo is [`Staleness::MayHaveWaited`], for the whole connection if
 //! none comes.
 
 mod ending;
 mod incoming;
 mod outgoing;
+mod pacer;
 mod suspect;
 mod up;
 mod version;
@@ -29,9 +30,10 @@ use crate::{
     health::LinkCounters,
     model::{Fault, FaultKind, LinkState, Message, QoS, Staleness, Topic, TopicFilter},
     retry::{self, Backoff},
-    store::Record,
+    store::{Highest, Record},
 };
 use incoming::FENCE_LIMIT;
+use pacer::Pacer;
 use suspect::Suspect;
 use up::{Fence, Up};
 use version::Choice;
@@ -47,6 +49,8 @@ pub(super) struct Settings {
     pub(super) answer_limit: Duration,
     pub(super) backoff: retry::Policy,
     pub(super) window: u16,
+    /// How many messages a second of those that waited, at most.
+    pub(super) backlog_rate: Option<u32>,
 }
 
 /// What happened.
@@ -58,8 +62,8 @@ pub(super) enum Event {
     Stored(Fetch, Vec<Record>),
     /// So many records that were to be deleted are gone from the disk.
     Settled(u64),
-    /// The highest sequence in the store.
-    Appended(u64),
+    /// The highest sequences in the store.
+    Appended(Highest),
     /// An arrived message is safe: its acknowledgement is due.
     Handled(u16),
     /// Nobody could handle an arrived message: it must not be acknowledged.
@@ -132,7 +136,8 @@ pub(super) struct Machine {
     last_pause: Option<Instant>,
     window: Window,
     suspect: Suspect,
-    highest: u64,
+    pacer: Pacer,
+    highest: Highest,
     connections: u64,
     fault: Option<Fault>,
     counters: LinkCounters,
@@ -152,7 +157,8 @@ impl Machine {
             last_pause: None,
             window: Window::default(),
             suspect: Suspect::default(),
-            highest: 0,
+            pacer: Pacer::new(settings.backlog_rate, now),
+            highest: Highest::default(),
             connections: 0,
             fault: None,
             counters: LinkCounters::default(),
@@ -217,7 +223,7 @@ impl Machine {
             Event::Wire(wire) => self.on_wire(wire, now),
             Event::Stored(fetch, records) => self.window.fetched(fetch, records),
             Event::Settled(count) => self.window.settled(count),
-            Event::Appended(highest) => self.highest = self.highest.max(highest),
+            Event::Appended(highest) => self.highest = highest,
             Event::Handled(packet) => {
                 if let Phase::Up(up) = &mut self.phase {
                     up.unacknowledged = up.unacknowledged.saturating_sub(1);
@@ -275,7 +281,8 @@ impl Machine {
             let detail = "it takes QoS 0 only, by which nothing is acknowledged";
             return self.break_off(Fault::new(FaultKind::Protocol, detail), now);
         }
-        self.window.open(if self.suspect.is_alone() { 1 } else { self.window_limit(&greeting) });
+        let limit = if self.suspect.is_alone() { 1 } else { self.window_limit(&greeting) };
+        self.window.open(limit, self.highest);
         let token = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
         let up = Up::new(self.choice.version(), greeting, &self.settings, token, now);
         self.effects.extend(up.subscribing.front().cloned().map(Effect::Subscribe));

@@ -1,14 +1,15 @@
 //! What is in flight, in the order in which it was sent, and what is ready to follow.
 //!
 //! Pure. Invariants: a record leaves only by [`Window::answered`]; records go out in the order of
-//! their sequences; never more than the limit is sent past the oldest unanswered publish, so that a
-//! packet id is free again before rumqttc comes round to it (else it wedges: `state.collision`). What the cloud
-//! has and the disk still has too takes room as well, so that a crash sends no more than the limit again.
-//! Memory is bounded by the limit plus two reads of the store.
+//! their sequences, but that live ones, accepted since the connection began, go before those that waited;
+//! never more than the limit is sent past the oldest unanswered publish, so that a packet id is free again
+//! before rumqttc comes round to it (else it wedges: `state.collision`). What the cloud has and the disk still
+//! has too takes room as well, so that a crash sends no more than the limit again. Memory is bounded by the limit
+//! plus three reads of the store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::store::Record;
+use crate::store::{Highest, Part, Record, Selection};
 
 /// How much one read of the store may bring: a read waits for the commit before it, so it must be
 /// worth it.
@@ -16,6 +17,8 @@ const READ_RECORDS: usize = 512;
 const READ_BYTES: usize = 1 << 20;
 /// With so few records ready it is time to read on.
 const LOW: usize = READ_RECORDS / 2;
+/// So many records are remembered as sent before; beyond, the oldest are forgotten and not counted as re-sent.
+const REMEMBERED: usize = 1 << 16;
 
 /// What a publish carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,14 +46,30 @@ struct Flight {
 pub(super) struct Fetch {
     /// The connection that it is for; an answer for an earlier one is stale.
     pub(super) connection: u64,
-    /// Records after this sequence.
-    pub(super) after: u64,
-    /// So many at most.
-    pub(super) count: usize,
-    /// So many bytes at most.
-    pub(super) bytes: usize,
+    /// What to read.
+    pub(super) selection: Selection,
     /// The highest sequence known when it was asked for: an empty answer says that none is left up to it.
     pub(super) up_to: u64,
+}
+
+/// Records of one part of the outbox that are ready to be sent.
+#[derive(Debug, Default)]
+struct Queue {
+    ready: VecDeque<Record>,
+    read_up_to: u64,
+    reading: Option<Fetch>,
+}
+
+impl Queue {
+    fn fetch(&mut self, part: Part, highest: u64, connection: u64) -> Option<Fetch> {
+        if self.reading.is_some() || self.ready.len() >= LOW || self.read_up_to >= highest {
+            return None;
+        }
+        let selection =
+            Selection { after: self.read_up_to, part, max_count: READ_RECORDS, max_bytes: READ_BYTES };
+        self.reading = Some(Fetch { connection, selection, up_to: highest });
+        self.reading
+    }
 }
 
 /// The window of one connection; [`Window::open`] begins the next one from the store's oldest record.
@@ -58,25 +77,37 @@ pub(super) struct Fetch {
 pub(super) struct Window {
     limit: u64,
     connection: u64,
-    ready: VecDeque<Record>,
+    ordinary: Queue,
+    live: Queue,
+    /// What was accepted up to here waited for this connection.
+    backlog: u64,
     flights: VecDeque<Flight>,
     sends: u64,
     bytes: usize,
-    read_up_to: u64,
-    reading: Option<Fetch>,
-    highest_sent: u64,
-    sent_before: u64,
+    /// Sent on earlier connections and not answered.
+    sent_before: BTreeSet<u64>,
+    /// So many that the cloud has are still on the disk.
     unsettled: u64,
 }
 
 impl Window {
-    /// Begins a connection on which `limit` publishes, at least one, may be unanswered.
-    pub(super) fn open(&mut self, limit: u16) {
+    /// Begins a connection on which `limit` publishes, at least one, may be unanswered. What is in the store
+    /// now, up to `highest`, is its backlog.
+    pub(super) fn open(&mut self, limit: u16, highest: Highest) {
+        let mut sent_before = std::mem::take(&mut self.sent_before);
+        sent_before.extend(self.flights.iter().filter_map(|flight| match &flight.parcel {
+            Parcel::Record(record) => Some(record.sequence),
+            Parcel::Birth | Parcel::Fence | Parcel::Farewell => None,
+        }));
+        while sent_before.len() > REMEMBERED {
+            sent_before.pop_first();
+        }
         *self = Self {
             limit: u64::from(limit.max(1)),
             connection: self.connection + 1,
-            highest_sent: self.highest_sent,
-            sent_before: self.highest_sent,
+            backlog: highest.any,
+            live: Queue { read_up_to: highest.any, ..Queue::default() },
+            sent_before,
             unsettled: self.unsettled,
             ..Self::default()
         };
@@ -100,24 +131,31 @@ impl Window {
         self.unsettled = self.unsettled.saturating_sub(count);
     }
 
-    /// The next record to send, if there is one; ask [`Window::has_room`] first.
-    pub(super) fn take_ready(&mut self) -> Option<Record> {
-        self.ready.pop_front()
+    /// The next live record to send, if there is one; ask [`Window::has_room`] first.
+    pub(super) fn take_live(&mut self) -> Option<Record> {
+        self.live.ready.pop_front()
+    }
+
+    /// Whether the next other record waited for this connection; `None`: none is ready.
+    pub(super) fn is_backlog_next(&self) -> Option<bool> {
+        self.ordinary.ready.front().map(|record| record.sequence <= self.backlog)
+    }
+
+    /// The next other record; ask [`Window::has_room`] first.
+    pub(super) fn take_ordinary(&mut self) -> Option<Record> {
+        self.ordinary.ready.pop_front()
     }
 
     /// A publish was handed to the connection.
     pub(super) fn send(&mut self, parcel: Parcel, bytes: usize) {
-        if let Parcel::Record(record) = &parcel {
-            self.highest_sent = self.highest_sent.max(record.sequence);
-        }
         self.flights.push_back(Flight { ordinal: self.sends, packet: None, bytes, parcel });
         self.sends += 1;
         self.bytes += bytes;
     }
 
-    /// Whether this record went out on an earlier connection.
-    pub(super) fn was_sent_before(&self, record: &Record) -> bool {
-        record.sequence <= self.sent_before
+    /// Whether this record went out on an earlier connection; asked once, when it is sent again.
+    pub(super) fn was_sent_before(&mut self, record: &Record) -> bool {
+        self.sent_before.remove(&record.sequence)
     }
 
     /// The connection gave the oldest publish that had none this packet id.
@@ -137,34 +175,32 @@ impl Window {
 
     /// A record that the cloud did not take now: to be sent again, in its place.
     pub(super) fn put_back(&mut self, record: Record) {
-        let at = self.ready.partition_point(|other| other.sequence < record.sequence);
-        self.ready.insert(at, record);
+        let is_live = record.is_live && record.sequence > self.backlog;
+        let ready = if is_live { &mut self.live.ready } else { &mut self.ordinary.ready };
+        let at = ready.partition_point(|other| other.sequence < record.sequence);
+        ready.insert(at, record);
     }
 
-    /// What to read from the store, if anything; the read counts as under way from now.
-    pub(super) fn fetch(&mut self, highest: u64) -> Option<Fetch> {
-        if self.reading.is_some() || self.ready.len() >= LOW || self.read_up_to >= highest {
-            return None;
-        }
-        let fetch = Fetch {
-            connection: self.connection,
-            after: self.read_up_to,
-            count: READ_RECORDS,
-            bytes: READ_BYTES,
-            up_to: highest,
-        };
-        self.reading = Some(fetch);
-        self.reading
+    /// What to read from the store, if anything; the reads count as under way from now.
+    pub(super) fn fetch(&mut self, highest: Highest) -> impl Iterator<Item = Fetch> {
+        let live = self.live.fetch(Part::Live, highest.live, self.connection);
+        let part = Part::Ordinary { backlog: self.backlog };
+        let ordinary = self.ordinary.fetch(part, highest.any, self.connection);
+        live.into_iter().chain(ordinary)
     }
 
     /// The store's answer. One for an earlier connection is dropped: it is read again.
     pub(super) fn fetched(&mut self, fetch: Fetch, records: Vec<Record>) {
-        if self.reading != Some(fetch) {
+        let queue = match fetch.selection.part {
+            Part::Ordinary { .. } => &mut self.ordinary,
+            Part::Live => &mut self.live,
+        };
+        if queue.reading != Some(fetch) {
             return;
         }
-        self.reading = None;
-        self.read_up_to = records.last().map_or(fetch.up_to, |record| record.sequence);
-        self.ready.extend(records);
+        queue.reading = None;
+        queue.read_up_to = records.last().map_or(fetch.up_to, |record| record.sequence);
+        queue.ready.extend(records);
     }
 
     /// From now on `limit` publishes may be unanswered.

@@ -175,6 +175,33 @@ impl TopicFilter {
         names.next().is_none()
     }
 
+    /// The wildcards, in order.
+    pub fn wildcards(&self) -> impl Iterator<Item = &str> {
+        self.levels().filter(|level| matches!(*level, "+" | "#"))
+    }
+
+    /// What each wildcard stands for in a topic that this filter matches, in order; `None` for a `#` that stands
+    /// for no level.
+    pub fn captures<'a>(&self, topic: &'a Topic) -> Vec<Option<&'a str>> {
+        let mut found = Vec::new();
+        let mut rest = Some(topic.as_str());
+        for level in self.levels() {
+            let (name, below) = match rest {
+                Some(text) => {
+                    text.split_once('/').map_or((Some(text), None), |(name, below)| (Some(name), Some(below)))
+                }
+                None => (None, None),
+            };
+            match level {
+                "+" => found.push(name),
+                "#" => found.push(rest),
+                _ => {}
+            }
+            rest = below;
+        }
+        found
+    }
+
     /// Whether some topic exists that both filters match: what the check for loops asks.
     pub fn overlaps(&self, other: &TopicFilter) -> bool {
         let (mut ours, mut theirs) = (self.levels(), other.levels());

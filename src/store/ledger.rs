@@ -4,12 +4,20 @@
 //! Owned by the writer's thread. Invariant: after a commit the sums equal the file's; after a
 //! failed one they are put back. Every dropped message is counted under the policy that dropped it.
 
-use std::time::Duration;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 
-use super::{StoreError, StoreOptions, WhenFull};
+use super::{
+    Keep, LaneStats, StoreError, StoreOptions, WhenFull,
+    lane::{Lane, Lanes},
+    outbox::Entry,
+    timeline::{Anchor, Moment, Timeline},
+};
 use crate::{clock::Clock, model::Timestamp};
 
 /// What the store holds and has dropped since the start.
@@ -35,8 +43,25 @@ pub struct StoreStats {
     pub dropped_expired: u64,
     /// Dropped because the cloud refused them for good, since the start.
     pub dropped_by_cloud: u64,
+    /// Dropped for a newer one on their topic, by [`Keep::Latest`], since the start.
+    pub superseded: u64,
+    /// Not kept between two that are, by [`Keep::Every`], since the start.
+    pub thinned: u64,
+    /// Not kept while the line was down, by [`Keep::Nothing`], since the start.
+    pub not_kept: u64,
+    /// The lanes with policies of their own.
+    pub lanes: Vec<LaneStats>,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
+}
+
+/// The highest sequences on the disk: they change when there is something new to send.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Highest {
+    /// Of all messages.
+    pub any: u64,
+    /// Of those that go before what waited, since the start.
+    pub live: u64,
 }
 
 /// For whom there is to be room in a full outbox.
@@ -48,15 +73,47 @@ pub(super) enum Room {
     Reserved,
 }
 
+/// What became of a message in the outbox that is there no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    Acknowledged,
+    RefusedByCloud,
+    Full,
+    Expired,
+    Superseded,
+}
+
+/// What a new message's row says beside the message.
+#[derive(Default)]
+pub(super) struct Terms {
+    pub(super) born: Moment,
+    pub(super) expires_at: Option<Moment>,
+    pub(super) lane: Option<i64>,
+    pub(super) is_live: bool,
+    pub(super) is_folded: bool,
+    pub(super) is_unsure: bool,
+    /// It takes the place of those on its topic that wait.
+    pub(super) supersedes: bool,
+}
+
 #[derive(Clone)]
 pub(super) struct Ledger {
     stats: StoreStats,
-    highest: u64,
-    max_age: Duration,
+    highest: Highest,
+    lanes: Lanes,
+    max_age: i64,
+    oldest_born: Option<Moment>,
     journal: u64,
     journal_limit: u64,
     when_full: WhenFull,
     clock: Clock,
+    timeline: Timeline,
+    anchor: Anchor,
+    is_line_up: Arc<AtomicBool>,
+}
+
+fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Ledger {
@@ -64,15 +121,17 @@ impl Ledger {
         connection: &Connection,
         options: &StoreOptions,
         clock: Clock,
+        is_line_up: Arc<AtomicBool>,
     ) -> Result<Self, StoreError> {
         let (waiting, waiting_bytes) =
             connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM outbox", [], |row| {
                 Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
             })?;
-        let highest = connection
+        let any = connection
             .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'", [], |row| row.get(0))
             .optional()?
             .unwrap_or(0);
+        let (timeline, anchor) = Timeline::load(connection, clock.clone())?;
         let mut ledger = Self {
             stats: StoreStats {
                 waiting,
@@ -80,23 +139,32 @@ impl Ledger {
                 max_bytes: options.max_bytes,
                 ..StoreStats::default()
             },
-            highest,
-            max_age: options.max_age,
+            highest: Highest { any, live: 0 },
+            lanes: Lanes::load(connection, &options.lanes)?,
+            max_age: millis(options.max_age),
+            oldest_born: None,
             journal: connection.query_row("SELECT count(*) FROM journal", [], |row| row.get(0))?,
             journal_limit: options.journal_entries,
             when_full: options.when_full,
             clock,
+            timeline,
+            anchor,
+            is_line_up,
         };
         ledger.refresh_oldest(connection)?;
         Ok(ledger)
     }
 
     pub(super) fn stats(&self) -> StoreStats {
-        self.stats.clone()
+        StoreStats { lanes: self.lanes.stats(), ..self.stats.clone() }
     }
 
-    pub(super) fn highest(&self) -> u64 {
+    pub(super) fn highest(&self) -> Highest {
         self.highest
+    }
+
+    pub(super) fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -111,54 +179,117 @@ impl Ledger {
         self.stats.fault = error.map(ToString::to_string);
     }
 
-    /// Makes room for `size` bytes, or says that there is none.
+    /// What the entry's lane makes of it now; `None`: its policy does not keep it.
+    pub(super) fn admit(
+        &mut self,
+        transaction: &Transaction<'_>,
+        entry: &Entry,
+    ) -> Result<Option<Terms>, StoreError> {
+        let born = self.timeline.now();
+        let is_unsure = !self.clock.is_trusted();
+        let mut terms = Terms { born, is_unsure, ..Terms::default() };
+        let mut life = entry.life.map(millis);
+        let keep = match entry.lane.and_then(|place| self.lanes.get(place)) {
+            None => Keep::All,
+            Some(Lane { options, row, .. }) => {
+                terms.lane = Some(*row);
+                terms.is_live = options.is_live_first;
+                terms.is_folded = matches!(options.keep, Keep::Latest | Keep::Every(_));
+                life = life.into_iter().chain(options.max_age.map(millis)).min();
+                options.keep
+            }
+        };
+        terms.expires_at = life.map(|life| born.saturating_add(life));
+        if self.is_line_up.load(Ordering::Relaxed) {
+            return Ok(Some(terms));
+        }
+        let topic = entry.message.topic.as_str();
+        match keep {
+            Keep::All => {}
+            Keep::Nothing => {
+                self.stats.not_kept += 1;
+                self.count_dropped(terms.lane);
+                return Ok(None);
+            }
+            Keep::Every(time) => {
+                let last: Option<Moment> = transaction
+                    .prepare_cached("SELECT max(born) FROM outbox WHERE is_folded = 1 AND topic = ?1")?
+                    .query_row([topic], |row| row.get(0))?;
+                if last.is_some_and(|last| born.saturating_sub(last) < millis(time)) {
+                    self.stats.thinned += 1;
+                    self.count_dropped(terms.lane);
+                    return Ok(None);
+                }
+            }
+            Keep::Latest => terms.supersedes = true,
+        }
+        Ok(Some(terms))
+    }
+
+    /// Makes room for `size` bytes, or says that there is none; then nothing has changed.
     pub(super) fn make_room(
         &mut self,
         transaction: &Transaction<'_>,
-        size: u64,
+        entry: &Entry,
         room: Room,
+        terms: &Terms,
     ) -> Result<(), StoreError> {
-        if size > self.stats.max_bytes {
-            self.stats.refused_full += 1;
-            return Err(StoreError::TooLarge { size, max: self.stats.max_bytes });
+        let (size, topic) = (entry.message.size() as u64, entry.message.topic.as_str());
+        const SUPERSEDED: &str = "is_folded = 1 AND topic = ?1 AND lane = ?2";
+        let freed: u64 = if terms.supersedes {
+            transaction
+                .prepare_cached(&format!("SELECT coalesce(sum(size), 0) FROM outbox WHERE {SUPERSEDED}"))?
+                .query_row(params![topic, terms.lane], |row| row.get(0))?
+        } else {
+            0
+        };
+        let lane = self.lanes.of(terms.lane).map(|lane| (lane.stats.waiting_bytes, lane.options.max_bytes));
+        let whole = (self.stats.waiting_bytes, self.stats.max_bytes);
+        let of_lane = lane.and_then(|(waiting, max)| Some((waiting, max?)));
+        for (waiting, max) in of_lane.into_iter().chain([whole]) {
+            self.refuse(size, waiting.saturating_sub(freed), max, room)?;
         }
-        while self.stats.waiting_bytes + size > self.stats.max_bytes {
-            match (self.when_full, room) {
-                (WhenFull::RefuseNew, Room::Ordinary) => {
-                    self.stats.refused_full += 1;
-                    return Err(StoreError::Full { max: self.stats.max_bytes });
-                }
-                (WhenFull::DropOldest, _) | (WhenFull::RefuseNew, Room::Reserved) => {
-                    let gone = transaction
-                        .prepare_cached(
-                            "DELETE FROM outbox WHERE sequence = (SELECT min(sequence) FROM outbox) RETURNING size",
-                        )?
-                        .query_row([], |row| row.get::<_, u64>(0))
-                        .optional()?;
-                    let Some(gone) = gone else { break };
-                    self.leave(1, gone);
-                    self.stats.dropped_full += 1;
-                }
-            }
+        if terms.supersedes {
+            self.delete(transaction, SUPERSEDED, params![topic, terms.lane], Gone::Superseded)?;
         }
+        if let Some((_, max)) = of_lane {
+            const OLDEST: &str = "sequence = (SELECT min(sequence) FROM outbox WHERE lane = ?1)";
+            while self.lanes.of(terms.lane).is_some_and(|lane| lane.stats.waiting_bytes + size > max)
+                && self.delete(transaction, OLDEST, params![terms.lane], Gone::Full)? > 0
+            {}
+        }
+        const OLDEST: &str = "sequence = (SELECT min(sequence) FROM outbox)";
+        while self.stats.waiting_bytes + size > self.stats.max_bytes
+            && self.delete(transaction, OLDEST, params![], Gone::Full)? > 0
+        {}
         Ok(())
     }
 
-    pub(super) fn enter(&mut self, sequence: u64, size: u64) {
-        self.highest = self.highest.max(sequence);
+    fn refuse(&mut self, size: u64, waiting: u64, max: u64, room: Room) -> Result<(), StoreError> {
+        let is_full = waiting + size > max && (self.when_full, room) == (WhenFull::RefuseNew, Room::Ordinary);
+        if size <= max && !is_full {
+            return Ok(());
+        }
+        self.stats.refused_full += 1;
+        Err(if is_full && size <= max {
+            StoreError::Full { max }
+        } else {
+            StoreError::TooLarge { size, max }
+        })
+    }
+
+    pub(super) fn enter(&mut self, sequence: u64, size: u64, terms: &Terms) {
+        self.highest.any = self.highest.any.max(sequence);
+        if terms.is_live {
+            self.highest.live = self.highest.live.max(sequence);
+        }
         self.stats.waiting += 1;
         self.stats.waiting_bytes += size;
         self.stats.accepted += 1;
-    }
-
-    pub(super) fn acknowledged(&mut self, count: u64, bytes: u64) {
-        self.leave(count, bytes);
-        self.stats.acknowledged += count;
-    }
-
-    pub(super) fn refused_by_cloud(&mut self, count: u64, bytes: u64) {
-        self.leave(count, bytes);
-        self.stats.dropped_by_cloud += count;
+        if let Some(lane) = self.lanes.of(terms.lane) {
+            lane.stats.waiting += 1;
+            lane.stats.waiting_bytes += size;
+        }
     }
 
     /// The journal has one command more.
@@ -166,31 +297,71 @@ impl Ledger {
         self.journal += 1;
     }
 
-    fn leave(&mut self, count: u64, bytes: u64) {
-        self.stats.waiting = self.stats.waiting.saturating_sub(count);
-        self.stats.waiting_bytes = self.stats.waiting_bytes.saturating_sub(bytes);
+    /// Deletes messages of the outbox and counts them; gives how many.
+    pub(super) fn delete(
+        &mut self,
+        transaction: &Transaction<'_>,
+        which: &str,
+        parameters: &[&dyn rusqlite::ToSql],
+        gone: Gone,
+    ) -> Result<usize, StoreError> {
+        let mut statement =
+            transaction.prepare_cached(&format!("DELETE FROM outbox WHERE {which} RETURNING size, lane"))?;
+        let mut rows = statement.query(parameters)?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            self.leave(row.get(0)?, row.get(1)?, gone);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn leave(&mut self, size: u64, lane: Option<i64>, gone: Gone) {
+        let stats = &mut self.stats;
+        stats.waiting = stats.waiting.saturating_sub(1);
+        stats.waiting_bytes = stats.waiting_bytes.saturating_sub(size);
+        *match gone {
+            Gone::Acknowledged => &mut stats.acknowledged,
+            Gone::RefusedByCloud => &mut stats.dropped_by_cloud,
+            Gone::Full => &mut stats.dropped_full,
+            Gone::Expired => &mut stats.dropped_expired,
+            Gone::Superseded => &mut stats.superseded,
+        } += 1;
+        if let Some(lane) = self.lanes.of(lane) {
+            lane.stats.waiting = lane.stats.waiting.saturating_sub(1);
+            lane.stats.waiting_bytes = lane.stats.waiting_bytes.saturating_sub(size);
+        }
+        if gone != Gone::Acknowledged {
+            self.count_dropped(lane);
+        }
+    }
+
+    fn count_dropped(&mut self, lane: Option<i64>) {
+        if let Some(lane) = self.lanes.of(lane) {
+            lane.stats.dropped += 1;
+        }
     }
 
     /// Drops what is past its age or its own expiry, trims the journal, and looks up the oldest.
-    /// A clock that was never set drops nothing.
     pub(super) fn sweep(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        if self.clock.is_trusted() {
-            let now = self.now();
-            let too_old = Timestamp::from_millis(
-                now.as_millis().saturating_sub(i64::try_from(self.max_age.as_millis()).unwrap_or(i64::MAX)),
-            );
-            // The oldest record is the first: looking at it alone tells whether there is anything to do.
-            if self.stats.oldest.is_some_and(|oldest| oldest < too_old) {
-                self.expire(transaction, "accepted_at < ?1", too_old)?;
-            }
-            self.expire(transaction, "expires_at IS NOT NULL AND expires_at < ?1", now)?;
+        self.anchor.catch_up(&self.timeline);
+        let now = self.timeline.now();
+        let too_old = now.saturating_sub(self.max_age);
+        // Ages go with the sequence: what is before the first young one is too old, and nothing else is read.
+        if self.oldest_born.is_some_and(|oldest| oldest < too_old) {
+            let which = "sequence < coalesce(
+                (SELECT sequence FROM outbox WHERE born >= ?1 ORDER BY sequence LIMIT 1), 9223372036854775807)";
+            self.delete(transaction, which, params![too_old], Gone::Expired)?;
         }
+        let which = "expires_at IS NOT NULL AND expires_at <= ?1";
+        self.delete(transaction, which, params![now], Gone::Expired)?;
         if self.journal > self.journal_limit {
-            // Commands that still run stay, however old.
+            // Commands that still run stay, however old. By their order and not by the wall clock, which may
+            // have been set back: the newest would be forgotten, and could run twice.
             let gone = transaction
                 .prepare_cached(
                     "DELETE FROM journal WHERE rowid IN
-                       (SELECT rowid FROM journal WHERE outcome IS NOT NULL ORDER BY begun_at LIMIT ?1)",
+                       (SELECT rowid FROM journal WHERE outcome IS NOT NULL ORDER BY rowid LIMIT ?1)",
                 )?
                 .execute([self.journal - self.journal_limit])?;
             self.journal = self.journal.saturating_sub(gone as u64);
@@ -198,29 +369,31 @@ impl Ledger {
         self.refresh_oldest(transaction)
     }
 
-    fn expire(
-        &mut self,
-        transaction: &Transaction<'_>,
-        which: &str,
-        limit: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut statement =
-            transaction.prepare_cached(&format!("DELETE FROM outbox WHERE {which} RETURNING size"))?;
-        let sizes: Vec<u64> =
-            statement.query_map(params![limit.as_millis()], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        for size in sizes {
-            self.leave(1, size);
-            self.stats.dropped_expired += 1;
-        }
-        Ok(())
+    /// What goes to the disk together with messages, and is not worth a commit of its own.
+    pub(super) fn hold_anchor(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        self.anchor.hold(transaction, &self.timeline)
     }
 
     fn refresh_oldest(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        self.stats.oldest = connection
-            .prepare_cached("SELECT accepted_at FROM outbox ORDER BY sequence LIMIT 1")?
-            .query_row([], |row| row.get(0))
-            .optional()?
-            .map(Timestamp::from_millis);
+        let oldest = connection
+            .prepare_cached("SELECT born, accepted_at, is_unsure FROM outbox ORDER BY sequence LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        self.oldest_born = oldest.map(|(born, ..)| born);
+        self.stats.oldest =
+            oldest.map(|(born, at, is_unsure)| accepted_at(&self.timeline, &self.clock, born, at, is_unsure));
         Ok(())
     }
+}
+
+/// When a message was accepted, by the wall clock as it is known now: what was written before the clock could be
+/// believed is put right by how long ago that was.
+pub(super) fn accepted_at(
+    timeline: &Timeline,
+    clock: &Clock,
+    born: Moment,
+    written: i64,
+    is_unsure: bool,
+) -> Timestamp {
+    if is_unsure && clock.is_trusted() { timeline.wall(born) } else { Timestamp::from_millis(written) }
 }

@@ -11,11 +11,13 @@
 
 mod house;
 mod journal;
+mod lane;
 mod ledger;
 mod message;
 mod outbox;
 mod schema;
 mod sessions;
+mod timeline;
 mod writer;
 
 use std::{
@@ -23,7 +25,11 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -32,12 +38,14 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{oneshot, watch};
 
 pub use journal::Begun;
-pub use ledger::StoreStats;
-pub use outbox::{Entry, Record};
+pub use lane::{Keep, LaneOptions, LaneStats};
+pub use ledger::{Highest, StoreStats};
+pub use outbox::{Born, Entry, Part, Record, Selection};
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, model::Receipts};
 use ledger::Ledger;
+use timeline::Timeline;
 use writer::{Gate, Job, Writer};
 
 /// Why the store could not do what was asked.
@@ -152,6 +160,10 @@ pub struct StoreOptions {
     pub journal_entries: u64,
     /// What may wait for the writer thread, in bytes.
     pub write_queue_bytes: usize,
+    /// Parts of the outbox with policies of their own; entries name them by their place here.
+    pub lanes: Vec<LaneOptions>,
+    /// Who is told when a message is on the disk.
+    pub receipts: Receipts,
 }
 
 impl Default for StoreOptions {
@@ -164,6 +176,8 @@ impl Default for StoreOptions {
             commit_floor: Duration::ZERO,
             journal_entries: 10_000,
             write_queue_bytes: 8 << 20,
+            lanes: Vec::new(),
+            receipts: Receipts::default(),
         }
     }
 }
@@ -187,9 +201,12 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     gate: Gate,
     clock: Clock,
+    timeline: Timeline,
     name: Arc<str>,
     stats: watch::Receiver<StoreStats>,
-    appended: watch::Receiver<u64>,
+    appended: watch::Receiver<Highest>,
+    is_line_up: Arc<AtomicBool>,
+    receipts: Receipts,
 }
 
 impl Store {
@@ -216,7 +233,9 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let name = schema::name(&connection)?;
-        let ledger = Ledger::load(&connection, options, clock.clone())?;
+        let is_line_up = Arc::new(AtomicBool::new(true));
+        let ledger = Ledger::load(&connection, options, clock.clone(), is_line_up.clone())?;
+        let timeline = ledger.timeline().clone();
         let (jobs, receiver) = mpsc::channel();
         let (stats_sender, stats) = watch::channel(ledger.stats());
         let (appended_sender, appended) = watch::channel(ledger.highest());
@@ -239,9 +258,12 @@ impl Store {
             jobs,
             gate: Gate::new(options.write_queue_bytes),
             clock,
+            timeline,
             name: name.into(),
             stats,
             appended,
+            is_line_up,
+            receipts: options.receipts.clone(),
         })
     }
 
@@ -250,8 +272,8 @@ impl Store {
         self.stats.clone()
     }
 
-    /// The highest sequence on the disk: changes when there is something new to send.
-    pub fn appended(&self) -> watch::Receiver<u64> {
+    /// The highest sequences on the disk: change when there is something new to send.
+    pub fn appended(&self) -> watch::Receiver<Highest> {
         self.appended.clone()
     }
 
@@ -261,10 +283,26 @@ impl Store {
         let _ = self.jobs.send(Job::Hurry);
     }
 
+    /// Says whether the outbox is being sent from now. While it is not, lanes keep only what [`Keep`] says; a
+    /// message that is being sent is never taken away by that. Until this is first said, it is.
+    pub fn set_line_up(&self, is_up: bool) {
+        self.is_line_up.store(is_up, Ordering::Relaxed);
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         cost: usize,
         work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Durable<T>, StoreError> {
+        self.write_then(cost, work, |_| {}).await
+    }
+
+    /// As [`Store::write`]; `then` is called, on the writer's thread, when it is on the disk.
+    async fn write_then<T: Send + 'static>(
+        &self,
+        cost: usize,
+        work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<Durable<T>, StoreError> {
         let room = self.gate.pass(cost).await?;
         let (sender, receiver) = oneshot::channel();
@@ -272,7 +310,14 @@ impl Store {
             let result = work(transaction, ledger);
             let verdict = result.as_ref().map(drop).map_err(Clone::clone);
             // A caller that has gone away does not want to hear.
-            (verdict, Box::new(move |committed| drop(sender.send(committed.and(result)))))
+            let answer = move |committed: Result<(), StoreError>| {
+                let result = committed.and(result);
+                if let Ok(value) = &result {
+                    then(value);
+                }
+                drop(sender.send(result));
+            };
+            (verdict, Box::new(answer))
         });
         self.jobs.send(Job::Write(write, room)).map_err(|_| StoreError::Stopped)?;
         Ok(Durable(receiver))

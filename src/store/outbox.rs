@@ -1,27 +1,36 @@
 //! Messages that were accepted and wait for the cloud's acknowledgement, oldest first.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use rusqlite::{Row, Transaction, params};
 
 use super::{
     Durable, Store, StoreError,
-    ledger::{Ledger, Room},
+    ledger::{Gone, Ledger, Room, accepted_at},
     message,
+    timeline::Moment,
 };
-use crate::model::{Message, MessageId, Timestamp};
+use crate::model::{Message, MessageId, Stage, Timestamp, Topic};
 
 /// A message to be kept for the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What to publish; its topic is the cloud's.
     pub message: Message,
-    /// When it is no longer worth sending.
-    pub expires: Option<Timestamp>,
+    /// How long it is worth sending.
+    pub life: Option<Duration>,
+    /// Its lane, by its place in `StoreOptions::lanes`; `None`: only the outbox's own bounds are for it.
+    pub lane: Option<usize>,
+    /// The payload is a JSON object of the gateway's own making, to which its `message_id` is added when it is
+    /// read, and under this name the time when it was accepted: by then the clock may have been set.
+    pub stamp: Option<&'static str>,
 }
 
 impl Entry {
-    /// An entry without an expiry of its own.
+    /// An entry without policies of its own.
     pub fn new(message: Message) -> Self {
-        Self { message, expires: None }
+        Self { message, life: None, lane: None, stamp: None }
     }
 }
 
@@ -36,40 +45,116 @@ pub struct Record {
     pub message: Message,
     /// When it was accepted, by the wall clock.
     pub accepted_at: Timestamp,
+    /// When it was accepted, for [`Store::age`].
+    pub born: Born,
+    /// Whether it may go before what waited longer.
+    pub is_live: bool,
+}
+
+/// When something was accepted, on the store's own time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Born(pub(super) Moment);
+
+/// Which messages to read, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selection {
+    /// Only those after this sequence.
+    pub after: u64,
+    /// What waited, in order, and what is not live; or only what is live, after this sequence.
+    pub part: Part,
+    /// So many at most.
+    pub max_count: usize,
+    /// So many bytes at most, but at least one message.
+    pub max_bytes: usize,
+}
+
+/// Either part of the outbox, when live messages overtake the backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All but live messages after this sequence.
+    Ordinary {
+        /// The last sequence of the backlog.
+        backlog: u64,
+    },
+    /// Only live messages.
+    Live,
 }
 
 impl Store {
     /// Queues a message for the disk. Returns once there is room in the writer's queue; the
-    /// [`Durable`] resolves with its sequence when it is on the disk.
+    /// [`Durable`] resolves with its sequence when it is on the disk, or with `None` when the policy of its
+    /// lane does not keep it.
     ///
     /// # Errors
     /// [`StoreError::Stopped`] here; from the [`Durable`] also `Full`, `TooLarge` and `Disk`.
-    pub async fn append(&self, entry: Entry) -> Result<Durable<u64>, StoreError> {
+    pub async fn append(&self, entry: Entry) -> Result<Durable<Option<u64>>, StoreError> {
         let size = entry.message.size();
-        self.write(size, move |transaction, ledger| insert(transaction, ledger, &entry, Room::Ordinary)).await
+        let spooled = self.spooled(std::slice::from_ref(&entry));
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
+            insert(transaction, ledger, &entry, Room::Ordinary)
+        };
+        self.write_then(size, work, move |sequence| spooled(&[*sequence])).await
+    }
+
+    /// The stable name of a message in the outbox.
+    pub fn message_id(&self, sequence: u64) -> MessageId {
+        MessageId::new(&self.name, sequence)
+    }
+
+    /// Issues the receipts of entries, once it is known under which sequences they are on the disk.
+    pub(super) fn spooled(&self, entries: &[Entry]) -> impl FnOnce(&[Option<u64>]) + Send + use<> {
+        let topics: Vec<Topic> = if self.receipts.follow_messages() {
+            entries.iter().map(|entry| entry.message.topic.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let (receipts, name) = (self.receipts.clone(), self.name.clone());
+        move |sequences| {
+            for (topic, sequence) in topics.iter().zip(sequences) {
+                if let Some(sequence) = sequence {
+                    receipts.message(Stage::Spooled, &MessageId::new(&name, *sequence), Some(topic));
+                }
+            }
+        }
     }
 
     /// Up to `max_count` records after sequence `after`, oldest first, at most `max_bytes` in all but
     /// at least one.
     ///
     /// # Errors
-    /// [`StoreError::Disk`] or `Stopped`.
+    /// As [`Store::select`].
     pub async fn pending(
         &self,
         after: u64,
         max_count: usize,
         max_bytes: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        let name = self.name.clone();
+        let part = Part::Ordinary { backlog: u64::MAX };
+        self.select(Selection { after, part, max_count, max_bytes }).await
+    }
+
+    /// The oldest records of a selection.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] or `Stopped`.
+    pub async fn select(&self, selection: Selection) -> Result<Vec<Record>, StoreError> {
+        let Selection { after, part, max_count, max_bytes } = selection;
+        let store = self.clone();
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT sequence, topic, payload, qos, retain, properties, accepted_at
-                 FROM outbox WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
-            )?;
-            let mut rows = statement.query(params![after, max_count])?;
+            const COLUMNS: &str =
+                "SELECT sequence, topic, payload, qos, retain, properties, accepted_at, born,
+                 is_unsure, stamp, is_live FROM outbox WHERE sequence > ?1";
+            let (which, backlog) = match part {
+                Part::Ordinary { backlog } => ("(is_live = 0 OR sequence <= ?3)", backlog),
+                Part::Live => ("is_live = 1 AND ?3 = 0", 0),
+            };
+            let mut statement =
+                connection.prepare_cached(&format!("{COLUMNS} AND {which} ORDER BY sequence LIMIT ?2"))?;
+            let backlog = i64::try_from(backlog).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![after, max_count, backlog])?;
             let (mut records, mut bytes) = (Vec::new(), 0);
             while let Some(row) = rows.next()? {
-                let record = record(row, &name)?;
+                let record = store.record(row)?;
                 bytes += record.message.size();
                 if bytes > max_bytes && !records.is_empty() {
                     break;
@@ -81,13 +166,19 @@ impl Store {
         .await
     }
 
+    /// How long ago something was accepted. Setting the wall clock does not change it.
+    pub fn age(&self, born: Born) -> Duration {
+        let age = self.timeline.now().saturating_sub(born.0);
+        Duration::from_millis(u64::try_from(age).unwrap_or(0))
+    }
+
     /// Deletes what the cloud acknowledged. Returns once queued: a crash before the commit, at which the
     /// [`Durable`] resolves, only means that the cloud is sent a message again.
     ///
     /// # Errors
     /// [`StoreError::Stopped`] here; from the [`Durable`] also `Disk`: nothing is deleted.
     pub async fn acknowledge(&self, sequences: Vec<u64>) -> Result<Durable<()>, StoreError> {
-        self.remove(sequences, Ledger::acknowledged).await
+        self.remove(sequences, Gone::Acknowledged).await
     }
 
     /// Deletes what the cloud refused for good (policy `refused by the cloud`), counted.
@@ -95,44 +186,59 @@ impl Store {
     /// # Errors
     /// [`StoreError::Stopped`].
     pub async fn discard(&self, sequences: Vec<u64>) -> Result<(), StoreError> {
-        self.remove(sequences, Ledger::refused_by_cloud).await.map(drop)
+        self.remove(sequences, Gone::RefusedByCloud).await.map(drop)
     }
 
-    async fn remove(
-        &self,
-        sequences: Vec<u64>,
-        count: fn(&mut Ledger, u64, u64),
-    ) -> Result<Durable<()>, StoreError> {
+    async fn remove(&self, sequences: Vec<u64>, gone: Gone) -> Result<Durable<()>, StoreError> {
         let cost = sequences.len() * size_of::<u64>();
         self.write(cost, move |transaction, ledger| {
-            let mut statement =
-                transaction.prepare_cached("DELETE FROM outbox WHERE sequence = ?1 RETURNING size")?;
             for sequence in sequences {
-                let mut rows = statement.query([sequence])?;
-                while let Some(row) = rows.next()? {
-                    count(ledger, 1, row.get(0)?);
-                }
+                ledger.delete(transaction, "sequence = ?1", params![sequence], gone)?;
             }
             Ok(())
         })
         .await
     }
+
+    fn record(&self, row: &Row<'_>) -> Result<Record, StoreError> {
+        let sequence = row.get(0)?;
+        let (born, written, is_unsure) = (row.get(7)?, row.get(6)?, row.get(8)?);
+        let accepted_at = accepted_at(&self.timeline, &self.clock, born, written, is_unsure);
+        let id = self.message_id(sequence);
+        let mut message = message::from_row(row, 1, row.get(4)?, 5)?;
+        if let Some(name) = row.get::<_, Option<String>>(9)? {
+            message.payload = stamped(&message.payload, &id, &name, accepted_at);
+        }
+        Ok(Record { sequence, id, message, accepted_at, born: Born(born), is_live: row.get(10)? })
+    }
 }
 
-/// Inserts an entry under the size policy; also used by the journal, in one transaction with an outcome.
+/// A JSON object with two members more, at its end.
+fn stamped(object: &[u8], id: &MessageId, name: &str, at: Timestamp) -> Bytes {
+    // Ours, and written by serde_json: it ends with its brace.
+    let Some(members) = object.strip_suffix(b"}") else { return Bytes::copy_from_slice(object) };
+    let comma = if members.ends_with(b"{") { "" } else { "," };
+    let stamp = format!(r#"{comma}"{name}":"{at}","message_id":"{}"}}"#, id.as_str());
+    [members, stamp.as_bytes()].concat().into()
+}
+
+/// Inserts an entry under its policies; also used by the journal, in one transaction with an outcome. `None`: the
+/// policy of its lane does not keep it.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
     ledger: &mut Ledger,
     entry: &Entry,
     room: Room,
-) -> Result<u64, StoreError> {
+) -> Result<Option<u64>, StoreError> {
     let message = &entry.message;
     let size = message.size() as u64;
-    ledger.make_room(transaction, size, room)?;
+    let Some(terms) = ledger.admit(transaction, entry)? else { return Ok(None) };
+    ledger.make_room(transaction, entry, room, &terms)?;
     let sequence = transaction
         .prepare_cached(
-            "INSERT INTO outbox (topic, payload, qos, retain, properties, size, accepted_at, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING sequence",
+            "INSERT INTO outbox (topic, payload, qos, retain, properties, size, accepted_at, expires_at, born,
+                 is_unsure, stamp, lane, is_live, is_folded)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) RETURNING sequence",
         )?
         .query_row(
             params![
@@ -143,20 +249,16 @@ pub(super) fn insert(
                 message::properties_to_text(message),
                 size,
                 ledger.now().as_millis(),
-                entry.expires.map(Timestamp::as_millis),
+                terms.expires_at,
+                terms.born,
+                terms.is_unsure,
+                entry.stamp,
+                terms.lane,
+                terms.is_live,
+                terms.is_folded,
             ],
             |row| row.get(0),
         )?;
-    ledger.enter(sequence, size);
-    Ok(sequence)
-}
-
-fn record(row: &Row<'_>, store: &str) -> Result<Record, StoreError> {
-    let sequence = row.get(0)?;
-    Ok(Record {
-        sequence,
-        id: MessageId::new(store, sequence),
-        message: message::from_row(row, 1, row.get(4)?, 5)?,
-        accepted_at: Timestamp::from_millis(row.get(6)?),
-    })
+    ledger.enter(sequence, size, &terms);
+    Ok(Some(sequence))
 }

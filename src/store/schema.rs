@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::StoreError;
 
 /// One step a version: step `n` leads from version `n` to `n + 1`.
-const STEPS: &[&str] = &[
+pub(super) const STEPS: &[&str] = &[
     "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE outbox (
@@ -59,6 +59,22 @@ const STEPS: &[&str] = &[
         expires_at  INTEGER,
         PRIMARY KEY (client, sequence)
     ) STRICT;
+",
+    // `born` and `expires_at` are moments of the store's own time (`timeline`), which began as the wall clock's.
+    // Ages go with the sequence, so that no index is needed, and none has to be written for each message.
+    "
+    DROP INDEX outbox_age;
+    ALTER TABLE outbox ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox ADD COLUMN is_unsure INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox ADD COLUMN stamp TEXT;
+    ALTER TABLE outbox ADD COLUMN lane INTEGER;
+    ALTER TABLE outbox ADD COLUMN is_live INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox ADD COLUMN is_folded INTEGER NOT NULL DEFAULT 0;
+    UPDATE outbox SET born = accepted_at;
+    CREATE INDEX outbox_lane ON outbox (lane, sequence) WHERE lane IS NOT NULL;
+    CREATE INDEX outbox_topic ON outbox (topic, sequence) WHERE is_folded = 1;
+    CREATE TABLE lane (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+    DROP INDEX journal_age;
 ",
 ];
 

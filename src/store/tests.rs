@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
-    Awaiting, AwaitingChange, Begun, Entry, SessionState, Store, StoreError, StoreOptions, WhenFull,
+    Awaiting, AwaitingChange, Begun, Entry, Keep, LaneOptions, Part, Selection, SessionState, Store,
+    StoreError, StoreOptions, WhenFull,
 };
 use crate::{
     clock::Clock,
@@ -38,7 +39,7 @@ fn entry(number: usize, size: usize) -> Entry {
 }
 
 async fn append(store: &Store, entry: Entry) -> Result<u64, StoreError> {
-    store.append(entry).await?.await
+    Ok(store.append(entry).await?.await?.expect("kept"))
 }
 
 fn id(text: &str) -> (CommandId, DeviceId) {
@@ -75,6 +76,7 @@ async fn what_was_appended_survives_in_order_with_its_properties_and_its_id() {
     assert_eq!(after, before);
     assert_eq!(after[0].message, message);
     assert_eq!(after[0].accepted_at, noon());
+    assert_eq!(store.age(after[0].born), Duration::ZERO);
     assert_ne!(after[0].id, after[1].id);
     assert_eq!(store.stats().borrow().waiting, 2);
 }
@@ -148,32 +150,6 @@ async fn refuse_new_keeps_the_oldest_and_tells_the_sender() {
     assert!(matches!(append(&store, entry(3, 300)).await, Err(StoreError::TooLarge { size: 301, max: 202 })));
     let stats = store.stats().borrow().clone();
     assert_eq!((stats.waiting, stats.refused_full), (2, 2));
-}
-
-#[tokio::test]
-async fn old_and_expired_messages_are_dropped_and_counted_but_never_by_an_unset_clock() {
-    let directory = TempDir::new().unwrap();
-    let clock = Clock::manual(noon());
-    let options = StoreOptions { max_age: Duration::from_secs(3600), ..StoreOptions::default() };
-    let store = open(&directory, &options, &clock);
-    append(&store, entry(1, 1)).await.unwrap();
-    let brief = Entry { expires: Some(noon().plus(Duration::from_secs(5))), ..entry(2, 1) };
-    append(&store, brief).await.unwrap();
-
-    clock.set_trusted(false);
-    clock.set(noon().plus(Duration::from_secs(7200)));
-    append(&store, entry(3, 1)).await.unwrap();
-    assert_eq!(store.stats().borrow().waiting, 3);
-
-    clock.set_trusted(true);
-    clock.set(noon().plus(Duration::from_secs(6)));
-    append(&store, entry(4, 1)).await.unwrap();
-    assert_eq!(store.stats().borrow().dropped_expired, 1);
-
-    clock.set(noon().plus(Duration::from_secs(3601)));
-    append(&store, entry(5, 1)).await.unwrap();
-    let stats = store.stats().borrow().clone();
-    assert_eq!((stats.dropped_expired, stats.waiting), (2, 3));
 }
 
 #[tokio::test]
@@ -377,4 +353,284 @@ async fn a_disk_that_takes_no_more_refuses_the_message_and_heals() {
     append(&store, entry(2, 60_000)).await.unwrap();
     let stats = store.stats().borrow().clone();
     assert_eq!((stats.fault, stats.waiting), (None, 2));
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[tokio::test]
+async fn old_and_expired_messages_are_dropped_and_counted_however_the_clock_is_set() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let options = StoreOptions { max_age: seconds(3600), ..StoreOptions::default() };
+    let store = open(&directory, &options, &clock);
+    append(&store, entry(1, 1)).await.unwrap();
+    append(&store, Entry { life: Some(seconds(5)), ..entry(2, 1) }).await.unwrap();
+
+    for wrong in [noon().plus(365 * seconds(24 * 3600)), Timestamp::from_millis(0), noon()] {
+        clock.set(wrong);
+        append(&store, entry(3, 1)).await.unwrap();
+        assert_eq!(store.stats().borrow().dropped_expired, 0, "{wrong}");
+    }
+    clock.advance(seconds(6));
+    append(&store, entry(4, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().dropped_expired, 1);
+
+    clock.advance(seconds(3596));
+    append(&store, entry(5, 1)).await.unwrap();
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.dropped_expired, stats.waiting), (5, 2));
+}
+
+#[tokio::test]
+async fn what_passed_while_the_gateway_was_off_counts_once_the_clock_can_be_believed() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { max_age: seconds(3600), ..StoreOptions::default() };
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &options, &clock);
+    append(&store, entry(1, 1)).await.unwrap();
+    clock.advance(seconds(1800));
+    append(&store, entry(2, 1)).await.unwrap();
+    drop(store);
+
+    // A Pi comes back after half an hour and believes that it is 1970.
+    let clock = Clock::manual(Timestamp::from_millis(5_000));
+    clock.set_trusted(false);
+    let store = open(&directory, &options, &clock);
+    append(&store, entry(3, 1)).await.unwrap();
+    clock.advance(seconds(60));
+    append(&store, entry(4, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().waiting, 4);
+
+    clock.set(noon().plus(seconds(3661)));
+    clock.set_trusted(true);
+    append(&store, entry(5, 1)).await.unwrap();
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.dropped_expired, stats.waiting), (1, 4), "only the first is an hour old");
+    let records = store.pending(0, 10, 1 << 20).await.unwrap();
+    let times: Vec<Timestamp> = records.iter().map(|record| record.accepted_at).collect();
+    assert_eq!(times[0], noon().plus(seconds(1800)));
+    assert_eq!(times[3], noon().plus(seconds(3661)));
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_the_clock_was_set_gets_its_true_time_afterwards() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(Timestamp::from_millis(0));
+    clock.set_trusted(false);
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    let object = |text: &str| {
+        let message = Message::new(Topic::parse("t").unwrap(), text.to_owned(), QoS::AtLeastOnce);
+        Entry { stamp: Some("last_seen"), ..Entry::new(message) }
+    };
+    append(&store, object(r#"{"t":1}"#)).await.unwrap();
+    clock.advance(seconds(30));
+    append(&store, object("{}")).await.unwrap();
+    clock.advance(seconds(30));
+    clock.set(noon());
+    clock.set_trusted(true);
+    append(&store, object(r#"{"t":3}"#)).await.unwrap();
+
+    assert_eq!(
+        store.stats().borrow().oldest,
+        Some(Timestamp::parse_rfc3339("2026-11-22T11:59:00Z").unwrap())
+    );
+    let records = store.pending(0, 10, 1 << 20).await.unwrap();
+    let payloads: Vec<serde_json::Value> =
+        records.iter().map(|record| serde_json::from_slice(&record.message.payload).unwrap()).collect();
+    for (payload, time) in payloads.iter().zip(["11:59:00", "11:59:30", "12:00:00"]) {
+        assert_eq!(payload["last_seen"], format!("2026-11-22T{time}Z"), "{payload}");
+    }
+    assert_eq!((&payloads[0]["t"], &payloads[2]["t"]), (&1.into(), &3.into()));
+    for (record, payload) in records.iter().zip(&payloads) {
+        assert_eq!(payload["message_id"], record.id.as_str());
+    }
+}
+
+fn lane(name: &str, keep: Keep) -> LaneOptions {
+    LaneOptions { name: name.to_owned(), keep, max_age: None, max_bytes: None, is_live_first: false }
+}
+
+fn in_lane(lane: usize, topic: &str, payload: &str) -> Entry {
+    let message = Message::new(Topic::parse(topic).unwrap(), payload.to_owned(), QoS::AtLeastOnce);
+    Entry { lane: Some(lane), ..Entry::new(message) }
+}
+
+async fn payloads(store: &Store) -> Vec<String> {
+    let records = store.pending(0, 100, 1 << 20).await.unwrap();
+    records.iter().map(|record| String::from_utf8_lossy(&record.message.payload).into_owned()).collect()
+}
+
+#[tokio::test]
+async fn while_the_line_is_down_each_lane_keeps_what_its_policy_says_and_counts_the_rest() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let lanes = vec![
+        lane("all", Keep::All),
+        lane("latest", Keep::Latest),
+        lane("every", Keep::Every(seconds(60))),
+        lane("nothing", Keep::Nothing),
+    ];
+    let store = open(&directory, &StoreOptions { lanes, ..StoreOptions::default() }, &clock);
+    let names = ["all", "latest", "every", "nothing"];
+    let say = |number: usize| {
+        let store = store.clone();
+        async move {
+            let mut kept = Vec::new();
+            for (lane, name) in names.iter().enumerate() {
+                for topic in ["x", "y"] {
+                    let entry =
+                        in_lane(lane, &format!("{name}/{topic}"), &format!("{name} {topic} {number}"));
+                    kept.push(store.append(entry).await.unwrap().await.unwrap().is_some());
+                }
+            }
+            kept
+        }
+    };
+    assert_eq!(say(0).await, [true; 8], "while the line is up everything is kept, whatever the policy");
+    store.acknowledge((1..=8).collect()).await.unwrap().await.unwrap();
+
+    store.set_line_up(false);
+    for number in 1..=5 {
+        let first = number == 1 || number == 5;
+        assert_eq!(say(number).await, [true, true, true, true, first, first, false, false], "{number}");
+        clock.advance(seconds(15));
+    }
+    let expected: Vec<String> = [
+        "all x 1",
+        "all y 1",
+        "every x 1",
+        "every y 1",
+        "all x 2",
+        "all y 2",
+        "all x 3",
+        "all y 3",
+        "all x 4",
+        "all y 4",
+        "all x 5",
+        "all y 5",
+        "latest x 5",
+        "latest y 5",
+        "every x 5",
+        "every y 5",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    assert_eq!(payloads(&store).await, expected);
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.superseded, stats.thinned, stats.not_kept), (8, 6, 10));
+    assert_eq!((stats.waiting, stats.accepted, stats.acknowledged), (16, 32, 8));
+    let lanes: Vec<_> = stats.lanes.iter().map(|lane| (&lane.name[..], lane.waiting, lane.dropped)).collect();
+    assert_eq!(lanes, [("all", 10, 0), ("latest", 2, 8), ("every", 4, 6), ("nothing", 0, 10)]);
+}
+
+#[tokio::test]
+async fn a_lane_has_its_own_bound_and_its_own_life_and_takes_nothing_from_others() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let small = LaneOptions { max_bytes: Some(25), max_age: Some(seconds(60)), ..lane("small", Keep::All) };
+    let options =
+        StoreOptions { lanes: vec![small, lane("latest", Keep::Latest)], ..StoreOptions::default() };
+    let store = open(&directory, &options, &clock);
+    append(&store, entry(1, 40)).await.unwrap();
+    for number in 0..5 {
+        append(&store, in_lane(0, "s", &format!("small-{number:03}"))).await.unwrap();
+    }
+    assert_eq!(payloads(&store).await[1..], ["small-003", "small-004"]);
+    let refused = store.append(in_lane(0, "s", &"x".repeat(31))).await.unwrap().await;
+    assert!(matches!(refused, Err(StoreError::TooLarge { size: 32, max: 25 })), "{refused:?}");
+    drop(store);
+
+    let store = open(&directory, &options, &clock);
+    assert_eq!(store.stats().borrow().lanes[0].waiting, 2, "a lane keeps what is its own over a restart");
+    append(&store, in_lane(0, "s", "small-005")).await.unwrap();
+    assert_eq!(payloads(&store).await[1..], ["small-004", "small-005"]);
+    clock.advance(seconds(61));
+    append(&store, entry(2, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().lanes[0].waiting, 0);
+    assert_eq!(store.stats().borrow().waiting, 2);
+}
+
+#[tokio::test]
+async fn a_message_that_is_refused_takes_nobodys_place() {
+    let directory = TempDir::new().unwrap();
+    let latest = LaneOptions { max_bytes: Some(20), ..lane("latest", Keep::Latest) };
+    let options =
+        StoreOptions { lanes: vec![latest], when_full: WhenFull::RefuseNew, ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    store.set_line_up(false);
+    append(&store, in_lane(0, "a", "12345678")).await.unwrap();
+    append(&store, in_lane(0, "b", "12345678")).await.unwrap();
+    let refused = store.append(in_lane(0, "a", "123456789012")).await.unwrap().await;
+    assert!(matches!(refused, Err(StoreError::Full { max: 20 })), "{refused:?}");
+    assert_eq!(payloads(&store).await, ["12345678", "12345678"]);
+    append(&store, in_lane(0, "a", "1234567890")).await.unwrap();
+    assert_eq!(payloads(&store).await, ["12345678", "1234567890"]);
+}
+
+#[tokio::test]
+async fn live_messages_are_read_apart_from_what_waited() {
+    let directory = TempDir::new().unwrap();
+    let live = LaneOptions { is_live_first: true, ..lane("live", Keep::All) };
+    let options = StoreOptions { lanes: vec![live], ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    for number in 1..=3 {
+        append(&store, in_lane(0, "l", &format!("live {number}"))).await.unwrap();
+        append(&store, entry(number, 1)).await.unwrap();
+    }
+    assert_eq!((store.appended().borrow().any, store.appended().borrow().live), (6, 5));
+    let select = |after, part| {
+        let selection = Selection { after, part, max_count: 100, max_bytes: 1 << 20 };
+        let store = store.clone();
+        async move {
+            let records = store.select(selection).await.unwrap();
+            records.iter().map(|record| record.sequence).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(select(0, Part::Ordinary { backlog: 4 }).await, [1, 2, 3, 4, 6]);
+    assert_eq!(select(4, Part::Live).await, [5]);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_the_journal_forget_nothing_new() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { journal_entries: 3, ..StoreOptions::default() };
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &options, &clock);
+    for number in 0..3 {
+        let begun = outcome(&format!("old{number}"), OutcomeStatus::Applied);
+        store.finish(begun, Vec::new()).await.unwrap().await.unwrap();
+    }
+    let past = Timestamp::from_millis(0);
+    let (new, device) = id("new");
+    assert_eq!(store.begin(&new, &device, past).await.unwrap(), Begun::Fresh);
+    let done = Outcome { at: past, ..outcome("new", OutcomeStatus::Applied) };
+    store.finish(done.clone(), Vec::new()).await.unwrap().await.unwrap();
+    store.finish(outcome("another", OutcomeStatus::Applied), Vec::new()).await.unwrap().await.unwrap();
+    assert_eq!(
+        store.begin(&new, &device, past).await.unwrap(),
+        Begun::Finished(done),
+        "it must not run again"
+    );
+}
+
+#[tokio::test]
+async fn a_file_of_the_version_before_keeps_its_messages_and_their_age() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("store.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    for (number, step) in super::schema::STEPS.iter().enumerate().take(2) {
+        old.execute_batch(&format!("{step}PRAGMA user_version = {};", number + 1)).unwrap();
+    }
+    let insert = "INSERT INTO outbox (topic, payload, qos, retain, size, accepted_at) VALUES ('t', x'31', 1, 0, 2, ?1)";
+    for accepted in [noon().as_millis() - 4_000_000, noon().as_millis() - 1_000] {
+        old.execute(insert, [accepted]).unwrap();
+    }
+    drop(old);
+    let options = StoreOptions { max_age: seconds(3600), ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(2, 1)).await.unwrap();
+    let records = store.pending(0, 10, 1 << 20).await.unwrap();
+    assert_eq!((records.len(), store.age(records[0].born)), (2, seconds(1)));
 }

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{StoreError, StoreStats, ledger::Ledger};
+use super::{Highest, StoreError, StoreStats, ledger::Ledger};
 
 /// How often the age limits are looked at when nothing else happens.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub(super) struct Writer {
     pub(super) ledger: Ledger,
     pub(super) commit_floor: Duration,
     pub(super) stats: watch::Sender<StoreStats>,
-    pub(super) appended: watch::Sender<u64>,
+    pub(super) appended: watch::Sender<Highest>,
 }
 
 impl Writer {
@@ -161,6 +161,9 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        if !writes.is_empty() {
+            self.ledger.hold_anchor(&transaction)?;
+        }
         for (write, room) in writes {
             let (result, answer) = write(&transaction, &mut self.ledger);
             answers.push((answer, room));

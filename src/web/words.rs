@@ -87,6 +87,9 @@ pub(crate) fn dropped(policy: &str) -> &str {
         "disk_too_slow" => "readings not kept because the disk was too slow",
         "max_age" => "dropped because they were too old",
         "refused_by_cloud" => "refused by the cloud",
+        "superseded" => "replaced by newer ones of their topic (keep: latest)",
+        "thinned" => "not kept while the line was down (keep: every)",
+        "line_down" => "not kept while the line was down (keep: none)",
         other => other,
     }
 }
@@ -106,6 +109,9 @@ pub(crate) fn outcome(status: OutcomeStatus) -> &'static str {
 pub(crate) fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::NotAllowed => "The configuration does not allow it.",
+        Reason::UnknownSender => "The configuration does not allow it to this sender.",
+        Reason::QuietHours => "The configuration does not allow it at this hour.",
+        Reason::RateLimited => "It came too often.",
         Reason::Retained => "It was a retained message, an order from the past.",
         Reason::Undated => "It may have waited in the cloud and carries no time of its own.",
         Reason::Redelivered => "It was sent again and carries no id.",

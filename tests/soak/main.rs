@@ -37,8 +37,7 @@ use run::Size;
 /// `cloud.window` of the gateway, and so what may come twice on a connection.
 const WINDOW: usize = 64;
 
-const RULES: Rules =
-    Rules { window: WINDOW, tolerance: Duration::from_millis(500), has_id_in_payload: false };
+const RULES: Rules = Rules { window: WINDOW, tolerance: Duration::from_millis(500), has_id_in_payload: true };
 
 fn wish<T: FromStr>(name: &str) -> Option<T> {
     let text = env::var(name).ok()?;

@@ -25,7 +25,7 @@ pub(in crate::broker) enum Arrived {
     /// Delivered at home; not yet handed to the store.
     NotStored,
     /// On its way to the disk; whoever asks again waits for the same answer.
-    Storing(Shared<Durable<u64>>),
+    Storing(Shared<Durable<Option<u64>>>),
 }
 
 impl Session {

@@ -62,6 +62,8 @@ fn times(cloud: &Cloud) -> Vec<Finding> {
     findings.extend(between("cloud.answer_limit", cloud.answer_limit, seconds(1), seconds(300)));
     findings.extend(between("cloud.connect_limit", cloud.connect_limit, seconds(1), seconds(300)));
     findings.extend(between("cloud.window", cloud.window, 1, u16::MAX));
+    let rate = cloud.backlog_rate.and_then(|rate| between("cloud.backlog_rate", rate, 1, 100_000));
+    findings.extend(rate);
     if cloud.keep_alive.subsec_nanos() != 0 {
         findings.push(Finding::new("cloud.keep_alive", "MQTT counts this in whole seconds", "round it"));
     }

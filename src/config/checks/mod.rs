@@ -7,6 +7,7 @@ mod broker;
 mod cloud;
 mod files;
 mod routes;
+mod rules;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -45,6 +46,10 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     }
     if !incomplete.contains("commands") {
         findings.extend(empty_permissions(config));
+        findings.extend(rules::conditions(config));
+    }
+    if !incomplete.contains("cloud") {
+        findings.extend(rules::safe_states(config));
     }
     findings.extend(bounds(config));
     findings.extend(web(config));
@@ -102,6 +107,19 @@ fn bounds(config: &Config) -> Vec<Finding> {
     findings.extend(between("commands.max_age", config.commands.max_age, second, day));
     findings.extend(between("store.max_age", config.store.max_age, second, 3650 * day));
     findings.extend(between("store.commit_floor", config.store.commit_floor, Duration::ZERO, 3 * second));
+    let queues = config
+        .routes
+        .iter()
+        .enumerate()
+        .map(|(index, route)| (format!("routes[{index}].queue"), &route.queue));
+    for (at, queue) in queues.chain([("store.states".to_owned(), &config.store.states)]) {
+        let age = queue.max_age.and_then(|age| between(&format!("{at}.max_age"), age, second, 3650 * day));
+        findings.extend(age);
+        if queue.max_size.is_some_and(|size| size < 4 << 10) {
+            let what = "this is too small to hold a message of the usual size";
+            findings.push(Finding::new(format!("{at}.max_size"), what, "write 4 KiB or more"));
+        }
+    }
     if config.store.max_size < 64 << 10 {
         let what = "the queue is too small to hold a message of the usual size";
         findings.push(Finding::new("store.max_size", what, "write 64 KiB or more"));

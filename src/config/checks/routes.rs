@@ -1,23 +1,28 @@
-//! Routes to the cloud: none comes back, none speaks in the gateway's name, none is dead.
+//! Routes to the cloud and from it: none comes back, none speaks in the gateway's name, none is dead, and none
+//! takes a command past the allow-list.
 //!
-//! The link subscribes `<prefix>/<gateway>/+/set` and the fence. A route loops when it publishes there. The
-//! one exception is a route like `sensors/#` whose `#` happens to cover `sensors/set`: it is let through
-//! while no device is called `sensors`, and whoever routes messages skips that single topic.
+//! The link subscribes `<prefix>/<gateway>/+/set`, the fence, and what `routes_in` says. A route loops when it
+//! publishes there. The one exception is a route like `sensors/#` whose `#` happens to cover `sensors/set`: it is
+//! let through, in either direction, while no device is called `sensors`, and whoever routes messages takes that
+//! single topic for a command's.
 
 use super::Finding;
 use crate::{
-    config::{Config, Route},
+    config::{Config, Names, Route, RouteIn, Template},
     model::{GatewayId, Topic, TopicFilter},
 };
+
+/// The gateway's own tree at home.
+const HOME: &str = "home";
 
 pub(super) fn all(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, route) in config.routes.iter().enumerate() {
         let at = format!("routes[{index}]");
         if route.local.share().is_some() {
-            let remedy = "write the filter without `$share/…/`";
-            findings.push(Finding::new(format!("{at}.local"), "a route cannot share a subscription", remedy));
+            findings.push(shared(format!("{at}.local")));
         }
+        findings.extend(wildcards(format!("{at}.cloud"), &route.cloud, &route.local));
         let earlier = config.routes[..index].iter().position(|other| covers(&other.local, &route.local));
         if let Some(first) = earlier {
             let other = &config.routes[first].local;
@@ -31,24 +36,155 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
             findings.extend(own_topics(&at, route, config, &cloud.prefix));
         }
     }
+    match &config.cloud {
+        Some(cloud) => findings.extend(inwards(config, &cloud.prefix)),
+        None if !config.routes_in.is_empty() => {
+            let remedy = "write the section `cloud`, or leave this one out";
+            findings.push(Finding::new(
+                "routes_in",
+                "there is no cloud that anything could come from",
+                remedy,
+            ));
+        }
+        None => {}
+    }
     findings
+}
+
+fn shared(at: String) -> Finding {
+    Finding::new(at, "a route cannot share a subscription", "write the filter without `$share/…/`")
+}
+
+/// What a template asks of its filter's wildcards.
+fn wildcards(at: String, template: &Template, filter: &TopicFilter) -> Option<Finding> {
+    let found: Vec<&str> = filter.wildcards().collect();
+    if template.highest_wildcard() > found.len() {
+        let number = template.highest_wildcard();
+        let what = format!("`{{{number}}}` stands for nothing: `{filter}` has {} wildcards", found.len());
+        return Some(Finding::new(at, what, "count the `+` and `#` of the filter from 1"));
+    }
+    let wide = found.iter().position(|wildcard| *wildcard == "#")? + 1;
+    template.has_inside_level(wide).then(|| {
+        let what = format!("`{{{wide}}}` may stand for several levels, so it must stand between slashes");
+        Finding::new(at, what, format!("write for example `…/{{{wide}}}`"))
+    })
+}
+
+/// What comes in. Every filter is one that the link subscribes to.
+fn inwards(config: &Config, prefix: &Topic) -> Vec<Finding> {
+    let gateway = &config.gateway.id;
+    let mut findings = Vec::new();
+    let mut earlier: Vec<TopicFilter> = Vec::new();
+    for (index, route) in config.routes_in.iter().enumerate() {
+        let at = format!("routes_in[{index}]");
+        let Ok(filter) = route.cloud.filter(prefix, gateway) else {
+            findings.push(Finding::new(format!("{at}.cloud"), "this filter is too long", "shorten it"));
+            continue;
+        };
+        let found = from_cloud(&at, &filter, config, prefix)
+            .or_else(|| twice(&at, &filter, &earlier))
+            .or_else(|| wildcards(format!("{at}.local"), &route.local, &filter))
+            .or_else(|| to_home(&at, route, &filter, config, prefix))
+            .or_else(|| echo(&at, &filter, config, prefix));
+        findings.extend(found);
+        earlier.push(filter);
+    }
+    findings
+}
+
+fn from_cloud(at: &str, filter: &TopicFilter, config: &Config, prefix: &Topic) -> Option<Finding> {
+    let at = format!("{at}.cloud");
+    if filter.share().is_some() {
+        return Some(shared(at));
+    }
+    let gateway = &config.gateway.id;
+    if let Some(commands) = commands_in(filter, config, prefix) {
+        let what = format!("`{filter}` would bring commands (`{commands}`) in past the allow-list");
+        return Some(Finding::new(
+            at,
+            what,
+            "name a tree of its own, for example `{prefix}/{gateway}/news/#`",
+        ));
+    }
+    let own = config.devices.iter().map(|device| format!("{}/#", device.id)).chain(["bridge/#".to_owned()]);
+    let own =
+        own.filter_map(|below| self::filter(prefix, gateway, &below)).find(|own| filter.overlaps(own))?;
+    let what = format!("`{filter}` would bring back what the gateway itself says on `{own}`");
+    Some(Finding::new(at, what, "name a tree of its own, for example `{prefix}/{gateway}/news/#`"))
+}
+
+fn twice(at: &str, filter: &TopicFilter, earlier: &[TopicFilter]) -> Option<Finding> {
+    let first = earlier.iter().position(|other| other.overlaps(filter))?;
+    let what = format!(
+        "`{filter}` and `{}` (entry {}) share topics, which the cloud may send twice",
+        earlier[first],
+        first + 1
+    );
+    Some(Finding::new(format!("{at}.cloud"), what, "make one of them narrower"))
+}
+
+fn to_home(
+    at: &str,
+    route: &RouteIn,
+    filter: &TopicFilter,
+    config: &Config,
+    prefix: &Topic,
+) -> Option<Finding> {
+    let at = format!("{at}.local");
+    let names = Names { prefix, gateway: &config.gateway.id, filter };
+    let reach = match route.local.widest(&names) {
+        Ok(reach) => reach,
+        Err(error) => return Some(Finding::new(at, error.to_string(), "shorten it")),
+    };
+    if reach.as_str().starts_with('$') {
+        let what = format!("`{reach}` at home begins with `$`, which is the broker's own");
+        return Some(Finding::new(at, what, "choose a topic without it"));
+    }
+    let sets = TopicFilter::parse(&format!("{HOME}/+/set")).ok()?;
+    if reach.overlaps(&sets) {
+        let what = format!("`{reach}` at home would bring commands (`{sets}`) in past the allow-list");
+        return Some(Finding::new(at, what, "choose another tree, for example `cloud/{topic}`"));
+    }
+    let own = config.devices.iter().map(|device| format!("{HOME}/{}/#", device.id));
+    let own = own.chain([format!("{HOME}/bridge/#")]).filter_map(|own| TopicFilter::parse(&own).ok());
+    let own = { own }.find(|own| reach.overlaps(own))?;
+    let what = format!("`{reach}` at home would speak in the gateway's own name on `{own}`");
+    Some(Finding::new(at, what, "choose another tree, for example `cloud/{topic}`"))
+}
+
+/// A route out that publishes where this one listens.
+fn echo(at: &str, filter: &TopicFilter, config: &Config, prefix: &Topic) -> Option<Finding> {
+    let out = config.routes.iter().enumerate().find_map(|(index, route)| {
+        let names = Names { prefix, gateway: &config.gateway.id, filter: &route.local };
+        let reach = route.cloud.widest(&names).ok()?;
+        reach.overlaps(filter).then_some((index, reach))
+    });
+    let (index, reach) = out?;
+    let what = format!(
+        "this would loop: `{reach}`, where entry {} of `routes` publishes in the cloud, comes back in by `{filter}`",
+        index + 1
+    );
+    Some(Finding::new(
+        format!("{at}.cloud"),
+        what,
+        "make one of them narrower, or give each its own tree in the cloud",
+    ))
 }
 
 fn own_topics(at: &str, route: &Route, config: &Config, prefix: &Topic) -> Option<Finding> {
     let gateway = &config.gateway.id;
-    let reach = match route.cloud.widest(prefix, gateway, &route.local) {
+    let reach = match route.cloud.widest(&Names { prefix, gateway, filter: &route.local }) {
         Ok(reach) => reach,
         Err(error) => {
             return Some(Finding::new(format!("{at}.cloud"), error.to_string(), "shorten it"));
         }
     };
-    let commands = filter(prefix, gateway, "+/set")?;
-    if reach.overlaps(&commands) && (is_wild(&reach, &commands) || asks_for_set(&reach, &commands)) {
+    if let Some(commands) = commands_in(&reach, config, prefix) {
         return Some(loops(at, &reach, &commands));
     }
     for device in &config.devices {
         if reach.overlaps(&filter(prefix, gateway, &format!("{}/set", device.id))?) {
-            return Some(loops(at, &reach, &commands));
+            return Some(loops(at, &reach, &filter(prefix, gateway, "+/set")?));
         }
         let own = filter(prefix, gateway, &format!("{}/#", device.id))?;
         if reach.overlaps(&own) {
@@ -63,15 +199,20 @@ fn filter(prefix: &Topic, gateway: &GatewayId, below: &str) -> Option<TopicFilte
     TopicFilter::parse(&format!("{prefix}/{gateway}/{below}")).ok()
 }
 
-/// Whether the route can reach any device: a wildcard stands where the device's id does.
-fn is_wild(reach: &TopicFilter, commands: &TopicFilter) -> bool {
-    let device = commands.levels().count() - 2;
-    reach.levels().take(device + 1).any(|level| level == "#") || reach.levels().nth(device) == Some("+")
-}
-
-/// Whether the route asks for `set` itself, and does not only cover it by a wildcard.
-fn asks_for_set(reach: &TopicFilter, commands: &TopicFilter) -> bool {
-    reach.levels().nth(commands.levels().count() - 1) == Some("set")
+/// The commands that the line subscribes to and that `reach` means to reach: a wildcard stands where the device's id
+/// does, or it asks for `set` itself and does not only cover it by a wildcard.
+fn commands_in(reach: &TopicFilter, config: &Config, prefix: &Topic) -> Option<TopicFilter> {
+    let has_senders = config.commands.allow.iter().any(|allow| allow.senders.is_some());
+    let device = prefix.levels().count() + 1;
+    let levels: Vec<&str> = reach.levels().collect();
+    let is_wild =
+        levels.iter().take(device + 1).any(|level| *level == "#") || levels.get(device) == Some(&"+");
+    if !is_wild && levels.get(device + 1) != Some(&"set") {
+        return None;
+    }
+    let all = ["+/set", "+/set/+"].into_iter().take(if has_senders { 2 } else { 1 });
+    let mut all = all.filter_map(|below| filter(prefix, &config.gateway.id, below));
+    all.find(|commands| reach.overlaps(commands))
 }
 
 fn loops(at: &str, reach: &TopicFilter, commands: &TopicFilter) -> Finding {

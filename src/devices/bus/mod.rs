@@ -21,8 +21,13 @@ use crate::model::TopicFilter;
 
 /// Which bus a device hangs on, and what of it the device wants.
 pub enum Wiring {
-    /// The house's MQTT: messages that match one of these filters.
-    Lan(Vec<TopicFilter>),
+    /// The house's MQTT.
+    Lan {
+        /// It wants messages that match one of these.
+        hears: Vec<TopicFilter>,
+        /// Where it is told what to do: nothing that comes from the cloud may reach this by another way.
+        obeys: Vec<TopicFilter>,
+    },
     /// The simulated bus: this appliance, and all that it says.
     Simulated(Box<dyn Appliance>),
 }

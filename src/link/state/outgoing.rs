@@ -112,6 +112,7 @@ impl Machine {
     pub(super) fn send_what_fits(&mut self, now: Instant) {
         loop {
             let Phase::Up(up) = &mut self.phase else { return };
+            up.paced = None;
             if up.fence == Fence::NotSent
                 || up.pause.is_some()
                 || up.drain.is_some()
@@ -123,31 +124,50 @@ impl Machine {
                 self.publish(parcel, now);
                 continue;
             }
-            let Some(record) = self.window.take_ready() else { break };
-            let size = wire::packet_size(up.version, &record.message, Some(&record.id));
-            if up.greeting.max_packet.is_some_and(|max| size > max as usize) {
-                self.refuse(&record, "packet too large");
-                continue;
-            }
-            if self.window.was_sent_before(&record) {
-                self.counters.resent += 1;
-            }
-            self.publish(Parcel::Record(record), now);
+            let Some(record) = self.next_record(now) else { break };
+            self.send_record(record, now);
         }
         if let Phase::Up(up) = &self.phase
             && up.fence != Fence::NotSent
             && up.drain.is_none()
-            && let Some(fetch) = self.window.fetch(self.highest)
         {
-            self.effects.push(Effect::Fetch(fetch));
+            self.effects.extend(self.window.fetch(self.highest).map(Effect::Fetch));
         }
+    }
+
+    /// Live ones first; then the oldest, if it waited only as fast as the backlog may go.
+    fn next_record(&mut self, now: Instant) -> Option<Record> {
+        if let Some(record) = self.window.take_live() {
+            return Some(record);
+        }
+        if self.window.is_backlog_next()?
+            && let Err(until) = self.pacer.take(now)
+        {
+            if let Phase::Up(up) = &mut self.phase {
+                up.paced = Some(until);
+            }
+            return None;
+        }
+        self.window.take_ordinary()
+    }
+
+    fn send_record(&mut self, record: Record, now: Instant) {
+        let Phase::Up(up) = &self.phase else { return };
+        let size = wire::packet_size(up.version, &record.message, Some(&record.id));
+        if up.greeting.max_packet.is_some_and(|max| size > max as usize) {
+            return self.refuse(&record, "packet too large");
+        }
+        if self.window.was_sent_before(&record) {
+            self.counters.resent += 1;
+        }
+        self.publish(Parcel::Record(record), now);
     }
 
     pub(super) fn publish(&mut self, parcel: Parcel, now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
         let (mut message, origin) = match &parcel {
             Parcel::Record(record) => {
-                let origin = Origin { id: record.id.clone(), accepted_at: record.accepted_at };
+                let origin = Origin { id: record.id.clone(), born: record.born };
                 (record.message.clone(), Some(origin))
             }
             Parcel::Birth => (self.settings.birth.clone(), None),

@@ -12,6 +12,7 @@ use crate::{
         wire::{Arrival, Verdict},
     },
     model::{MessageId, Timestamp},
+    store::{Born, Part},
 };
 
 mod model;
@@ -32,6 +33,7 @@ pub(super) fn settings() -> Settings {
         answer_limit: 15 * SECOND,
         backoff: retry::Policy::default(),
         window: 4,
+        backlog_rate: None,
     }
 }
 
@@ -41,7 +43,13 @@ pub(super) fn record(sequence: u64) -> Record {
         id: MessageId::new("store", sequence),
         message: Message::new(topic("h/g/toaster"), sequence.to_string(), QoS::AtLeastOnce),
         accepted_at: Timestamp::from_millis(0),
+        born: Born::default(),
+        is_live: false,
     }
+}
+
+pub(super) fn appended(any: u64) -> Event {
+    Event::Appended(Highest { any, live: 0 })
 }
 
 /// A machine with its clock, for stories told step by step.
@@ -121,7 +129,7 @@ impl Story {
 
     /// Puts records into the store and lets the machine read them; the effects of the last step.
     fn store(&mut self, sequences: std::ops::RangeInclusive<u64>) -> Vec<Effect> {
-        let effects = self.step(Event::Appended(*sequences.end()));
+        let effects = self.step(appended(*sequences.end()));
         let [Effect::Fetch(fetch)] = effects[..] else { panic!("{effects:?}") };
         self.step(Event::Stored(fetch, sequences.map(record).collect()))
     }
@@ -160,7 +168,7 @@ fn subscriptions_come_first_then_birth_then_fence_then_records() {
     let mut story = Story::new();
     assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5)]);
     assert_eq!(story.state(), LinkState::Connecting);
-    story.step(Event::Appended(1));
+    story.step(appended(1));
     let effects = story.wire(Wire::Connected(Greeting::default()));
     assert!(matches!(&effects[..], [Effect::Subscribe(filters)] if filters.len() == 2), "{effects:?}");
     assert_eq!(story.state(), LinkState::Subscribing);
@@ -293,7 +301,7 @@ fn a_missing_suback_or_puback_means_a_dead_line() {
 fn a_large_message_gets_the_time_that_a_slow_uplink_needs() {
     let mut story = Story::new();
     story.online();
-    let Effect::Fetch(fetch) = story.step(Event::Appended(1))[0] else { panic!() };
+    let Effect::Fetch(fetch) = story.step(appended(1))[0] else { panic!() };
     let mut large = record(1);
     large.message.payload = vec![0; 20 * BYTES_A_SECOND].into();
     story.step(Event::Stored(fetch, vec![large]));
@@ -440,7 +448,7 @@ fn what_is_larger_than_the_cloud_takes_is_dropped_and_never_sent() {
     let mut story = Story::new();
     let greeting = Greeting { max_packet: Some(200), ..Greeting::default() };
     story.subscribed(greeting);
-    let Effect::Fetch(fetch) = story.step(Event::Appended(2))[0] else { panic!() };
+    let Effect::Fetch(fetch) = story.step(appended(2))[0] else { panic!() };
     let mut large = record(1);
     large.message.payload = vec![b'x'; 200].into();
     let effects = story.step(Event::Stored(fetch, vec![large, record(2)]));
@@ -483,7 +491,7 @@ fn what_the_cloud_did_not_take_goes_before_what_was_never_sent() {
 /// is sent of them.
 fn again_with_three_records(story: &mut Story) -> Vec<String> {
     story.after(300 * SECOND);
-    story.step(Event::Appended(3));
+    story.step(appended(3));
     story.wire(Wire::Connected(Greeting::default()));
     let effects = story.wire(Wire::Subscribed(vec![None, None]));
     let Some(&Effect::Fetch(fetch)) = effects.last() else { panic!("{effects:?}") };
@@ -694,7 +702,7 @@ fn a_stop_without_a_connection_ends_at_once() {
 fn an_answer_of_the_store_to_an_earlier_connection_is_not_used() {
     let mut story = Story::new();
     story.online();
-    let Effect::Fetch(stale) = story.step(Event::Appended(3))[0] else { panic!() };
+    let Effect::Fetch(stale) = story.step(appended(3))[0] else { panic!() };
     story.broken(FaultKind::Closed, VersionHint::None);
     story.after(2 * SECOND);
     story.wire(Wire::Connected(Greeting::default()));
@@ -702,4 +710,60 @@ fn an_answer_of_the_store_to_an_earlier_connection_is_not_used() {
     let Some(&Effect::Fetch(fetch)) = effects.last() else { panic!("{effects:?}") };
     assert_eq!(published(&story.step(Event::Stored(stale, vec![record(1)]))), [""; 0]);
     assert_eq!(published(&story.step(Event::Stored(fetch, vec![record(1), record(3)]))), ["1", "3"]);
+}
+
+/// A record that may go before what waited.
+fn live(sequence: u64) -> Record {
+    Record { is_live: true, ..record(sequence) }
+}
+
+fn fetches(effects: &[Effect]) -> Vec<Fetch> {
+    let fetches = effects.iter().filter_map(|effect| match effect {
+        Effect::Fetch(fetch) => Some(*fetch),
+        _ => None,
+    });
+    fetches.collect()
+}
+
+#[test]
+fn live_records_go_before_what_waited_and_each_part_is_read_by_itself() {
+    let mut story = Story::new();
+    story.step(appended(6));
+    let backlog = fetches(&story.subscribed(Greeting { receive_maximum: 4, ..Greeting::default() }));
+    assert!(
+        matches!(backlog[..], [Fetch { selection, .. }] if selection.part == Part::Ordinary { backlog: 6 })
+    );
+    // A window of three: birth and fence take two.
+    let sent = published(&story.step(Event::Stored(backlog[0], (1..=6).map(record).collect())));
+    assert_eq!(sent, ["1"]);
+    let reads = fetches(&story.step(Event::Appended(Highest { any: 8, live: 7 })));
+    let part = |fetch: &&Fetch| fetch.selection.part == Part::Live;
+    let read = *reads.iter().find(part).expect("what is live is read at once, however long the backlog is");
+    assert_eq!(read.selection.after, 6);
+    story.step(Event::Stored(read, vec![live(7)]));
+    let mut sent = Vec::new();
+    for packet in 1..=3 {
+        story.wire(Wire::PublishSent(packet));
+        sent.extend(published(&story.wire(Wire::PublishAnswered(packet, Verdict::Accepted))));
+    }
+    assert_eq!(sent, ["7", "2", "3"]);
+}
+
+#[test]
+fn a_backlog_goes_at_its_pace_and_what_is_new_does_not_wait_for_it() {
+    let mut story = Story::with(Settings { backlog_rate: Some(10), window: 100, ..settings() });
+    story.step(appended(50));
+    let backlog = fetches(&story.subscribed(Greeting::default()));
+    let sent = published(&story.step(Event::Stored(backlog[0], (1..=50).map(record).collect())));
+    assert_eq!(sent, ["1"], "one token is in the bucket");
+    let read = fetches(&story.step(Event::Appended(Highest { any: 51, live: 51 })));
+    let sent = published(&story.step(Event::Stored(read[0], vec![live(51)])));
+    assert_eq!(sent, ["51"]);
+    let mut count = 0;
+    let end = story.now + SECOND;
+    while let Some(due) = story.machine.deadline().filter(|due| *due <= end) {
+        story.now = due;
+        count += published(&story.step(Event::Tick)).len();
+    }
+    assert!((9..=10).contains(&count), "{count} in a second at ten a second");
 }

@@ -39,6 +39,8 @@ pub(super) struct Up {
     pub(super) unacknowledged: usize,
     pub(super) unhandled: usize,
     pub(super) pause: Option<Pause>,
+    /// Until when the backlog waits for its pace.
+    pub(super) paced: Option<Instant>,
     pub(super) refusal: Option<Fault>,
     pub(super) drain: Option<Drain>,
 }
@@ -94,6 +96,7 @@ impl Up {
             unacknowledged: 0,
             unhandled: 0,
             pause: None,
+            paced: None,
             refusal: None,
             drain: None,
         }
@@ -154,6 +157,10 @@ impl Up {
         });
         let pause = self.pause.as_ref().map(|pause| pause.until);
         let limits = self.limits(settings, window).map(|(limit, _)| limit);
-        limits.into_iter().chain([fence, drain, pause, self.probe_due(settings, window)]).flatten().min()
+        limits
+            .into_iter()
+            .chain([fence, drain, pause, self.paced, self.probe_due(settings, window)])
+            .flatten()
+            .min()
     }
 }

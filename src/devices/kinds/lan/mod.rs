@@ -136,7 +136,10 @@ impl LanDevice {
 impl Device for LanDevice {
     fn wiring(&self) -> Wiring {
         let topics = [&self.options.state_topic, &self.options.availability_topic];
-        Wiring::Lan(topics.into_iter().flatten().map(TopicFilter::from).collect())
+        Wiring::Lan {
+            hears: topics.into_iter().flatten().map(TopicFilter::from).collect(),
+            obeys: self.options.command_topic.iter().map(TopicFilter::from).collect(),
+        }
     }
 
     fn presence(&self) -> Presence {

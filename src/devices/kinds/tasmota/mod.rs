@@ -46,6 +46,8 @@ struct Tasmota {
     /// `POWER` or `POWER2`.
     power: String,
     command: Topic,
+    /// All that it can be told.
+    commands: TopicFilter,
     inquiry: Topic,
     /// What stands before `POWER`, `RESULT`; before `LWT`, `STATE`, `SENSOR`.
     stat: String,
@@ -88,6 +90,7 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     Ok(Box::new(Tasmota {
         id: spec.id.clone(),
         command: topic(format!("{cmnd}{power}"))?,
+        commands: TopicFilter::parse(&format!("{cmnd}#")).map_err(|error| bad("topic", error.to_string()))?,
         inquiry: topic(format!("{cmnd}STATE"))?,
         power,
         stat,
@@ -156,7 +159,7 @@ impl Tasmota {
 
 impl Device for Tasmota {
     fn wiring(&self) -> Wiring {
-        Wiring::Lan(self.filters.clone())
+        Wiring::Lan { hears: self.filters.clone(), obeys: vec![self.commands.clone()] }
     }
 
     fn presence(&self) -> Presence {

@@ -90,7 +90,7 @@ fn requests_go_to_the_relay_that_is_named() {
     for request in [json!({"state": "TOGGLE"}), json!({"state": true}), json!({"power": "ON"})] {
         assert!(plan(&*plug(), request.clone(), json!({})).is_err(), "{request}");
     }
-    let Wiring::Lan(filters) = plug().wiring() else { panic!("a plug hangs on the LAN") };
+    let Wiring::Lan { hears: filters, .. } = plug().wiring() else { panic!("a plug hangs on the LAN") };
     let filters: Vec<String> = filters.iter().map(ToString::to_string).collect();
     assert!(
         filters.contains(&"tele/plug/LWT".to_owned()) && filters.contains(&"stat/plug/RESULT".to_owned())
