@@ -18,6 +18,9 @@ mod commands;
 mod exactly_once;
 #[path = "interop/gateway.rs"]
 mod gateway;
+#[allow(dead_code, reason = "commands are judged in the soak")]
+#[path = "support/history/mod.rs"]
+mod history;
 #[path = "interop/home_clients/mod.rs"]
 mod home_clients;
 #[path = "interop/home_devices.rs"]
@@ -33,6 +36,8 @@ mod process;
 mod refused_lines;
 #[path = "interop/routes.rs"]
 mod routes;
+#[path = "interop/torture.rs"]
+mod torture;
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 //!
 //! One job at a time, so a read never sees what an earlier job deleted. What gathers meanwhile is
 //! bounded: nothing is settled that was not read before, and nothing is read meanwhile. A sick disk
-//! is no reason to drop the line: a failed read is tried again.
+//! is no reason to drop the line: a failed read or deletion is tried again.
 
 use std::{collections::VecDeque, future::Future, mem::discriminant, pin::Pin, time::Duration};
 
@@ -12,9 +12,26 @@ use crate::{
     store::{Born, Record, Store, StoreError},
 };
 
-const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-type Job = Pin<Box<dyn Future<Output = Result<Option<(Fetch, Vec<Record>)>, StoreError>> + Send>>;
+/// What the store has done.
+#[derive(Debug)]
+pub(super) enum Pumped {
+    /// So many records that the cloud acknowledged are gone from the disk.
+    Settled(u64),
+    /// What was read.
+    Read(Fetch, Vec<Record>),
+}
+
+/// What one job did.
+struct Done {
+    settled: u64,
+    /// What the disk would not delete.
+    left: Vec<u64>,
+    read: Option<(Fetch, Vec<Record>)>,
+}
+
+type Job = Pin<Box<dyn Future<Output = Result<Done, StoreError>> + Send>>;
 
 /// The pump; jobs run only while [`Pump::next`] is awaited.
 pub(super) struct Pump {
@@ -24,7 +41,9 @@ pub(super) struct Pump {
     refused: Vec<u64>,
     /// One for each part of the outbox at most.
     fetches: VecDeque<Fetch>,
+    is_hurried: bool,
     job: Option<Job>,
+    done: Vec<Pumped>,
 }
 
 impl Pump {
@@ -35,7 +54,9 @@ impl Pump {
             acknowledged: Vec::new(),
             refused: Vec::new(),
             fetches: VecDeque::new(),
+            is_hurried: false,
             job: None,
+            done: Vec::new(),
         }
     }
 
@@ -43,6 +64,12 @@ impl Pump {
     pub(super) fn delete(&mut self, sequence: u64) {
         self.issue(Stage::Acknowledged, sequence);
         self.acknowledged.push(sequence);
+    }
+
+    /// The line waits for the deletions: those under way and those to come do not wait for the store's floor.
+    pub(super) fn hurry(&mut self) {
+        self.is_hurried = true;
+        self.store.hurry();
     }
 
     /// The cloud will never take this one.
@@ -78,38 +105,48 @@ impl Pump {
         self.store.age(born)
     }
 
-    /// The next read's answer; waits for ever while there is nothing to do. Cancel-safe: the job is kept.
+    /// What the store did next; waits for ever while there is nothing to do. Cancel-safe: the job is kept.
     ///
     /// # Errors
     /// [`StoreError::Stopped`] only.
-    pub(super) async fn next(&mut self) -> Result<(Fetch, Vec<Record>), StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Pumped, StoreError> {
         loop {
+            if let Some(pumped) = self.done.pop() {
+                return Ok(pumped);
+            }
             if self.job.is_none() && !self.begin() {
                 std::future::pending::<()>().await;
             }
-            if let Some(answer) = self.work().await? {
-                return Ok(answer);
-            }
+            let left = self.work().await?;
+            self.acknowledged.extend(left);
         }
     }
 
-    /// Makes the deletions that are left.
+    /// Makes the deletions that are left; one that a sick disk does not make means that the cloud is sent something
+    /// again.
     ///
     /// # Errors
     /// [`StoreError::Stopped`].
     pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
         self.fetches.clear();
+        self.is_hurried = true;
+        self.store.hurry();
         while self.job.is_some() || self.begin() {
             self.work().await?;
         }
         Ok(())
     }
 
-    async fn work(&mut self) -> Result<Option<(Fetch, Vec<Record>)>, StoreError> {
-        let Some(job) = &mut self.job else { return Ok(None) };
+    /// Goes on with the job to its end; what it could not delete.
+    async fn work(&mut self) -> Result<Vec<u64>, StoreError> {
+        let Some(job) = &mut self.job else { return Ok(Vec::new()) };
         let result = job.await;
         self.job = None;
-        result
+        let Done { settled, left, read } = result?;
+        // The last one is told first.
+        self.done.extend(read.map(|(fetch, records)| Pumped::Read(fetch, records)));
+        self.done.extend((settled > 0).then_some(Pumped::Settled(settled)));
+        Ok(left)
     }
 
     fn begin(&mut self) -> bool {
@@ -118,30 +155,55 @@ impl Pump {
         }
         let (acknowledged, refused) =
             (std::mem::take(&mut self.acknowledged), std::mem::take(&mut self.refused));
-        self.job = Some(Box::pin(run(self.store.clone(), acknowledged, refused, self.fetches.pop_front())));
+        let is_hurried = std::mem::take(&mut self.is_hurried);
+        let deletions = Deletions { acknowledged, refused, is_hurried };
+        self.job = Some(Box::pin(run(self.store.clone(), deletions, self.fetches.pop_front())));
         true
     }
 }
 
-async fn run(
-    store: Store,
+struct Deletions {
     acknowledged: Vec<u64>,
     refused: Vec<u64>,
-    fetch: Option<Fetch>,
-) -> Result<Option<(Fetch, Vec<Record>)>, StoreError> {
+    is_hurried: bool,
+}
+
+async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result<Done, StoreError> {
+    let Deletions { acknowledged, refused, is_hurried } = deletions;
+    let mut deleted = None;
     if !acknowledged.is_empty() {
-        store.acknowledge(acknowledged).await?;
+        deleted = Some(store.acknowledge(acknowledged.clone()).await?);
     }
     if !refused.is_empty() {
         store.discard(refused).await?;
     }
-    let Some(fetch) = fetch else { return Ok(None) };
+    if is_hurried {
+        store.hurry();
+    }
+    // Queued behind the deletions, so that one commit does for both.
+    let read = match fetch {
+        None => None,
+        Some(fetch) => Some((fetch, read(&store, fetch).await?)),
+    };
+    let Some(deleted) = deleted else { return Ok(Done { settled: 0, left: Vec::new(), read }) };
+    match deleted.await {
+        Ok(()) => Ok(Done { settled: acknowledged.len() as u64, left: Vec::new(), read }),
+        Err(StoreError::Stopped) => Err(StoreError::Stopped),
+        // The store's fault is on the board and in the log.
+        Err(_) => {
+            tokio::time::sleep(AGAIN_AFTER).await;
+            Ok(Done { settled: 0, left: acknowledged, read })
+        }
+    }
+}
+
+async fn read(store: &Store, fetch: Fetch) -> Result<Vec<Record>, StoreError> {
     loop {
         match store.select(fetch.selection).await {
-            Ok(records) => return Ok(Some((fetch, records))),
+            Ok(records) => return Ok(records),
             Err(StoreError::Stopped) => return Err(StoreError::Stopped),
             Err(error) => tracing::warn!(%error, "failed to read the outbox; it is tried again"),
         }
-        tokio::time::sleep(READ_AGAIN_AFTER).await;
+        tokio::time::sleep(AGAIN_AFTER).await;
     }
 }

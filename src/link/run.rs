@@ -17,7 +17,7 @@ use super::{
     driver::Driver,
     intake::{Intake, Taken},
     origin::count_down,
-    pump::Pump,
+    pump::{Pump, Pumped},
     state::{Effect, Event, Machine, Settings, View},
     tls::Credentials,
     wire::{Full, Wire},
@@ -138,7 +138,8 @@ impl Link {
             () = stop.cancelled(), if !is_stopping => Ok(Event::Stop),
             wire = next_wire(&mut self.driver) => Ok(Event::Wire(wire)),
             answer = self.pump.next() => match answer {
-                Ok((fetch, records)) => Ok(Event::Stored(fetch, records)),
+                Ok(Pumped::Read(fetch, records)) => Ok(Event::Stored(fetch, records)),
+                Ok(Pumped::Settled(count)) => Ok(Event::Settled(count)),
                 Err(_) => Err(LinkError::StoreStopped),
             },
             changed = self.appended.changed() => match changed {
@@ -175,6 +176,7 @@ impl Link {
             Effect::AcknowledgeInTurn(packet) => self.intake.acknowledge_in_turn(packet),
             Effect::Fetch(fetch) => self.pump.fetch(fetch),
             Effect::Delete(sequence) => self.pump.delete(sequence),
+            Effect::Hurry => self.pump.hurry(),
             Effect::Discard(sequence) => self.pump.discard(sequence),
             Effect::Subscribe(filters) => return self.tell(|client| client.subscribe(&filters)),
             Effect::Publish(mut message, origin) => {

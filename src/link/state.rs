@@ -60,6 +60,8 @@ pub(super) enum Event {
     Wire(Wire),
     /// The store answered a [`Fetch`].
     Stored(Fetch, Vec<Record>),
+    /// So many records that were to be deleted are gone from the disk.
+    Settled(u64),
     /// The highest sequences in the store.
     Appended(Highest),
     /// An arrived message is safe: its acknowledgement is due.
@@ -93,6 +95,8 @@ pub(super) enum Effect {
     Fetch(Fetch),
     /// Delete what the cloud acknowledged.
     Delete(u64),
+    /// Delete on the disk what is to be deleted, without waiting for more: the line waits for it.
+    Hurry,
     /// Delete what the cloud refused for good, counted.
     Discard(u64),
     /// Send DISCONNECT.
@@ -218,6 +222,7 @@ impl Machine {
         match event {
             Event::Wire(wire) => self.on_wire(wire, now),
             Event::Stored(fetch, records) => self.window.fetched(fetch, records),
+            Event::Settled(count) => self.window.settled(count),
             Event::Appended(highest) => self.highest = highest,
             Event::Handled(packet) => {
                 if let Phase::Up(up) = &mut self.phase {

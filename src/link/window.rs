@@ -3,8 +3,9 @@
 //! Pure. Invariants: a record leaves only by [`Window::answered`]; records go out in the order of
 //! their sequences, but that live ones, accepted since the connection began, go before those that waited;
 //! never more than the limit is sent past the oldest unanswered publish, so that a packet id is free again
-//! before rumqttc comes round to it (else it wedges: `state.collision`). Memory is bounded by the limit plus
-//! three reads of the store.
+//! before rumqttc comes round to it (else it wedges: `state.collision`). What the cloud has and the disk still
+//! has too takes room as well, so that a crash sends no more than the limit again. Memory is bounded by the limit
+//! plus three reads of the store.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -85,6 +86,8 @@ pub(super) struct Window {
     bytes: usize,
     /// Sent on earlier connections and not answered.
     sent_before: BTreeSet<u64>,
+    /// So many that the cloud has are still on the disk.
+    unsettled: u64,
 }
 
 impl Window {
@@ -105,6 +108,7 @@ impl Window {
             backlog: highest.any,
             live: Queue { read_up_to: highest.any, ..Queue::default() },
             sent_before,
+            unsettled: self.unsettled,
             ..Self::default()
         };
     }
@@ -112,7 +116,19 @@ impl Window {
     /// Whether one more publish may go out.
     pub(super) fn has_room(&self) -> bool {
         let oldest = self.flights.front().map_or(self.sends, |flight| flight.ordinal);
-        self.sends - oldest < self.limit
+        self.sends - oldest < self.limit && self.flights.len() as u64 + self.unsettled < self.limit
+    }
+
+    /// The cloud has a record: it takes room until it is gone from the disk. Says whether that is urgent, because
+    /// half of the room is taken by such records.
+    pub(super) fn delete(&mut self) -> bool {
+        self.unsettled += 1;
+        2 * self.unsettled >= self.limit
+    }
+
+    /// So many of these are gone from the disk.
+    pub(super) fn settled(&mut self, count: u64) {
+        self.unsettled = self.unsettled.saturating_sub(count);
     }
 
     /// The next live record to send, if there is one; ask [`Window::has_room`] first.

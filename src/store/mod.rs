@@ -277,6 +277,12 @@ impl Store {
         self.appended.clone()
     }
 
+    /// Has what is queued committed now, whatever the floor between commits says.
+    pub fn hurry(&self) {
+        // A store that has stopped has committed everything.
+        let _ = self.jobs.send(Job::Hurry);
+    }
+
     /// Says whether the outbox is being sent from now. While it is not, lanes keep only what [`Keep`] says; a
     /// message that is being sent is never taken away by that. Until this is first said, it is.
     pub fn set_line_up(&self, is_up: bool) {

@@ -172,12 +172,12 @@ impl Store {
         Duration::from_millis(u64::try_from(age).unwrap_or(0))
     }
 
-    /// Deletes what the cloud acknowledged. Returns once queued: a crash before the commit only
-    /// means that the cloud is sent a message again.
+    /// Deletes what the cloud acknowledged. Returns once queued: a crash before the commit, at which the
+    /// [`Durable`] resolves, only means that the cloud is sent a message again.
     ///
     /// # Errors
-    /// [`StoreError::Stopped`].
-    pub async fn acknowledge(&self, sequences: Vec<u64>) -> Result<(), StoreError> {
+    /// [`StoreError::Stopped`] here; from the [`Durable`] also `Disk`: nothing is deleted.
+    pub async fn acknowledge(&self, sequences: Vec<u64>) -> Result<Durable<()>, StoreError> {
         self.remove(sequences, Gone::Acknowledged).await
     }
 
@@ -186,10 +186,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Stopped`].
     pub async fn discard(&self, sequences: Vec<u64>) -> Result<(), StoreError> {
-        self.remove(sequences, Gone::RefusedByCloud).await
+        self.remove(sequences, Gone::RefusedByCloud).await.map(drop)
     }
 
-    async fn remove(&self, sequences: Vec<u64>, gone: Gone) -> Result<(), StoreError> {
+    async fn remove(&self, sequences: Vec<u64>, gone: Gone) -> Result<Durable<()>, StoreError> {
         let cost = sequences.len() * size_of::<u64>();
         self.write(cost, move |transaction, ledger| {
             for sequence in sequences {
@@ -198,7 +198,6 @@ impl Store {
             Ok(())
         })
         .await
-        .map(drop)
     }
 
     fn record(&self, row: &Row<'_>) -> Result<Record, StoreError> {

@@ -97,12 +97,24 @@ async fn the_answer_comes_only_after_the_commit() {
 }
 
 #[tokio::test]
+async fn a_commit_that_is_in_a_hurry_does_not_wait_for_the_floor() {
+    let directory = TempDir::new().unwrap();
+    // As good as never.
+    let options = StoreOptions { commit_floor: Duration::from_secs(600), ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(1, 1)).await.unwrap();
+    let durable = store.append(entry(2, 1)).await.unwrap();
+    store.hurry();
+    tokio::time::timeout(Duration::from_secs(30), durable).await.expect("no wait for the floor").unwrap();
+}
+
+#[tokio::test]
 async fn acknowledged_messages_are_gone_and_sequences_are_never_used_again() {
     let directory = TempDir::new().unwrap();
     let clock = Clock::manual(noon());
     let store = open(&directory, &StoreOptions::default(), &clock);
     let first = append(&store, entry(1, 1)).await.unwrap();
-    store.acknowledge(vec![first, first]).await.unwrap();
+    store.acknowledge(vec![first, first]).await.unwrap().await.unwrap();
     assert!(store.pending(0, 10, 1 << 20).await.unwrap().is_empty());
     assert_eq!(store.stats().borrow().acknowledged, 1);
     drop(store);
@@ -477,7 +489,7 @@ async fn while_the_line_is_down_each_lane_keeps_what_its_policy_says_and_counts_
         }
     };
     assert_eq!(say(0).await, [true; 8], "while the line is up everything is kept, whatever the policy");
-    store.acknowledge((1..=8).collect()).await.unwrap();
+    store.acknowledge((1..=8).collect()).await.unwrap().await.unwrap();
 
     store.set_line_up(false);
     for number in 1..=5 {

@@ -30,6 +30,8 @@ pub(super) type Read = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) enum Job {
     Write(Write, OwnedSemaphorePermit),
     Read(Read, OwnedSemaphorePermit),
+    /// What has gathered does not wait for the floor.
+    Hurry,
 }
 
 /// Bounds what waits for the thread, in bytes. Full: callers wait, in order (back-pressure).
@@ -71,6 +73,8 @@ impl Writer {
             let mut reads = Vec::new();
             let mut is_open = true;
             match self.jobs.recv_timeout(SWEEP_EVERY) {
+                // Nothing has gathered that would have to hurry.
+                Ok(Job::Hurry) => continue,
                 Ok(job) => sort(job, &mut writes, &mut reads),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => is_open = false,
@@ -93,12 +97,13 @@ impl Writer {
         }
     }
 
-    /// Takes what has gathered, and goes on gathering until the floor between commits is reached.
+    /// Takes what has gathered, and goes on gathering until the floor between commits is reached or somebody is in
+    /// a hurry.
     fn gather(
         &self,
         writes: &mut Vec<(Write, OwnedSemaphorePermit)>,
         reads: &mut Vec<(Read, OwnedSemaphorePermit)>,
-        not_before: Instant,
+        mut not_before: Instant,
     ) {
         while writes.len() < LARGEST_BATCH {
             let left = not_before.saturating_duration_since(Instant::now());
@@ -108,6 +113,7 @@ impl Writer {
                 self.jobs.recv_timeout(left)
             };
             match next {
+                Ok(Job::Hurry) => not_before = Instant::now(),
                 Ok(job) => sort(job, writes, reads),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 // Nothing more has gathered, or every handle is gone and nobody will wait for the floor.
@@ -188,5 +194,6 @@ fn sort(
     match job {
         Job::Write(write, room) => writes.push((write, room)),
         Job::Read(read, room) => reads.push((read, room)),
+        Job::Hurry => {}
     }
 }

@@ -132,6 +132,11 @@ impl Cloud {
         eventually("the cloud saves", PATIENCE, || (self.saved_at() > before).then_some(()));
     }
 
+    /// Where it saves; while it is dead the file can be replaced.
+    pub fn database(&self) -> &Path {
+        &self.database
+    }
+
     fn saved_at(&self) -> Option<std::time::SystemTime> {
         fs::metadata(&self.database).and_then(|file| file.modified()).ok()
     }

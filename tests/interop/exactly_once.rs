@@ -126,7 +126,8 @@ fn readings_accepted_before_a_power_cut_arrive_after_it() {
     judge(&received, ACCEPTED, 0);
 }
 
-struct End<'a>(&'a AtomicBool);
+/// Tells the load that it is over, also when an assertion fails.
+pub struct End<'a>(pub &'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {

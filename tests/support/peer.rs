@@ -47,24 +47,9 @@ impl Peer {
         client_ca: Option<&std::path::Path>,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).unwrap();
-        let builder = match client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
-                let roots = Arc::new(roots);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
-                builder.with_client_cert_verifier(verifier)
-            }
-        };
-        let chain = vec![CertificateDer::from_pem_file(&server.certificate).unwrap()];
-        let config =
-            builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(&server.key).unwrap()).unwrap();
+        let acceptor = acceptor(server, client_ca, versions);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)), status: StatusCode::OK }
+        Self { listener, acceptor, status: StatusCode::OK }
     }
 
     /// Answers every WebSocket upgrade with this status.
@@ -106,8 +91,13 @@ impl Peer {
     /// A connection on which CONNECT and SUBSCRIBE are answered well, birth and fence acknowledged,
     /// and the fence echoed.
     pub async fn online(&self) -> Session {
+        self.online_with(&CONNACK).await
+    }
+
+    /// The same with another CONNACK.
+    pub async fn online_with(&self, connack: &[u8]) -> Session {
         let mut session = self.session().await;
-        session.send(&CONNACK).await;
+        session.send(connack).await;
         session.grant_subscriptions().await;
         for _ in 0..2 {
             let publish = session.publish().await;
@@ -118,6 +108,30 @@ impl Peer {
         }
         session
     }
+}
+
+/// The TLS of a cloud; with a CA it lets in only clients with a certificate of this one.
+pub fn acceptor(
+    server: &IdentityFiles,
+    client_ca: Option<&std::path::Path>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).unwrap();
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
+            let roots = Arc::new(roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = vec![CertificateDer::from_pem_file(&server.certificate).unwrap()];
+    let config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(&server.key).unwrap()).unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// CONNACK of MQTT 5: success, no session, no properties.
@@ -225,7 +239,14 @@ impl Session {
     }
 }
 
-struct Upgrade(StatusCode);
+/// The answer to a WebSocket upgrade: MQTT, or this refusal.
+pub struct Upgrade(StatusCode);
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self(StatusCode::OK)
+    }
+}
 
 impl Callback for Upgrade {
     fn on_request(self, _request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {

@@ -30,7 +30,9 @@ impl Machine {
         match (parcel, verdict) {
             (Parcel::Record(record), Verdict::Accepted) => {
                 self.counters.acknowledged += 1;
+                let is_urgent = self.window.delete();
                 self.effects.push(Effect::Delete(record.sequence));
+                self.effects.extend(is_urgent.then_some(Effect::Hurry));
             }
             (Parcel::Record(record), Verdict::Refused(reason)) => self.refuse(&record, reason),
             (Parcel::Record(record), Verdict::Later(reason)) => {

@@ -56,6 +56,8 @@ pub(super) fn appended(any: u64) -> Event {
 struct Story {
     machine: Machine,
     now: Instant,
+    /// Whether the disk deletes at once what is to be deleted.
+    settles: bool,
 }
 
 impl Story {
@@ -65,11 +67,17 @@ impl Story {
 
     fn with(settings: Settings) -> Self {
         let now = Instant::now();
-        Self { machine: Machine::new(settings, 7, now), now }
+        Self { machine: Machine::new(settings, 7, now), now, settles: true }
     }
 
     fn step(&mut self, event: Event) -> Vec<Effect> {
-        self.machine.step(event, self.now)
+        let mut effects = self.machine.step(event, self.now);
+        if self.settles {
+            let deleted = effects.iter().filter(|effect| matches!(effect, Effect::Delete(_))).count();
+            effects.retain(|effect| *effect != Effect::Hurry);
+            effects.extend(self.machine.step(Event::Settled(deleted as u64), self.now));
+        }
+        effects
     }
 
     fn wire(&mut self, wire: Wire) -> Vec<Effect> {
@@ -98,6 +106,12 @@ impl Story {
         self.after(Duration::ZERO);
         self.wire(Wire::Connected(greeting));
         self.wire(Wire::Subscribed(vec![None, None]))
+    }
+
+    /// The same once more, after a break.
+    fn subscribed_after(&mut self, time: Duration) -> Vec<Effect> {
+        self.now += time;
+        self.subscribed(Greeting::default())
     }
 
     /// Up to `Online`, birth and fence acknowledged.
@@ -567,6 +581,35 @@ fn nothing_passes_the_window_beyond_the_oldest_unanswered() {
     }
     let effects = story.wire(Wire::PublishAnswered(3, Verdict::Accepted));
     assert_eq!(published(&effects), ["5", "6", "7", "8"]);
+}
+
+#[test]
+fn what_the_cloud_has_takes_room_until_it_is_gone_from_the_disk() {
+    let mut story = Story::new();
+    story.online();
+    assert_eq!(published(&story.store(1..=8)), ["1", "2", "3", "4"]);
+    for packet in 3..=6 {
+        story.wire(Wire::PublishSent(packet));
+    }
+    story.settles = false;
+    let acknowledge =
+        |story: &mut Story, packet| story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    assert_eq!(acknowledge(&mut story, 3), [Effect::Delete(1)]);
+    // Half of the room: the line would soon have to wait.
+    assert_eq!(acknowledge(&mut story, 4), [Effect::Delete(2), Effect::Hurry]);
+    assert_eq!(published(&story.step(Event::Settled(1))), ["5"]);
+    // A new connection sends no more beyond what the disk still has.
+    story.broken(FaultKind::Closed, VersionHint::None);
+    let effects = story.subscribed_after(2 * SECOND);
+    assert_eq!(published(&effects)[0], "online");
+    let Some(&Effect::Fetch(fetch)) = effects.last() else { panic!("{effects:?}") };
+    for packet in 1..=2 {
+        story.wire(Wire::PublishSent(packet));
+        story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    }
+    let effects = story.step(Event::Stored(fetch, (3..=8).map(record).collect()));
+    assert_eq!(published(&effects), ["3", "4", "5"]);
+    assert_eq!(published(&story.step(Event::Settled(1))), ["6"]);
 }
 
 #[test]

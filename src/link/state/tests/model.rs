@@ -12,6 +12,8 @@ enum Act {
     Append(u64),
     /// The store answers the oldest read.
     Read,
+    /// What is to be deleted is gone from the disk.
+    Settle,
     /// The cloud answers one publish of those in flight.
     Answer(usize, Verdict),
     Arrive,
@@ -29,6 +31,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         4 => (1u64..6).prop_map(Act::Append),
         6 => Just(Act::Read),
+        6 => Just(Act::Settle),
         12 => (0usize..8, verdict).prop_map(|(which, verdict)| Act::Answer(which, verdict)),
         1 => Just(Act::Arrive),
         1 => Just(Act::Handle),
@@ -52,6 +55,8 @@ struct World {
     store: BTreeMap<u64, Record>,
     next: u64,
     reads: VecDeque<Fetch>,
+    /// To be deleted, and still on the disk.
+    unsettled: u64,
     is_connected: bool,
     packets: u16,
     /// In the order of sending; answered ones stay until everything before them is answered.
@@ -79,6 +84,7 @@ impl World {
             store: BTreeMap::new(),
             next: 1,
             reads: VecDeque::new(),
+            unsettled: 0,
             is_connected: false,
             packets: 0,
             flights: VecDeque::new(),
@@ -142,6 +148,9 @@ impl World {
                 };
                 self.flights.push_back((self.packets, sent, false));
                 assert!(self.flights.len() <= self.window, "the window is passed");
+                let unanswered = self.flights.iter().filter(|(_, _, is_answered)| !is_answered).count();
+                let again = unanswered + self.unsettled as usize;
+                assert!(again <= self.window, "a crash now would send {again} again");
                 Some(Event::Wire(Wire::PublishSent(self.packets)))
             }
             Effect::Fetch(fetch) => {
@@ -151,6 +160,7 @@ impl World {
             Effect::Delete(sequence) => {
                 assert!(self.accepted.contains(&sequence), "{sequence} is deleted without a PUBACK");
                 self.store.remove(&sequence);
+                self.unsettled += 1;
                 None
             }
             Effect::Discard(sequence) => {
@@ -166,9 +176,11 @@ impl World {
                 self.unhandled.push_back(packet);
                 None
             }
-            Effect::AcknowledgeInTurn(_) | Effect::Acknowledge(_) | Effect::Disconnect | Effect::Finish => {
-                None
-            }
+            Effect::AcknowledgeInTurn(_)
+            | Effect::Acknowledge(_)
+            | Effect::Hurry
+            | Effect::Disconnect
+            | Effect::Finish => None,
         }
     }
 
@@ -199,6 +211,10 @@ impl World {
                         records.filter(is_wanted).take(selection.max_count.min(3)).cloned().collect();
                     self.step(Event::Stored(fetch, records));
                 }
+            }
+            Act::Settle => {
+                let settled = std::mem::take(&mut self.unsettled);
+                self.step(Event::Settled(settled));
             }
             Act::Answer(which, verdict) => self.answer(which, verdict),
             Act::Arrive if self.is_connected => {
@@ -260,6 +276,7 @@ impl World {
             self.wait(SECOND);
             self.act(Act::Handle);
             self.act(Act::Read);
+            self.act(Act::Settle);
             self.answer(0, Verdict::Accepted);
         }
         panic!("{:?} never left: {:?}", self.store.keys(), self.machine);
@@ -289,6 +306,7 @@ proptest! {
             if world.store.is_empty() { break }
             world.wait(SECOND);
             world.act(Act::Read);
+            world.act(Act::Settle);
             seen.extend(world.sent.iter().copied());
             world.answer(0, Verdict::Accepted);
         }

@@ -1,0 +1,64 @@
+//! The soak: the real gateway is killed -9 again and again, at any moment, between devices that publish and act, a
+//! phone that sends commands, and a cloud that dies too, on a line that is cut, hung, half open and slow. Then the
+//! histories of all are compared: nothing accepted is lost, no command runs twice or late, each has its outcome.
+//!
+//! `cargo test --test soak` is a short one. `docs/torture.md` says how to run long ones and what was found.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod appliance;
+#[path = "../support/cloud.rs"]
+mod cloud;
+#[path = "../support/history/mod.rs"]
+mod history;
+mod history_claims;
+mod lan;
+#[allow(dead_code, reason = "only what a cloud is made of is used here")]
+#[path = "../support/peer.rs"]
+mod peer;
+mod phone;
+mod plan;
+#[path = "../support/program.rs"]
+mod program;
+#[path = "../support/proxy.rs"]
+mod proxy;
+mod proxy_claims;
+#[allow(dead_code, reason = "only its packets are used here")]
+#[path = "../support/raw.rs"]
+mod raw;
+mod run;
+mod sensor;
+
+use std::{env, str::FromStr, time::Duration};
+
+use history::verdict::Rules;
+use run::Size;
+
+/// `cloud.window` of the gateway, and so what may come twice on a connection.
+const WINDOW: usize = 64;
+
+const RULES: Rules = Rules { window: WINDOW, tolerance: Duration::from_millis(500), has_id_in_payload: true };
+
+fn wish<T: FromStr>(name: &str) -> Option<T> {
+    let text = env::var(name).ok()?;
+    match text.parse() {
+        Ok(value) => Some(value),
+        Err(_) => panic!("{name} is `{text}`; write a number"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_at_any_moment_lose_nothing_and_run_nothing_twice_or_late() {
+    let seed: u64 = wish("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let minutes: Option<u64> = wish("SOAK_MINUTES");
+    let kills: u64 = wish("SOAK_KILLS").unwrap_or(if minutes.is_some() { 0 } else { 12 });
+    let size = Size {
+        kills,
+        cloud_kills: wish("SOAK_CLOUD_KILLS").unwrap_or(kills / 4),
+        length: Duration::from_secs(60 * minutes.unwrap_or(0)),
+    };
+    eprintln!("SOAK_SEED={seed}, at least {size:?}");
+    let verdict = run::run(seed, size).await;
+    eprintln!("{verdict}");
+    assert!(verdict.is_clean(), "SOAK_SEED={seed} found the above");
+}
