@@ -25,6 +25,7 @@ pub(super) fn store(config: &config::Store, lanes: &Lanes) -> StoreOptions {
             config::WhenFull::RefuseNew => WhenFull::RefuseNew,
         },
         commit_floor: config.commit_floor,
+        flash_budget: config.flash_budget,
         ..StoreOptions::default()
     }
 }

@@ -91,6 +91,10 @@ impl Page {
             .collect()
     }
 
+    fn written(&self) -> String {
+        words::written(&self.snapshot.store.written)
+    }
+
     fn bytes(&self, number: &u64) -> String {
         words::bytes(*number)
     }
