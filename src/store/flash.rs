@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        model::{Message, QoS, Timestamp, Topic},
+        model::{CommandId, DeviceId, Message, Outcome, OutcomeStatus, QoS, Timestamp, Topic},
         store::{Entry, Store, StoreOptions},
     };
 
@@ -430,6 +430,43 @@ mod tests {
         commits(&store, 1).await;
         let days = store.stats().borrow().written.days.clone();
         assert!(days[0] > 0 && days[1] == counted, "{days:?}, yesterday {counted}");
+    }
+
+    #[tokio::test]
+    async fn who_only_reads_makes_nobody_wait_for_the_floor() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { commit_floor: Duration::from_secs(60), ..StoreOptions::default() };
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let store = Store::open(&directory.path().join("store.db"), &options, clock).unwrap();
+        assert!(store.pending(0, 1, 1).await.unwrap().is_empty());
+        tokio::time::timeout(Duration::from_secs(20), commits(&store, 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_command_does_not_wait_for_the_floor_and_takes_along_what_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { commit_floor: Duration::from_secs(60), ..StoreOptions::default() };
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let store = Store::open(&directory.path().join("store.db"), &options, clock.clone()).unwrap();
+        commits(&store, 1).await;
+        let (id, device) = (CommandId::parse("c1").unwrap(), DeviceId::parse("toaster").unwrap());
+        let (at, status) = (clock.now(), OutcomeStatus::Applied);
+        let told = Outcome {
+            id: id.clone(),
+            device: device.clone(),
+            status,
+            reason: None,
+            detail: None,
+            at,
+            duplicate: false,
+        };
+        let quickly = async {
+            let waiting = store.append(entry()).await.unwrap();
+            store.begin(&id, &device, at).await.unwrap();
+            waiting.await.unwrap();
+            store.finish(told, vec![entry()]).await.unwrap().await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(20), quickly).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
-//! The command journal: a command's id is durable here before it runs, its outcome before it is told.
+//! The command journal: a command's id is durable here before it runs, its outcome before it is told. Neither waits for the floor
+//! between commits: a person has pressed a button.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::{Durable, Entry, Store, StoreError, ledger::Room, outbox};
 use crate::model::{CommandId, DeviceId, Outcome, Timestamp};
@@ -23,21 +24,23 @@ impl Store {
     /// [`StoreError`]: the command must not run.
     pub async fn begin(&self, id: &CommandId, device: &DeviceId, at: Timestamp) -> Result<Begun, StoreError> {
         let (id, device) = (id.clone(), device.clone());
-        self.write(id.as_str().len(), move |transaction, ledger| {
-            let known = transaction
+        self.write_at_once(id.as_str().len(), move |transaction, ledger| {
+            // Writing first: SQLite waits for somebody else's lock only before it has read anything.
+            let fresh = transaction
+                .prepare_cached(
+                    "INSERT INTO journal (id, device, begun_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![id.as_str(), device.as_str(), at.as_millis()])?;
+            if fresh == 1 {
+                ledger.journal_grew();
+                return Ok(Begun::Fresh);
+            }
+            let outcome: Option<String> = transaction
                 .prepare_cached("SELECT outcome FROM journal WHERE device = ?1 AND id = ?2")?
-                .query_row([device.as_str(), id.as_str()], |row| row.get::<_, Option<String>>(0))
-                .optional()?;
-            match known {
-                None => {
-                    transaction
-                        .prepare_cached("INSERT INTO journal (id, device, begun_at) VALUES (?1, ?2, ?3)")?
-                        .execute(params![id.as_str(), device.as_str(), at.as_millis()])?;
-                    ledger.journal_grew();
-                    Ok(Begun::Fresh)
-                }
-                Some(None) => Ok(Begun::Running),
-                Some(Some(outcome)) => serde_json::from_str(&outcome)
+                .query_row([device.as_str(), id.as_str()], |row| row.get(0))?;
+            match outcome {
+                None => Ok(Begun::Running),
+                Some(outcome) => serde_json::from_str(&outcome)
                     .map(Begun::Finished)
                     .map_err(|error| StoreError::row(id.as_str(), error)),
             }
@@ -54,7 +57,7 @@ impl Store {
     /// [`StoreError::Stopped`] here, the others from the [`Durable`].
     pub async fn finish(&self, outcome: Outcome, told: Vec<Entry>) -> Result<Durable<()>, StoreError> {
         let cost = told.iter().map(|entry| entry.message.size()).sum();
-        self.write(cost, move |transaction, ledger| {
+        self.write_at_once(cost, move |transaction, ledger| {
             let text = serde_json::to_string(&outcome)
                 .map_err(|error| StoreError::row(outcome.id.as_str(), error))?;
             let begun = transaction

@@ -36,7 +36,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, Transaction};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 pub use flash::Written;
 pub use journal::Begun;
@@ -290,6 +290,24 @@ impl Store {
         cost: usize,
         work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Durable<T>, StoreError> {
+        self.enqueue(cost, Job::Write, work).await
+    }
+
+    /// For what a person waits for: the floor between commits is for everybody else.
+    async fn write_at_once<T: Send + 'static>(
+        &self,
+        cost: usize,
+        work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Durable<T>, StoreError> {
+        self.enqueue(cost, Job::Urgent, work).await
+    }
+
+    async fn enqueue<T: Send + 'static>(
+        &self,
+        cost: usize,
+        job: fn(writer::Write, OwnedSemaphorePermit) -> Job,
+        work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Durable<T>, StoreError> {
         let room = self.gate.pass(cost).await?;
         let (sender, receiver) = oneshot::channel();
         let write: writer::Write = Box::new(move |transaction, ledger| {
@@ -298,7 +316,7 @@ impl Store {
             // A caller that has gone away does not want to hear.
             (verdict, Box::new(move |committed| drop(sender.send(committed.and(result)))))
         });
-        self.jobs.send(Job::Write(write, room)).map_err(|_| StoreError::Stopped)?;
+        self.jobs.send(job(write, room)).map_err(|_| StoreError::Stopped)?;
         Ok(Durable(receiver))
     }
 

@@ -29,6 +29,8 @@ pub(super) type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 pub(super) enum Job {
     Write(Write, OwnedSemaphorePermit),
+    /// Does not wait for the floor between commits, and takes along what does.
+    Urgent(Write, OwnedSemaphorePermit),
     Read(Read, OwnedSemaphorePermit),
 }
 
@@ -70,14 +72,15 @@ impl Writer {
         loop {
             let mut writes = Vec::new();
             let mut reads = Vec::new();
-            let mut is_open = true;
+            let (mut is_open, mut is_urgent) = (true, false);
             match self.jobs.recv_timeout(SWEEP_EVERY) {
-                Ok(job) => sort(job, &mut writes, &mut reads),
+                Ok(job) => is_urgent = sort(job, &mut writes, &mut reads),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => is_open = false,
             }
             if !writes.is_empty() {
-                let not_before = last_commit.map_or_else(Instant::now, |last| last + self.flash.floor());
+                let last = last_commit.filter(|_| !is_urgent);
+                let not_before = last.map_or_else(Instant::now, |last| last + self.flash.floor());
                 self.gather(&mut writes, &mut reads, not_before);
             }
             let is_write = !writes.is_empty();
@@ -103,7 +106,7 @@ impl Writer {
         &self,
         writes: &mut Vec<(Write, OwnedSemaphorePermit)>,
         reads: &mut Vec<(Read, OwnedSemaphorePermit)>,
-        not_before: Instant,
+        mut not_before: Instant,
     ) {
         while writes.len() < LARGEST_BATCH {
             let left = not_before.saturating_duration_since(Instant::now());
@@ -113,7 +116,11 @@ impl Writer {
                 self.jobs.recv_timeout(left)
             };
             match next {
-                Ok(job) => sort(job, writes, reads),
+                Ok(job) => {
+                    if sort(job, writes, reads) {
+                        not_before = Instant::now();
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 // Nothing more has gathered, or every handle is gone and nobody will wait for the floor.
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -188,13 +195,16 @@ impl Writer {
     }
 }
 
+/// Whether it is urgent.
 fn sort(
     job: Job,
     writes: &mut Vec<(Write, OwnedSemaphorePermit)>,
     reads: &mut Vec<(Read, OwnedSemaphorePermit)>,
-) {
+) -> bool {
+    let is_urgent = matches!(job, Job::Urgent(..));
     match job {
-        Job::Write(write, room) => writes.push((write, room)),
+        Job::Write(write, room) | Job::Urgent(write, room) => writes.push((write, room)),
         Job::Read(read, room) => reads.push((read, room)),
     }
+    is_urgent
 }
