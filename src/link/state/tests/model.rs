@@ -128,7 +128,8 @@ impl World {
                             "{sequence} is sent after it was deleted"
                         );
                         if !self.sent.contains(&sequence) {
-                            let is_overtaking = |sequence: u64| sequence.is_multiple_of(3) && sequence > self.backlog;
+                            let is_overtaking =
+                                |sequence: u64| sequence.is_multiple_of(3) && sequence > self.backlog;
                             let mut alike = self
                                 .sent
                                 .iter()
