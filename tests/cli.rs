@@ -110,6 +110,12 @@ fn the_issues_bad_configurations_are_refused_by_check_and_by_run_and_nothing_sta
             "did you mean `browning`?",
         ),
         ("devices: [{id: a, kind: toaster, options: {browning: 9}}]\n".to_owned(), "4:54", "from 1 to 6"),
+        (
+            "devices: [{id: a, kind: toaster, on_line_lost: {after: 1h, set: {state: TOGGLE}}}]\ncloud: {url: \"wss://a\"}\n"
+                .to_owned(),
+            "4:73",
+            "takes `ON` or `OFF`",
+        ),
     ] {
         let file = home.file(&bad);
         for command in ["check", "run"] {

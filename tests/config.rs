@@ -331,6 +331,20 @@ fn routes_that_would_loop_or_speak_for_the_gateway_are_refused() {
 }
 
 #[test]
+fn where_senders_are_asked_for_their_topics_are_commands_too() {
+    let with = |allow: &str, route: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: lamp, kind: lan}}]\ncloud: {{url: \"wss://a\"}}\n\
+             commands: {{allow: [{{device: lamp, set: {{state: any}}{allow}}}]}}\n{route}\n"
+        )
+    };
+    let (out, inwards) = ("routes: [{local: +/set/now}]", "routes_in: [{cloud: \"{prefix}/x/+/set/+\"}]");
+    refused(&with("", out), &[(5, 10, "own name", "")]);
+    refused(&with(", senders: [anna]", out), &[(5, 10, "would loop", "")]);
+    refused(&with(", senders: [anna]", inwards), &[(5, 21, "past the allow-list", "")]);
+}
+
+#[test]
 fn routes_from_the_cloud_reach_nothing_that_is_the_gateways_or_a_commands() {
     let with = |route: &str| {
         format!(
@@ -460,6 +474,68 @@ fn a_file_that_is_not_there_is_told_with_its_path() {
 }
 
 #[test]
+fn conditions_of_the_allow_list_are_checked_at_their_place() {
+    let with = |rest: &str| {
+        format!(
+            "gateway: {{id: x}}\ndevices: [{{id: t, kind: toaster}}]\ncommands:\n  allow:\n    - device: t\n      set: {{state: any}}\n      {rest}\n"
+        )
+    };
+    for (rest, column, what, remedy) in [
+        ("senders: []", 16, "allows nobody", "leave `senders` out"),
+        ("senders: [a/b]", 17, "`a/b` cannot be the sender", "one level of a topic"),
+        ("senders: anna", 16, "expected a list", "begin each entry"),
+        ("rate: {count: 0, per: 1min}", 21, "0 is out of range", "from 1 to 1000"),
+        ("rate: {count: 5, per: 2d}", 29, "out of range", "from 1s to"),
+        ("rate: {count: 5, per: 60}", 29, "no unit", "30s"),
+        ("rate: {count: 5}", 13, "`per` is missing", "add `per:`"),
+        ("rate: 5", 13, "a section with keys", ""),
+        ("quiet: {from: \"22:00\"}", 14, "`to` is missing", ""),
+        ("quiet: {from: \"22:00\", to: \"6\"}", 34, "not a time of day", "in quotes"),
+        ("quiet: {from: \"22:00\", to: \"22:00\"}", 14, "nothing lies between", "from: \"00:00\""),
+        ("quiet: {from: \"24:00\", to: \"06:00\"}", 14, "end of a day", "\"00:00\""),
+        ("quiet: [{from: \"1:00\", to: \"2:00\"}, {from: \"3:00\", to: \"3:00\"}]", 43, "nothing lies", ""),
+        ("quiet: {from: \"1:00\", to: \"2:00\", days: [mo]}", 48, "unknown word `mo`", "`mon`"),
+        ("quiet: at night", 14, "{from: \"22:00\"", ""),
+    ] {
+        refused(&with(rest), &[(7, column, what, remedy)]);
+    }
+    let home = home();
+    let allow = |rest: &str| load(home.path(), &with(rest)).unwrap().commands.allow[0].clone();
+    let quiet = "quiet: {from: 22:00, to: 6:30, days: [fri, sat]}";
+    assert_eq!(
+        allow(quiet).quiet,
+        allow("quiet: [{from: \"22:00\", to: \"06:30\", days: [fri, sat]}]").quiet
+    );
+    let plain = allow("");
+    assert_eq!((plain.senders, plain.quiet.len(), plain.rate), (None, 0, None));
+}
+
+#[test]
+fn a_safe_state_needs_a_line_that_can_be_lost_and_something_to_set() {
+    let with = |cloud: &str, rest: &str| {
+        format!(
+            "gateway: {{id: x}}\n{cloud}devices:\n  - id: t\n    kind: toaster\n    on_line_lost: {rest}\n"
+        )
+    };
+    let cloud = "cloud: {url: \"wss://a\"}\n";
+    let off = "{after: 10min, set: {state: \"OFF\"}}";
+    refused(&with("", off), &[(5, 19, "no line that could be lost", "section `cloud`")]);
+    for (rest, column, what, remedy) in [
+        ("{after: 10min, set: {}}", 39, "this sets nothing", "state: \"OFF\""),
+        ("{after: 10min, set: {id: 1}}", 40, "`id` is about a command", "take it out"),
+        ("{after: 0s, set: {state: \"OFF\"}}", 27, "out of range", "from 1s"),
+        ("{set: {state: \"OFF\"}}", 19, "`after` is missing", "add `after:`"),
+        ("{after: 10, set: {state: \"OFF\"}}", 27, "no unit", "30s"),
+    ] {
+        refused(&with(cloud, rest), &[(6, column, what, remedy)]);
+    }
+    let home = home();
+    let config = load(home.path(), &with(cloud, off)).unwrap();
+    let rule = config.devices[0].on_line_lost.as_ref().unwrap();
+    assert_eq!((rule.after.as_secs(), &rule.set["state"]), (600, &"OFF".into()));
+}
+
+#[test]
 fn the_example_is_complete_and_passes() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yaml")).unwrap();
     let home = home();
@@ -478,6 +554,13 @@ fn the_example_is_complete_and_passes() {
     let words = Values::OneOf(vec!["ON".into(), "OFF".into()]);
     assert_eq!(config.commands.allow[0].set["state"], words);
     assert_eq!(config.commands.allow[0].set["browning"], Values::Range { min: 1.0, max: 4.0 });
+
+    let allow = &config.commands.allow[0];
+    assert_eq!(
+        (allow.senders.as_ref().unwrap().len(), allow.rate.unwrap().count, allow.quiet.len()),
+        (2, 5, 2)
+    );
+    assert_eq!(config.devices[0].on_line_lost.as_ref().unwrap().after.as_secs(), 600);
 
     // What the comments call a default is the default.
     let (limits, defaults) = (&config.broker.limits, hearthlink::broker::Limits::default());
@@ -530,6 +613,20 @@ fn every_section_in_the_brokers_page_is_good() {
     let both = format!("gateway: {{id: x}}\n{listeners}{}", users.strip_prefix("broker:\n").unwrap());
     let config = load(home.path(), &both).unwrap_or_else(|error| panic!("{}", error.render(false)));
     assert_eq!((config.broker.listeners.len(), config.broker.users.len()), (3, 1));
+}
+
+#[test]
+fn every_section_in_the_page_on_commands_is_good() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md")).unwrap();
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let home = home();
+    let all = format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\"}}\n{}", sections.concat());
+    let config = load(home.path(), &all).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!((sections.len(), config.commands.allow.len()), (2, 2));
+    let allow = &config.commands.allow[0];
+    assert!(allow.senders.is_some() && allow.rate.is_some() && allow.quiet.len() == 1);
+    assert!(config.devices[0].on_line_lost.is_some());
 }
 
 #[test]

@@ -24,6 +24,9 @@ mod home_clients;
 mod home_devices;
 #[path = "interop/pki.rs"]
 mod pki;
+#[path = "interop/place.rs"]
+#[allow(dead_code, reason = "shared with tests/network")]
+mod place;
 #[path = "interop/process.rs"]
 mod process;
 #[path = "interop/refused_lines.rs"]
@@ -33,7 +36,7 @@ mod routes;
 
 use std::path::Path;
 
-use cloud::Cloud;
+use cloud::{Cloud, Site};
 use gateway::{Gateway, Line, Plan};
 use pki::{Authority, Identity, Validity};
 
@@ -49,11 +52,18 @@ struct Scene {
 impl Scene {
     #[track_caller]
     fn new() -> Self {
+        Self::with_permissions(None)
+    }
+
+    /// A cloud that asks who may do what; see [`Cloud::start_at`].
+    #[track_caller]
+    fn with_permissions(permissions: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let authority = Authority::new(folder.path(), "ca");
         let server = authority.server("server", &["localhost"], Validity::Now);
         let identity = authority.client("home", "home");
-        let cloud = Cloud::start(folder.path(), &server, &authority.certificate);
+        let cloud =
+            Cloud::start_at(Site::here(), folder.path(), &server, &authority.certificate, permissions);
         Self { cloud, authority, identity, folder }
     }
 

@@ -135,10 +135,10 @@ fn trouble(board: &Board) {
         serde_json::json!({"note": script}),
         Some("no answer for 10 minutes"),
     ));
-    for (status, reason, detail) in [
-        (OutcomeStatus::Applied, None, Some("the lever went down")),
-        (OutcomeStatus::Refused, Some(Reason::NotAllowed), None),
-        (OutcomeStatus::Expired, Some(Reason::TooLate), None),
+    for (origin, status, reason, detail) in [
+        ("rule", OutcomeStatus::Applied, None, Some("the lever went down")),
+        ("cloud (<anna>)", OutcomeStatus::Refused, Some(Reason::NotAllowed), None),
+        ("local", OutcomeStatus::Expired, Some(Reason::TooLate), None),
     ] {
         let outcome = Outcome {
             id: CommandId::parse("a-1").unwrap(),
@@ -149,7 +149,7 @@ fn trouble(board: &Board) {
             at: now,
             duplicate: false,
         };
-        board.command(CommandReport { origin: "cloud".into(), outcome });
+        board.command(CommandReport { origin: origin.into(), outcome });
     }
 }
 
@@ -175,6 +175,9 @@ async fn the_first_sentence_says_that_all_is_well_or_what_is_wrong_and_what_to_d
         "1 minute ago",
         "the lever went down",
         "The configuration does not allow it.",
+        "from a rule,",
+        "from the cloud (&#60;anna&#62;),",
+        "from home,",
         "mqtts://0.0.0.0:8883",
         env!("CARGO_PKG_VERSION"),
     ] {

@@ -16,12 +16,12 @@ use super::{
 use crate::{
     broker::{Broker, BrokerError},
     clock::Clock,
-    commands::{CommandsOptions, Desk, Tell, Timing, Told},
+    commands::{CommandsOptions, Desk, SafeState, Tell, Timing, Told},
     config::{self, Config},
     devices::{DeviceError, Fleet},
     health::Board,
-    link::{Link, LinkError},
-    model::{DeviceId, Fields, Inbound, Mailbox, Topic, TopicError, TopicFilter},
+    link::{Link, LinkError, LinkOptions},
+    model::{DeviceId, Fields, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
 };
@@ -30,6 +30,8 @@ use crate::{
 const STORE_FILE: &str = "hearthlink.db";
 /// Messages from the cloud that wait for the desk. Full: the line stops reading.
 const INBOX: usize = 64;
+/// Receipts that wait to be told. Full: the newest is not issued, and counted.
+const RECEIPTS: usize = 1024;
 /// Outcomes that wait to be told at home. Full: the desk waits.
 const TOLD: usize = 64;
 
@@ -77,10 +79,13 @@ pub(super) struct Parts {
     pub(super) last_states: HashMap<DeviceId, Fields>,
     pub(super) desk: Desk,
     pub(super) told: mpsc::Receiver<Told>,
+    pub(super) safe_states: Vec<SafeState>,
     pub(super) local: LocalTopics,
     pub(super) line: Option<Line>,
     /// The lane of the devices' states in the store.
     pub(super) states_lane: Option<usize>,
+    pub(super) receipts: Receipts,
+    pub(super) issued: mpsc::Receiver<Receipt>,
     pub(super) web: Option<Web>,
 }
 
@@ -96,10 +101,11 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
     let board = Board::new(config.gateway.id.as_str(), clock.clone());
     let fleet = Fleet::build(&translate::devices(&config.devices))?;
     let lanes = translate::lanes(config);
-    let store = open_store(config, &lanes, clock.clone()).await?;
+    let (receipts, issued) = Receipts::channel(translate::receipts(config.gateway.receipts), RECEIPTS);
+    let store = open_store(config, &lanes, &receipts, clock.clone()).await?;
     let last_states = store.states().await?;
     let lan = fleet.lan_filters();
-    let line = line(config, &store, &board, &clock)?;
+    let line = line(config, &store, &receipts, &board, &clock)?;
     let topics = line.as_ref().map(|line| line.topics.clone());
     let broker = Broker::bind(
         translate::broker(&config.broker, own_topics(config, &lan)),
@@ -108,7 +114,15 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
         board.clone(),
     )
     .await?;
-    let (desk, told) = desk(config, fleet.mailboxes.clone(), topics.as_ref(), &store, &board, &clock);
+    let options = CommandsOptions {
+        allow: translate::allow_list(&config.commands),
+        timing: Timing { max_age: config.commands.max_age, ..Timing::default() },
+        mailboxes: fleet.mailboxes.clone(),
+        tell: topics.as_ref().map_or_else(|| Arc::new(|_: &_, _: &_| Vec::new()) as Tell, translate::tell),
+        receipts: receipts.clone(),
+    };
+    let (sender, told) = mpsc::channel(TOLD);
+    let desk = Desk::new(options, store.clone(), board.clone(), clock.clone(), sender);
     let web = match &config.web {
         Some(web) => Some(Web::bind(WebOptions { address: web.address }, board.clone()).await?),
         None => None,
@@ -122,9 +136,12 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
         last_states,
         desk,
         told,
+        safe_states: translate::safe_states(&config.devices),
         local: LocalTopics::default(),
         line,
         states_lane: lanes.of_states,
+        receipts,
+        issued,
         web,
     })
 }
@@ -139,20 +156,27 @@ fn own_topics(config: &Config, lan: &[TopicFilter]) -> Vec<Topic> {
     all.filter(|topic| !lan.iter().any(|filter| filter.matches(topic))).collect()
 }
 
-async fn open_store(config: &Config, lanes: &Lanes, clock: Clock) -> Result<Store, BuildError> {
+async fn open_store(
+    config: &Config,
+    lanes: &Lanes,
+    receipts: &Receipts,
+    clock: Clock,
+) -> Result<Store, BuildError> {
     let path = config.gateway.data_dir.join(STORE_FILE);
-    let options = translate::store(&config.store, lanes);
+    let options = translate::store(&config.store, lanes, receipts);
     let opened = tokio::task::spawn_blocking(move || Store::open(&path, &options, clock)).await;
     Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
 }
 
 fn uplink(config: &Config, lanes: &Lanes) -> Result<AnyUplink, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(Arc::new(NoCloud)) };
+    let topics = CloudTopics::new(&cloud.prefix, &config.gateway.id)?;
     Ok(Arc::new(Routes {
         routes: config.routes.iter().cloned().zip(lanes.of_routes.iter().copied()).collect(),
         prefix: cloud.prefix.clone(),
         gateway: config.gateway.id.clone(),
-        sets: CloudTopics::new(&cloud.prefix, &config.gateway.id)?.sets(),
+        // What is subscribed must not be published.
+        sets: if translate::asks_who_sends(&config.commands) { topics.all_sets() } else { topics.sets() },
     }))
 }
 
@@ -163,7 +187,13 @@ fn closed_to_the_cloud(config: &Config) -> Vec<TopicFilter> {
     [local.sets()].into_iter().chain([local.bridge()]).chain(own.iter().map(TopicFilter::from)).collect()
 }
 
-fn line(config: &Config, store: &Store, board: &Board, clock: &Clock) -> Result<Option<Line>, BuildError> {
+fn line(
+    config: &Config,
+    store: &Store,
+    receipts: &Receipts,
+    board: &Board,
+    clock: &Clock,
+) -> Result<Option<Line>, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
     let gateway = &config.gateway.id;
     let topics = CloudTopics::new(&cloud.prefix, gateway)?;
@@ -172,7 +202,14 @@ fn line(config: &Config, store: &Store, board: &Board, clock: &Clock) -> Result<
         None => None,
         Some(path) => Some(first_line(path)?),
     };
-    let options = translate::link(cloud, gateway, &topics, &downlink, password);
+    let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
+    let of_senders = translate::asks_who_sends(&config.commands).then(|| topics.sets_of_senders());
+    let subscriptions = subscriptions.chain(of_senders).map(|filter| (filter, QoS::AtLeastOnce));
+    let options = LinkOptions {
+        receipts: receipts.clone(),
+        subscriptions: subscriptions.collect(),
+        ..translate::link(cloud, gateway, &topics, password)
+    };
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
     Ok(Some(Line { link, inbox, topics, downlink }))
@@ -185,25 +222,6 @@ fn first_line(path: &std::path::Path) -> Result<String, BuildError> {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(error("its first line is empty".to_owned())),
     }
-}
-
-fn desk(
-    config: &Config,
-    mailboxes: HashMap<DeviceId, Mailbox>,
-    topics: Option<&CloudTopics>,
-    store: &Store,
-    board: &Board,
-    clock: &Clock,
-) -> (Desk, mpsc::Receiver<Told>) {
-    let nobody: Tell = Arc::new(|_, _| Vec::new());
-    let options = CommandsOptions {
-        allow: translate::allow_list(&config.commands),
-        timing: Timing { max_age: config.commands.max_age, ..Timing::default() },
-        mailboxes,
-        tell: topics.map_or(nobody, translate::tell),
-    };
-    let (sender, told) = mpsc::channel(TOLD);
-    (Desk::new(options, store.clone(), board.clone(), clock.clone(), sender), told)
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ use crate::{
     commands::{Incoming, Told},
     devices::LanPublish,
     health::{Board, LaneReport, StoreReport, WrittenReport},
-    model::{Ack, DeviceEvent, DeviceId, Fields, Inbound, Message, Origin, QoS, Reading, Staleness, Topic},
+    model::{
+        Ack, DeviceEvent, DeviceId, Fields, Inbound, LinkState, Message, Origin, QoS, Reading, Receipt,
+        Receipts, Sender, Staleness, Subject, Topic,
+    },
     store::{Durable, Entry, LaneStats, Store, StoreError, StoreStats},
 };
 
@@ -34,6 +37,10 @@ pub(super) const READINGS_IN_LINE: usize = 1024;
 const LAST_SEEN: &str = "last_seen";
 /// The member that the store adds to what is the gateway's own, with the record's name.
 const MESSAGE_ID: &str = "message_id";
+
+/// How many messages from the cloud may wait to be safe at home. Full: the next ones, commands included, wait for
+/// the first of them, which the broker ends within seconds.
+const SETTLING: usize = 256;
 
 /// What a device says goes to the house at once, and into the line to the disk.
 pub(super) struct Telemetry {
@@ -166,7 +173,6 @@ pub(super) struct FromCloud {
 
 impl FromCloud {
     pub(super) async fn run(self, mut inbox: mpsc::Receiver<Inbound>, stop: CancellationToken) {
-        // Bounded by what the line lets the cloud send unacknowledged.
         let mut settling = FuturesUnordered::new();
         loop {
             // Cancel safety: `recv` and `next` lose nothing when dropped; what stays in the inbox, or is not
@@ -174,20 +180,22 @@ impl FromCloud {
             let inbound = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(()) = settling.next(), if !settling.is_empty() => continue,
-                inbound = inbox.recv() => inbound,
+                inbound = inbox.recv(), if settling.len() < SETTLING => inbound,
             };
             let Some(inbound) = inbound else { break };
-            let Some(device) = self.topics.device_of_set(&inbound.message.topic) else {
+            let Some((device, sender)) = self.topics.command(&inbound.message.topic) else {
                 settling.push(self.to_home(inbound));
                 continue;
             };
+            // A name that cannot be one is nobody's.
+            let sender = sender.and_then(|sender| Sender::parse(sender).ok());
             let command = Incoming {
                 device: addressee(device),
                 message: inbound.message,
                 received: inbound.received,
                 redelivered: inbound.redelivered,
                 staleness: inbound.staleness,
-                origin: Origin::Cloud,
+                origin: Origin::Cloud(sender),
                 ack: inbound.ack,
             };
             if self.desk.send(command).await.is_err() {
@@ -246,15 +254,63 @@ fn addressee(device: &str) -> DeviceId {
     })
 }
 
-/// Outcomes, to the house.
-pub(super) async fn outcomes(mut told: mpsc::Receiver<Told>, broker: BrokerHandle, topics: LocalTopics) {
-    while let Some(Told { outcome, .. }) = told.recv().await {
-        match serde_json::to_vec(&outcome) {
+/// Outcomes, to the house and, of what a rule asked for, to the rule. Full: the rule misses it, and asks again.
+pub(super) async fn outcomes(
+    mut told: mpsc::Receiver<Told>,
+    broker: BrokerHandle,
+    topics: LocalTopics,
+    rule: mpsc::Sender<Told>,
+) {
+    while let Some(told) = told.recv().await {
+        match serde_json::to_vec(&told) {
             Ok(payload) => {
-                let topic = topics.result(&outcome.device);
+                let topic = topics.result(&told.outcome.device);
                 broker.publish(&Message::new(topic, payload, QoS::AtLeastOnce));
             }
-            Err(error) => tracing::error!(id = %outcome.id, %error, "failed to write an outcome as JSON"),
+            Err(error) => {
+                tracing::error!(id = %told.outcome.id, %error, "failed to write an outcome as JSON")
+            }
+        }
+        if told.origin == Origin::Rule {
+            // Nobody there: no device has a rule.
+            let _ = rule.try_send(told);
+        }
+    }
+}
+
+/// Where the line stands, from the board to the rule for a lost line.
+pub(super) async fn line_state(board: Board, line: watch::Sender<LinkState>, stop: CancellationToken) {
+    let mut changes = board.watch();
+    loop {
+        changes.mark_unchanged();
+        let now = board.line();
+        line.send_if_modified(|state| std::mem::replace(state, now) != now);
+        // Cancel safety: what changed before the mark is in the state that was read after it.
+        if !matches!(stop.run_until_cancelled(changes.changed()).await, Some(Ok(()))) {
+            break;
+        }
+    }
+}
+
+/// How far messages and commands have come, to the house and to the board.
+pub(super) struct Receipted {
+    pub(super) broker: BrokerHandle,
+    pub(super) board: Board,
+    pub(super) topics: LocalTopics,
+    pub(super) receipts: Receipts,
+}
+
+impl Receipted {
+    pub(super) async fn run(self, mut issued: mpsc::Receiver<Receipt>, stop: CancellationToken) {
+        while let Some(Some(receipt)) = stop.run_until_cancelled(issued.recv()).await {
+            let topic = match &receipt.subject {
+                Subject::Message(..) => self.topics.message_receipts(),
+                Subject::Command(..) => self.topics.command_receipts(),
+            };
+            let report = self.board.receipt(receipt, self.receipts.missed());
+            // Ids, words and a time: serialising them cannot fail.
+            let payload = serde_json::to_string(&report).unwrap_or_default();
+            self.broker.publish(&Message::new(topic, payload, QoS::AtMostOnce));
         }
     }
 }

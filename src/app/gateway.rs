@@ -7,13 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
-    flows::{self, FromCloud, Keeper, Telemetry},
+    flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
     stages::{Stage, Stages},
 };
 use crate::{
     broker::{BrokerHandle, ListenerKind},
     clock::Clock,
+    commands::LineLost,
     config::Config,
     devices::{LanPort, SimulationProbe},
     health::Board,
@@ -25,6 +26,8 @@ use crate::{
 const EVENTS: usize = 256;
 /// Commands that wait for the desk. Full: the line and the local joint wait.
 const COMMANDS: usize = 64;
+/// Outcomes that wait for the rule that asked. Full: it asks once more.
+const OF_RULES: usize = 64;
 /// Messages between the broker and the LAN bus. Full: inwards the broker drops the newest and counts,
 /// outwards the bus waits.
 const LAN: usize = 1024;
@@ -122,9 +125,12 @@ impl Running {
             last_states,
             desk,
             told,
+            safe_states,
             local,
             line,
             states_lane,
+            receipts,
+            issued,
             web,
         } = parts;
         let handle = broker.handle();
@@ -149,7 +155,11 @@ impl Running {
             flows::store_report(store.stats(), not_kept_count, board.clone(), watchers.token()),
         );
 
-        drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone()));
+        let receipted =
+            Receipted { broker: handle.clone(), board: board.clone(), topics: local.clone(), receipts };
+        watchers.spawn("receipts", receipted.run(issued, watchers.token()));
+        let (to_rule, told_rule) = mpsc::channel(OF_RULES);
+        drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone(), to_rule));
         let (events_sender, events) = mpsc::channel(EVENTS);
         let cloud = line.as_ref().map(|line| line.topics.clone());
         let (line_sender, line_to_disk) = mpsc::channel(flows::READINGS_IN_LINE);
@@ -171,6 +181,15 @@ impl Running {
         let sets = handle.subscribe(&[local.sets()], COMMANDS);
         intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
         intake.spawn("command desk", desk.run(incoming, stop.clone()));
+        if !safe_states.is_empty() {
+            let (line_sender, line_state) = watch::channel(board.line());
+            let rule = LineLost::new(safe_states);
+            intake.spawn(
+                "rule for a lost line",
+                rule.run(line_state, told_rule, commands.clone(), stop.clone()),
+            );
+            watchers.spawn("line's state", flows::line_state(board.clone(), line_sender, watchers.token()));
+        }
 
         let (frames_sender, frames) = mpsc::channel(LAN);
         let ear = handle.subscribe(&fleet.lan_filters(), LAN);

@@ -33,7 +33,20 @@ impl Tree {
     }
 
     fn sets(&self) -> TopicFilter {
-        TopicFilter::parse(&format!("{}/+/{SET}", self.0)).expect("a topic and two good levels")
+        self.filter(&format!("+/{SET}"))
+    }
+
+    fn filter(&self, below: &str) -> TopicFilter {
+        TopicFilter::parse(&format!("{}/{below}", self.0)).expect("a topic and good levels")
+    }
+
+    /// The device that a `…/<device>/set` topic of this tree names, and the sender that `…/<device>/set/<sender>`
+    /// names, as text.
+    fn command<'a>(&self, topic: &'a Topic) -> Option<(&'a str, Option<&'a str>)> {
+        let below = topic.as_str().strip_prefix(self.0.as_str())?.strip_prefix('/')?;
+        let mut levels = below.split('/');
+        let (device, set, sender) = (levels.next()?, levels.next()?, levels.next());
+        (set == SET && device != BRIDGE && levels.next().is_none()).then_some((device, sender))
     }
 
     /// The device that a `…/<device>/set` topic of this tree names, as text.
@@ -99,6 +112,16 @@ impl Default for LocalTopics {
 
 impl LocalTopics {
     device_topics!();
+
+    /// Where receipts of messages for the cloud are told.
+    pub fn message_receipts(&self) -> Topic {
+        self.0.below("bridge/receipt/message")
+    }
+
+    /// Where receipts of commands are told.
+    pub fn command_receipts(&self) -> Topic {
+        self.0.below("bridge/receipt/command")
+    }
 }
 
 /// The topics in the cloud.
@@ -117,6 +140,22 @@ impl CloudTopics {
     }
 
     device_topics!();
+
+    /// Every device's commands whose topic ends in the sender's name.
+    pub fn sets_of_senders(&self) -> TopicFilter {
+        self.0.filter(&format!("+/{SET}/+"))
+    }
+
+    /// Every command, with and without a sender: what must never be published by ourselves.
+    pub fn all_sets(&self) -> TopicFilter {
+        self.0.filter(&format!("+/{SET}/#"))
+    }
+
+    /// The device that a command's topic names and, where it ends in one, the sender, as text; `None` when it is
+    /// no command's topic.
+    pub fn command<'a>(&self, topic: &'a Topic) -> Option<(&'a str, Option<&'a str>)> {
+        self.0.command(topic)
+    }
 
     /// The topic whose echo tells that everything that waited has been delivered.
     pub fn fence(&self) -> Topic {
@@ -144,6 +183,28 @@ mod tests {
             assert_eq!(cloud.device_of_set(&Topic::parse(topic).unwrap()), expected, "{topic}");
         }
         assert!(cloud.sets().matches(&Topic::parse("a/b/g/toaster/set").unwrap()));
+    }
+
+    #[test]
+    fn the_level_behind_set_is_the_sender_and_nothing_deeper_is_a_command() {
+        let gateway = GatewayId::parse("g").unwrap();
+        let cloud = CloudTopics::new(&Topic::parse("a/b").unwrap(), &gateway).unwrap();
+        for (topic, expected) in [
+            ("a/b/g/toaster/set", Some(("toaster", None))),
+            ("a/b/g/toaster/set/anna", Some(("toaster", Some("anna")))),
+            ("a/b/g/toaster/set/", Some(("toaster", Some("")))),
+            ("a/b/g/toaster/set/anna/x", None),
+            ("a/b/g/toaster/get/anna", None),
+            ("a/b/g/bridge/set/anna", None),
+            ("a/b/gg/toaster/set/anna", None),
+            ("a/b/g/toaster", None),
+        ] {
+            let topic = Topic::parse(topic).unwrap();
+            assert_eq!(cloud.command(&topic), expected, "{topic}");
+            let is_for_us = cloud.sets().matches(&topic) || cloud.sets_of_senders().matches(&topic);
+            assert!(expected.is_none() || is_for_us, "{topic}");
+            assert!(expected.is_none() || cloud.all_sets().matches(&topic), "{topic}");
+        }
     }
 
     #[test]

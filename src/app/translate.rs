@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CloudTopics, downlink::Downlink};
+use super::CloudTopics;
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
-    commands::{AllowList, Rule, Tell, Values},
+    commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
     config::{self, Config},
     devices::DeviceSpec,
     link::LinkOptions,
-    model::{Availability, GatewayId, Message, Properties, QoS, Topic},
+    model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
 
-pub(super) fn store(config: &config::Store, lanes: &Lanes) -> StoreOptions {
+pub(super) fn store(config: &config::Store, lanes: &Lanes, receipts: &Receipts) -> StoreOptions {
     StoreOptions {
+        receipts: receipts.clone(),
         lanes: lanes.options.clone(),
         max_bytes: config.max_size,
         max_age: config.max_age,
@@ -27,6 +28,14 @@ pub(super) fn store(config: &config::Store, lanes: &Lanes) -> StoreOptions {
         commit_floor: config.commit_floor,
         flash_budget: config.flash_budget,
         ..StoreOptions::default()
+    }
+}
+
+pub(super) fn receipts(config: config::Receipts) -> Wanted {
+    match config {
+        config::Receipts::None => Wanted::Nothing,
+        config::Receipts::Commands => Wanted::Commands,
+        config::Receipts::All => Wanted::Everything,
     }
 }
 
@@ -150,7 +159,29 @@ pub(super) fn allow_list(config: &config::Commands) -> AllowList {
     AllowList::new(config.allow.iter().map(|allow| Rule {
         device: allow.device.clone(),
         set: allow.set.iter().map(|(field, values)| (field.clone(), self::values(values))).collect(),
+        senders: allow.senders.clone().unwrap_or_default(),
+        quiet: allow.quiet.iter().map(quiet).collect(),
+        rate: allow.rate.map(|config::Rate { count, per }| Rate { count, per }),
     }))
+}
+
+fn quiet(config: &config::Quiet) -> QuietHours {
+    QuietHours { from: config.from, to: config.to, days: config.days.clone() }
+}
+
+/// Whether some entry wants to know who asks, so that topics with a sender are to be subscribed.
+pub(super) fn asks_who_sends(config: &config::Commands) -> bool {
+    config.allow.iter().any(|allow| allow.senders.is_some())
+}
+
+pub(super) fn safe_states(config: &[config::Device]) -> Vec<SafeState> {
+    let states = config.iter().filter_map(|device| {
+        let config::OnLineLost { after, set } = device.on_line_lost.as_ref()?;
+        // The check of the configuration has refused one that sets nothing.
+        let set = Request::from_fields(set.clone()).ok()?;
+        Some(SafeState { device: device.id.clone(), after: *after, set })
+    });
+    states.collect()
 }
 
 fn values(config: &config::Values) -> Values {
@@ -165,13 +196,11 @@ pub(super) fn link(
     config: &config::Cloud,
     gateway: &GatewayId,
     topics: &CloudTopics,
-    downlink: &Downlink,
     password: Option<String>,
 ) -> LinkOptions {
     let presence = |availability: Availability| {
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };
-    let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
     LinkOptions {
         url: config.url.clone(),
         ca_file: config.ca_file.clone(),
@@ -180,7 +209,7 @@ pub(super) fn link(
         client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
         username: config.username.clone(),
         password,
-        subscriptions: subscriptions.map(|filter| (filter, QoS::AtLeastOnce)).collect(),
+        subscriptions: Vec::new(),
         birth: presence(Availability::Online),
         will: presence(Availability::Offline),
         fence: topics.fence(),
@@ -190,6 +219,7 @@ pub(super) fn link(
         backoff: (&config.backoff).into(),
         window: config.window,
         backlog_rate: config.backlog_rate,
+        receipts: Receipts::default(),
         session_expiry: config.session_expiry,
     }
 }
@@ -198,14 +228,15 @@ pub(super) fn link(
 /// wants it. A response topic that would come back to us as a command or as the fence is not served.
 pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
-    let (sets, fence) = (topics.sets(), topics.fence());
-    Arc::new(move |outcome, reply_to| {
+    let (sets, fence) = (topics.all_sets(), topics.fence());
+    Arc::new(move |told, reply_to| {
         // Ids, words, a text and a time: serialising them cannot fail. The time is added when it is sent, by a
         // clock that may be set by then; a repeated outcome keeps its own.
-        let mut payload = serde_json::to_value(outcome).unwrap_or_default();
-        let stamp = if outcome.duplicate { "told_at" } else { "at" };
+        let mut payload = serde_json::to_value(told).unwrap_or_default();
+        let is_repeated = told.outcome.duplicate;
+        let stamp = if is_repeated { "told_at" } else { "at" };
         if let Some(fields) = payload.as_object_mut()
-            && !outcome.duplicate
+            && !is_repeated
         {
             fields.remove("at");
         }
@@ -217,7 +248,7 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
             Entry { stamp: Some(stamp), ..Entry::new(message) }
         };
         let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
-        let mut entries = vec![entry(topics.result(&outcome.device), reply_to.correlation.clone())];
+        let mut entries = vec![entry(topics.result(&told.outcome.device), reply_to.correlation.clone())];
         entries.extend(answer.map(|topic| entry(topic, reply_to.correlation.clone())));
         entries
     })

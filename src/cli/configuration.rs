@@ -10,6 +10,7 @@ use super::Exit;
 use crate::{
     config::{Config, ConfigError, Finding, Loader},
     devices::{self, DeviceError, DeviceSpec},
+    model::Request,
 };
 
 /// Loads and checks; what is wrong is shown on standard error.
@@ -34,10 +35,19 @@ fn check_devices(config: &Config) -> Vec<Finding> {
     for (index, device) in config.devices.iter().enumerate() {
         let options = serde_json::Value::Object(device.options.clone());
         let spec = DeviceSpec { id: device.id.clone(), kind: device.kind.clone(), options };
+        let at = format!("devices[{index}]");
         match devices::check(&spec) {
             Ok(topics) => own.extend(topics.into_iter().map(|topic| (&device.id, topic))),
-            Err(error) => findings.push(finding(&format!("devices[{index}]"), error)),
+            Err(error) => {
+                findings.push(finding(&at, error));
+                continue;
+            }
         }
+        // Found out when the line is lost, it would be too late.
+        let safe = device.on_line_lost.as_ref().and_then(|rule| Request::from_fields(rule.set.clone()).ok());
+        findings.extend(
+            safe.and_then(|request| Some(finding(&at, devices::check_request(&spec, &request).err()?))),
+        );
     }
     let routes = config.routes_in.iter().enumerate();
     findings.extend(routes.filter_map(|(index, route)| {
@@ -72,7 +82,11 @@ fn finding(at: &str, error: DeviceError) -> Finding {
         DeviceError::BadOption { option, problem, .. } => {
             Finding::new(format!("{at}.options.{option}"), format!("`{option}`: {problem}"), "")
         }
-        DeviceError::DuplicateId { .. } | DeviceError::Unreadable { .. } | DeviceError::Impossible { .. } => {
+        DeviceError::Impossible { field, problem, .. } => {
+            let what = format!("`{field}` cannot be set so: {problem}");
+            Finding::new(format!("{at}.on_line_lost.set.{field}"), what, "write what the device takes")
+        }
+        DeviceError::DuplicateId { .. } | DeviceError::Unreadable { .. } => {
             Finding::new(at, error.to_string(), "")
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::payload::Order;
-use crate::model::{OutcomeStatus, Reason, Staleness, Timestamp};
+use crate::model::{OutcomeStatus, Reason, Staleness, Timestamp, WallTime};
 
 /// The age limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub(super) struct Now {
     pub(super) monotonic: Instant,
     pub(super) wall: Timestamp,
     pub(super) is_trusted: bool,
+    /// The hour; `None` when it is not known.
+    pub(super) on_the_wall: Option<WallTime>,
 }
 
 /// Until when the command may reach its device.
@@ -144,7 +146,7 @@ mod tests {
         let received = Instant::now();
         let arrival = Arrival { received, life_left: life_left.map(Duration::from_secs), staleness };
         let wall = Timestamp::parse_rfc3339(NOW).unwrap();
-        let now = Now { monotonic: received, wall, is_trusted };
+        let now = Now { monotonic: received, wall, is_trusted, on_the_wall: None };
         deadline(&order, arrival, Timing::default(), now)
             .map(|deadline| (deadline - received).as_secs())
             .map_err(|refusal| refusal.reason)

@@ -1,13 +1,14 @@
 //! The desk where commands arrive: one at a time up to the mailbox, then each waits for its device.
 //!
 //! Order: what can be refused without memory is refused (and told) without touching the journal;
-//! then `begin`, durable; then the MQTT acknowledgement; then the time, and the mailbox. One at a
-//! time, so that two commands for one device keep their order; the waiting for devices is not part
+//! then `begin`, durable; then the MQTT acknowledgement; then the time (the command's age, the
+//! allow-list's quiet hours and rates), and the mailbox. One at a time, so that two commands for one device keep their order; the waiting for devices is not part
 //! of that, so a slow toaster does not hold up the lamp.
 
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AllowList, Timing,
     admission::{self, Arrival, Now, Refusal},
+    allow::Permission,
     payload::{self, Malformed, Order},
 };
 use crate::{
@@ -25,7 +27,7 @@ use crate::{
     health::{Board, CommandReport},
     model::{
         Ack, Actuation, ActuationReply, Command, CommandId, DeviceId, Mailbox, Message, Origin, Outcome,
-        OutcomeStatus, Reason, Staleness, Topic,
+        OutcomeStatus, Reason, Receipts, Sender, Stage, Staleness, Topic,
     },
     store::{Begun, Entry, Store, StoreError},
 };
@@ -62,15 +64,31 @@ pub struct ReplyTo {
 }
 
 /// Puts an outcome into the words of the cloud's topics; `app/` knows these.
-pub type Tell = Arc<dyn Fn(&Outcome, &ReplyTo) -> Vec<Entry> + Send + Sync>;
+pub type Tell = Arc<dyn Fn(&Told, &ReplyTo) -> Vec<Entry> + Send + Sync>;
 
-/// An outcome for the house.
+/// An outcome, for the house and for the cloud.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     /// Who had asked.
     pub origin: Origin,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Serialize for Told {
+    /// The outcome with `origin` beside it and, where it is known, `sender`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Payload<'a> {
+            #[serde(flatten)]
+            outcome: &'a Outcome,
+            origin: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sender: Option<&'a str>,
+        }
+        let (origin, sender) = (self.origin.as_str(), self.origin.sender().map(Sender::as_str));
+        Payload { outcome: &self.outcome, origin, sender }.serialize(serializer)
+    }
 }
 
 /// What the desk works with.
@@ -83,6 +101,8 @@ pub struct CommandsOptions {
     pub mailboxes: HashMap<DeviceId, Mailbox>,
     /// How the cloud is told.
     pub tell: Tell,
+    /// Who is told how far each command has come.
+    pub receipts: Receipts,
 }
 
 /// The desk.
@@ -122,8 +142,8 @@ impl Desk {
     /// [`StoreError`] when the journal cannot be read.
     pub async fn settle_interrupted(&self) -> Result<(), StoreError> {
         for (id, device) in self.store.interrupted().await? {
-            // Who asked is not in the journal; the cloud is told, for it may still wait.
-            let slip = Slip { id, device, origin: Origin::Cloud, reply_to: ReplyTo::default() };
+            // The cloud is told, for it may still wait.
+            let slip = Slip { id, device, origin: Origin::Forgotten, reply_to: ReplyTo::default() };
             let reply = ActuationReply {
                 status: OutcomeStatus::Unknown,
                 detail: Some("the gateway stopped while the command ran; it will not run again".to_owned()),
@@ -171,9 +191,10 @@ impl Desk {
             Ok(Order { id, .. }) | Err(Malformed { id, .. }) => id.clone(),
         };
         let slip = Slip { id: named.clone().unwrap_or_else(new_id), device, origin, reply_to };
-        let order =
+        self.options.receipts.command(Stage::Received, &slip.id, &slip.device);
+        let (order, permission) =
             match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
-                Ok(order) => order,
+                Ok(judged) => judged,
                 Err(refusal) => {
                     if let Err(error) = self.tell(&slip, self.outcome(&slip, refusal), false).await {
                         tracing::error!(id = %slip.id, %error, "failed to keep a refusal for the cloud");
@@ -203,7 +224,7 @@ impl Desk {
             }
             Ok(Begun::Fresh) => {
                 ack.send();
-                self.start(slip, order, arrival, running).await;
+                self.start(slip, (order, permission), arrival, running).await;
             }
         }
     }
@@ -215,7 +236,7 @@ impl Desk {
         parsed: Result<Order, Malformed>,
         is_retained: bool,
         is_nameless_redelivery: bool,
-    ) -> Result<Order, Refusal> {
+    ) -> Result<(Order, Permission<'_>), Refusal> {
         let order = parsed.map_err(|malformed| Refusal::refused(Reason::Malformed, malformed.detail))?;
         if is_retained {
             return Err(Refusal::refused(
@@ -235,25 +256,32 @@ impl Desk {
                 format!("there is no device {}", slip.device),
             ));
         }
-        if slip.origin == Origin::Cloud {
-            self.options
-                .allow
-                .check(&slip.device, &order.request)
-                .map_err(|detail| Refusal::refused(Reason::NotAllowed, detail))?;
-        }
-        Ok(order)
+        let permission = self.options.allow.permission(&slip.device, &order.request, &slip.origin)?;
+        Ok((order, permission))
     }
 
     /// The id is durable: checks the time and hands the command to its device.
-    async fn start(self: &Arc<Self>, slip: Slip, order: Order, arrival: Arrival, running: &mut JoinSet<()>) {
-        let now =
-            Now { monotonic: Instant::now(), wall: self.clock.now(), is_trusted: self.clock.is_trusted() };
-        let refusal = match admission::deadline(&order, arrival, self.options.timing, now) {
+    async fn start(
+        self: &Arc<Self>,
+        slip: Slip,
+        (order, permission): (Order, Permission<'_>),
+        arrival: Arrival,
+        running: &mut JoinSet<()>,
+    ) {
+        let now = Now {
+            monotonic: Instant::now(),
+            wall: self.clock.now(),
+            is_trusted: self.clock.is_trusted(),
+            on_the_wall: permission.asks_the_hour().then(|| self.clock.wall_time()).flatten(),
+        };
+        let admitted = admission::deadline(&order, arrival, self.options.timing, now)
+            .and_then(|deadline| Ok((deadline, permission.now(now)?)));
+        let refusal = match admitted {
             Err(refusal) => refusal,
             Ok(_) if running.len() >= MOST_AT_ONCE => {
                 Refusal::refused(Reason::Busy, format!("{MOST_AT_ONCE} commands are under way already"))
             }
-            Ok(deadline) => {
+            Ok((deadline, one_use)) => {
                 let (reply, answer) = oneshot::channel();
                 let command = Command {
                     id: slip.id.clone(),
@@ -269,6 +297,8 @@ impl Desk {
                     .get(&slip.device)
                     .is_some_and(|mailbox| mailbox.try_send(Actuation { command, reply }).is_ok());
                 if sent {
+                    self.options.receipts.command(Stage::Admitted, &slip.id, &slip.device);
+                    one_use.count(now);
                     let desk = self.clone();
                     running.spawn(async move { desk.wait(slip, answer).await });
                     return;
@@ -338,21 +368,23 @@ impl Desk {
         }
     }
 
-    /// Tells an outcome: durable (with the journal if `is_first`), then to the house.
+    /// Tells an outcome: durable (with the journal if `is_first`), then to the house. What came from home
+    /// is told there only; what a rule did is told in the cloud, too, since nobody asked for it there.
     async fn tell(&self, slip: &Slip, outcome: Outcome, is_first: bool) -> Result<(), StoreError> {
+        let told = Told { origin: slip.origin.clone(), outcome };
         let entries = match slip.origin {
-            Origin::Cloud => (self.options.tell)(&outcome, &slip.reply_to),
+            Origin::Cloud(_) | Origin::Rule | Origin::Forgotten => (self.options.tell)(&told, &slip.reply_to),
             Origin::Local(_) => Vec::new(),
         };
         let kept = if is_first {
-            match self.store.finish(outcome.clone(), entries).await {
-                Ok(durable) => durable.await,
+            match self.store.finish(told.outcome.clone(), entries).await {
+                Ok(durable) => durable.await.map(drop),
                 Err(error) => Err(error),
             }
         } else {
             self.append(entries).await
         };
-        self.report(slip, outcome).await;
+        self.report(slip, told.outcome).await;
         kept
     }
 
@@ -368,6 +400,7 @@ impl Desk {
             id = %slip.id, device = %slip.device, origin = %slip.origin, status = outcome.status.as_str(),
             reason = ?outcome.reason, detail = outcome.detail.as_deref().unwrap_or_default(), "command concluded"
         );
+        self.options.receipts.command(Stage::Ended(outcome.status), &slip.id, &slip.device);
         self.board.command(CommandReport { origin: slip.origin.to_string(), outcome: outcome.clone() });
         // Nobody listens any more only at the very end of a stop.
         let _ = self.told.send(Told { origin: slip.origin.clone(), outcome }).await;

@@ -10,13 +10,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{AllowList, CommandsOptions, Desk, Incoming, Rule, Timing, Told, Values};
+use super::{AllowList, CommandsOptions, Desk, Incoming, QuietHours, Rate, Rule, Timing, Told, Values};
 use crate::{
     clock::Clock,
     health::Board,
     model::{
         Ack, Actuation, ActuationReply, DeviceId, Message, Origin, OutcomeStatus, Properties, QoS, Reason,
-        Staleness, Timestamp, Topic,
+        Receipts, Sender, Staleness, TimeOfDay, Timestamp, Topic,
     },
     store::{Entry, Store, StoreOptions},
 };
@@ -27,6 +27,7 @@ struct Bench {
     commands: mpsc::Sender<Incoming>,
     toaster: mpsc::Receiver<Actuation>,
     told: mpsc::Receiver<Told>,
+    clock: Clock,
     stop: CancellationToken,
     desk: tokio::task::JoinHandle<()>,
 }
@@ -39,20 +40,27 @@ fn clock() -> Clock {
     Clock::manual(Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap())
 }
 
+fn moment(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).unwrap()
+}
+
+fn toaster_on() -> Rule {
+    Rule::new(device("toaster"), [("state".to_owned(), Values::OneOf(vec![json!("ON")]))].into())
+}
+
 fn desk(
-    store: &Store,
+    rule: Rule,
+    (store, clock): (&Store, &Clock),
     mailboxes: HashMap<DeviceId, mpsc::Sender<Actuation>>,
 ) -> (Desk, mpsc::Receiver<Told>) {
     let (told_sender, told) = mpsc::channel(64);
     let options = CommandsOptions {
-        allow: AllowList::new([Rule {
-            device: device("toaster"),
-            set: [("state".to_owned(), Values::OneOf(vec![json!("ON")]))].into(),
-        }]),
+        receipts: Receipts::default(),
+        allow: AllowList::new([rule]),
         timing: Timing::default(),
         mailboxes,
-        tell: Arc::new(|outcome, reply_to| {
-            let payload = serde_json::to_vec(outcome).unwrap();
+        tell: Arc::new(|told, reply_to| {
+            let payload = serde_json::to_vec(told).unwrap();
             let topics = [Some(Topic::parse("cloud/result").unwrap()), reply_to.topic.clone()];
             topics
                 .into_iter()
@@ -61,19 +69,24 @@ fn desk(
                 .collect()
         }),
     };
-    (Desk::new(options, store.clone(), Board::new("g", clock()), clock(), told_sender), told)
+    (Desk::new(options, store.clone(), Board::new("g", clock.clone()), clock.clone(), told_sender), told)
 }
 
 impl Bench {
     fn start(options: StoreOptions) -> Self {
+        Self::start_with(toaster_on(), options)
+    }
+
+    fn start_with(rule: Rule, options: StoreOptions) -> Self {
         let directory = TempDir::new().unwrap();
-        let store = Store::open(&directory.path().join("store.db"), &options, clock()).unwrap();
+        let clock = clock();
+        let store = Store::open(&directory.path().join("store.db"), &options, clock.clone()).unwrap();
         let (mailbox, toaster) = mpsc::channel(1);
-        let (desk, told) = desk(&store, HashMap::from([(device("toaster"), mailbox)]));
+        let (desk, told) = desk(rule, (&store, &clock), HashMap::from([(device("toaster"), mailbox)]));
         let (commands, incoming) = mpsc::channel(16);
         let stop = CancellationToken::new();
         let desk = tokio::spawn(desk.run(incoming, stop.clone()));
-        Self { directory, store, commands, toaster, told, stop, desk }
+        Self { directory, store, commands, toaster, told, clock, stop, desk }
     }
 
     async fn send(&self, payload: &str, change: impl FnOnce(&mut Incoming)) -> oneshot::Receiver<()> {
@@ -85,7 +98,7 @@ impl Bench {
             received: Instant::now(),
             redelivered: false,
             staleness: Staleness::Live,
-            origin: Origin::Cloud,
+            origin: Origin::Cloud(None),
             ack,
         };
         change(&mut incoming);
@@ -189,6 +202,75 @@ async fn a_busy_device_refuses_instead_of_queueing_without_end() {
 }
 
 #[tokio::test]
+async fn a_command_beyond_the_rate_is_refused_for_good_and_a_repetition_takes_nothing_from_the_rate() {
+    let rate = Rate { count: 2, per: Duration::from_secs(3600) };
+    let mut bench = Bench::start_with(Rule { rate: Some(rate), ..toaster_on() }, StoreOptions::default());
+    let send = |id: &str| format!(r#"{{"id":"{id}","state":"ON"}}"#);
+    // The same one three times, and once in vain: that is one.
+    bench.send(&send("a"), |_| {}).await.await.unwrap();
+    applied(bench.toast().await);
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, false));
+    for _ in 0..2 {
+        bench.send(&send("a"), |_| {}).await.await.unwrap();
+        assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, true));
+    }
+    let late = r#"{"id":"late","state":"ON","ttl":0}"#;
+    bench.send(late, |_| {}).await.await.unwrap();
+    assert_eq!(bench.outcome().await.1, Some(Reason::TooLate));
+    bench.send(&send("b"), |_| {}).await.await.unwrap();
+    applied(bench.toast().await);
+    assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+
+    bench.send(&send("c"), |_| {}).await.await.unwrap();
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Refused, Some(Reason::RateLimited), false));
+    // Delivered again, it is refused again: its sender has been told so.
+    bench.send(&send("c"), |_| {}).await.await.unwrap();
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Refused, Some(Reason::RateLimited), true));
+    // Home needs no permission, and takes none away.
+    bench.send("ON", |command| command.origin = Origin::Local(None)).await.await.unwrap();
+    applied(bench.toast().await);
+    assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+    assert!(bench.toaster.try_recv().is_err());
+    assert!(bench.store.interrupted().await.unwrap().is_empty(), "nothing is left as if it ran");
+}
+
+#[tokio::test]
+async fn a_command_that_ran_is_replayed_in_quiet_hours_and_a_new_one_waits_for_nothing() {
+    let time = |text| TimeOfDay::parse(text).unwrap();
+    let quiet = QuietHours { from: time("12:30"), to: time("13:00"), days: Vec::new() };
+    let mut bench = Bench::start_with(Rule { quiet: vec![quiet], ..toaster_on() }, StoreOptions::default());
+    bench.send(r#"{"id":"a","state":"ON"}"#, |_| {}).await.await.unwrap();
+    applied(bench.toast().await);
+    assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+    bench.clock.set(moment("2026-11-22T12:30:00Z"));
+    bench.send(r#"{"id":"a","state":"ON"}"#, |_| {}).await.await.unwrap();
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, true));
+    bench.send(r#"{"id":"b","state":"ON"}"#, |_| {}).await.await.unwrap();
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Refused, Some(Reason::QuietHours), false));
+    bench.clock.set(moment("2026-11-22T13:00:00Z"));
+    bench.clock.set_trusted(false);
+    bench.send(r#"{"id":"c","state":"ON"}"#, |_| {}).await.await.unwrap();
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Refused, Some(Reason::ClockUnknown), false));
+    assert!(bench.toaster.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_outcome_says_who_asked_and_what_a_rule_did_is_told_in_the_cloud_too() {
+    let mut bench = Bench::start(StoreOptions::default());
+    let anna = Sender::parse("anna").unwrap();
+    for origin in [Origin::Cloud(Some(anna)), Origin::Cloud(None), Origin::Rule] {
+        bench.send("ON", |command| command.origin = origin).await.await.unwrap();
+        applied(bench.toast().await);
+        assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+    }
+    let told = bench.outbox().await;
+    let who: Vec<_> = told.iter().map(|outcome| (&outcome["origin"], outcome.get("sender"))).collect();
+    let (cloud, rule, anna) = (json!("cloud"), json!("rule"), json!("anna"));
+    assert_eq!(who, [(&cloud, Some(&anna)), (&cloud, None), (&rule, None)]);
+    assert_eq!(told[0]["status"], "applied", "{told:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_acknowledged_or_run_before_the_id_is_durable() {
     let mut bench = Bench::start(StoreOptions::default());
     let other = rusqlite::Connection::open(bench.directory.path().join("store.db")).unwrap();
@@ -235,9 +317,14 @@ async fn a_command_whose_end_is_not_known_is_unknown_for_ever() {
     let _in_hand = bench.toast().await;
     bench.desk.abort();
     let (mailbox, mut toaster) = mpsc::channel(1);
-    let (next, mut told) = desk(&bench.store, HashMap::from([(device("toaster"), mailbox)]));
+    let (next, mut told) =
+        desk(toaster_on(), (&bench.store, &bench.clock), HashMap::from([(device("toaster"), mailbox)]));
     next.settle_interrupted().await.unwrap();
-    assert_eq!(told.recv().await.unwrap().outcome.reason, Some(Reason::Interrupted));
+    let interrupted = told.recv().await.unwrap();
+    assert_eq!(
+        (interrupted.outcome.reason, interrupted.origin),
+        (Some(Reason::Interrupted), Origin::Forgotten)
+    );
     let (commands, incoming) = mpsc::channel(16);
     bench.desk = tokio::spawn(next.run(incoming, bench.stop.clone()));
     bench.commands = commands;
@@ -245,4 +332,49 @@ async fn a_command_whose_end_is_not_known_is_unknown_for_ever() {
     let repeated = told.recv().await.unwrap().outcome;
     assert_eq!((repeated.status, repeated.duplicate), (OutcomeStatus::Unknown, true));
     assert!(toaster.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn setting_the_clock_neither_expires_what_is_under_way_nor_lets_anything_run_twice() {
+    let mut bench = Bench::start(StoreOptions::default());
+    let order = r#"{"id":"c1","state":"ON","ttl":5}"#;
+    bench.send(order, |_| {}).await.await.unwrap();
+    let actuation = bench.toast().await;
+    let deadline = actuation.command.deadline;
+    bench.clock.set(moment("2027-11-22T12:00:00Z"));
+    assert!(deadline > Instant::now(), "a deadline is of the monotonic clock");
+    applied(actuation);
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, false));
+    for clock in ["2027-11-22T12:00:00Z", "1970-01-01T00:00:00Z", "2026-11-22T12:00:01Z"] {
+        bench.clock.set(moment(clock));
+        bench.send(order, |_| {}).await.await.unwrap();
+        assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, true), "at {clock}");
+    }
+    assert!(bench.toaster.try_recv().is_err(), "it ran a second time");
+}
+
+#[tokio::test]
+async fn a_dated_command_is_judged_by_a_clock_that_can_be_believed_and_a_ttl_by_any() {
+    use OutcomeStatus::{Applied, Expired, Refused};
+    let dated = r#"{"state":"ON","at":"2026-11-22T12:00:00Z"}"#;
+    let lived = r#"{"state":"ON","ttl":5}"#;
+    for (clock, is_trusted, order, status, reason) in [
+        ("2026-11-22T12:00:01Z", true, dated, Applied, None),
+        // It jumped forward, or the command is old: nobody can tell, so it does not run.
+        ("2026-11-22T13:00:00Z", true, dated, Expired, Some(Reason::TooLate)),
+        ("2026-11-22T11:00:00Z", true, dated, Refused, Some(Reason::FromTheFuture)),
+        ("1970-01-01T00:00:30Z", false, dated, Refused, Some(Reason::ClockUnknown)),
+        ("2026-11-22T12:00:01Z", false, dated, Refused, Some(Reason::ClockUnknown)),
+        ("2026-11-22T13:00:00Z", true, lived, Applied, None),
+        ("1970-01-01T00:00:30Z", false, lived, Applied, None),
+    ] {
+        let mut bench = Bench::start(StoreOptions::default());
+        bench.clock.set(moment(clock));
+        bench.clock.set_trusted(is_trusted);
+        bench.send(order, |_| {}).await.await.unwrap();
+        if status == Applied {
+            applied(bench.toast().await);
+        }
+        assert_eq!(bench.outcome().await, (status, reason, false), "{order} at {clock}");
+    }
 }

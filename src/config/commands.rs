@@ -9,7 +9,7 @@ use serde::{
 use serde_json::Value;
 
 use super::units;
-use crate::model::DeviceId;
+use crate::model::{DeviceId, Sender, TimeOfDay, Weekday};
 
 /// Commands from the cloud.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -36,6 +36,67 @@ pub struct Allow {
     pub device: DeviceId,
     /// The fields of its state that may be set, and to which values.
     pub set: BTreeMap<String, Values>,
+    /// Who may ask for it: the last level of the topic `…/<device>/set/<sender>`. Default: whoever reaches the
+    /// device's topics.
+    #[serde(default)]
+    pub senders: Option<Vec<Sender>>,
+    /// Hours of the local time in which this entry does not count. Default: none.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub quiet: Vec<Quiet>,
+    /// How often. Default: as often as it comes.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+}
+
+/// At most so many commands in any stretch of that length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// How many, 1 to 1,000.
+    pub count: u16,
+    /// In how long, 1 s to 1 d.
+    #[serde(deserialize_with = "units::duration")]
+    pub per: Duration,
+}
+
+/// Hours of the local time; over midnight where `to` is the earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quiet {
+    /// When they begin, `"22:00"`.
+    pub from: TimeOfDay,
+    /// When they are over, `"06:30"`.
+    pub to: TimeOfDay,
+    /// The days on which they begin, `mon` to `sun`. Default: every day.
+    #[serde(default)]
+    pub days: Vec<Weekday>,
+}
+
+/// A list, or one entry without the brackets.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Quiet>, D::Error> {
+    struct OneOrMany;
+
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<Quiet>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`{from: \"22:00\", to: \"06:30\"}` or a list of them")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<Quiet>, A::Error> {
+            Ok(vec![Quiet::deserialize(de::value::MapAccessDeserializer::new(map))?])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Quiet>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = list.next_element()? {
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMany)
 }
 
 /// Which values a field may be set to.

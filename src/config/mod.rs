@@ -34,11 +34,13 @@ mod users;
 
 pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
-pub use commands::{Allow, Commands, Values};
+pub use commands::{Allow, Commands, Quiet, Rate, Values};
 pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};
 pub use routes::{Keep, Queue, Route, RouteIn};
-pub use schema::{Config, Device, Gateway, Log, LogFormat, LogLevel, Store, Web, WhenFull};
+pub use schema::{
+    Config, Device, Gateway, Log, LogFormat, LogLevel, OnLineLost, Receipts, Store, Web, WhenFull,
+};
 pub use secret::Secret;
 pub use template::{FilterTemplate, Names, Template, TemplateError};
 pub use users::{Entry as UsersEntry, UsersError, UsersText};

@@ -62,6 +62,22 @@ pub struct Gateway {
     /// Where the store lives; made when it is missing. Default `/var/lib/hearthlink`.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
+    /// Of what receipts are told at home, on `home/bridge/receipt/…` and at `/api/receipts`. Default `commands`.
+    #[serde(default)]
+    pub receipts: Receipts,
+}
+
+/// Of what receipts are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipts {
+    /// Of nothing.
+    None,
+    /// Of every command: received, admitted, and how it ended.
+    #[default]
+    Commands,
+    /// Of every message for the cloud, too: spooled, sent, acknowledged.
+    All,
 }
 
 fn default_data_dir() -> PathBuf {
@@ -79,6 +95,20 @@ pub struct Device {
     /// What its kind needs to know; the devices room checks it.
     #[serde(default)]
     pub options: Fields,
+    /// What it is set to when the line to the cloud has been lost for a time. Default: it is left as it is.
+    #[serde(default)]
+    pub on_line_lost: Option<OnLineLost>,
+}
+
+/// What a device is set to when the line to the cloud has been lost for a time.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnLineLost {
+    /// For how long the line must have been down. 1 s to 7 d.
+    #[serde(deserialize_with = "units::duration")]
+    pub after: Duration,
+    /// The fields of its state, as a command would set them.
+    pub set: Fields,
 }
 
 /// The queue on disk: readings that the cloud has not acknowledged yet.

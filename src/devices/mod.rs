@@ -28,7 +28,7 @@ pub use fleet::{Fleet, MAILBOX_CAPACITY};
 pub use kinds::{KINDS, Kind};
 pub use options::{Span, options};
 
-use crate::model::{DeviceId, TopicFilter};
+use crate::model::{DeviceId, Fields, Request, TopicFilter};
 
 /// A device as the configuration describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,14 @@ pub fn check(spec: &DeviceSpec) -> Result<Vec<TopicFilter>, DeviceError> {
         Wiring::Lan { hears, obeys } => [hears, obeys].concat(),
         Wiring::Simulated(_) => Vec::new(),
     })
+}
+
+/// Checks that a device could be asked for this, whatever state it is in, without starting anything.
+///
+/// # Errors
+/// As [`check`]; [`DeviceError::Impossible`] names the field and what is possible.
+pub fn check_request(spec: &DeviceSpec, request: &Request) -> Result<(), DeviceError> {
+    build(KINDS, spec)?.encode(request, &Fields::new()).map(drop)
 }
 
 fn build(kinds: &[Kind], spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {

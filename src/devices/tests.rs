@@ -118,7 +118,7 @@ impl House {
             id: CommandId::parse("c").unwrap(),
             device: id(device),
             request: Request::from_fields(fields).unwrap(),
-            origin: Origin::Cloud,
+            origin: Origin::Cloud(None),
             deadline: Instant::now() + life,
         };
         let (reply, answer) = oneshot::channel();

@@ -8,14 +8,19 @@ use std::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{BrokerReport, CommandReport, DeviceReport, LinkCounters, LinkReport, StoreReport, Verdict};
+use super::{
+    BrokerReport, CommandReport, DeviceReport, LinkCounters, LinkReport, ReceiptReport, ReceiptsReport,
+    StoreReport, Verdict,
+};
 use crate::{
     clock::Clock,
-    model::{DeviceId, LinkState, Timestamp},
+    model::{DeviceId, LinkState, Receipt, Timestamp},
 };
 
 /// How many finished commands are remembered. Full: the oldest is forgotten.
 const LAST_COMMANDS: usize = 50;
+/// How many receipts are remembered. Full: the oldest is forgotten.
+const LAST_RECEIPTS: usize = 200;
 
 pub(super) struct Facts {
     pub(super) link: LinkReport,
@@ -27,6 +32,8 @@ pub(super) struct Facts {
     pub(super) broker: BrokerReport,
     pub(super) devices: BTreeMap<DeviceId, DeviceReport>,
     pub(super) commands: VecDeque<CommandReport>,
+    receipts: VecDeque<ReceiptReport>,
+    receipts_missed: u64,
 }
 
 /// Everything on the board at one moment.
@@ -83,6 +90,8 @@ impl Board {
                 broker: BrokerReport::default(),
                 devices: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
+                receipts: VecDeque::new(),
+                receipts_missed: 0,
             })),
             version: Arc::new(watch::channel(0).0),
             gateway: gateway.into(),
@@ -109,6 +118,11 @@ impl Board {
             facts.link_down_since = if is_up { None } else { facts.link_down_since.or(Some(now)) };
             facts.link = report;
         });
+    }
+
+    /// Where the line stands, without the rest of the board.
+    pub fn line(&self) -> LinkState {
+        self.facts().link.state
     }
 
     /// Counts on the line. Wakes nobody: it happens for every message.
@@ -146,6 +160,23 @@ impl Board {
             }
             facts.commands.push_front(report);
         });
+    }
+
+    /// A receipt, and how many were not issued so far; gives it with its time. Wakes nobody: with `receipts: all`
+    /// it happens for every message.
+    pub fn receipt(&self, receipt: Receipt, missed: u64) -> ReceiptReport {
+        let report = ReceiptReport::new(receipt, self.clock.now());
+        let mut facts = self.facts();
+        facts.receipts_missed = missed;
+        facts.receipts.truncate(LAST_RECEIPTS - 1);
+        facts.receipts.push_front(report.clone());
+        report
+    }
+
+    /// The last receipts, newest first.
+    pub fn receipts(&self) -> ReceiptsReport {
+        let facts = self.facts();
+        ReceiptsReport { receipts: facts.receipts.iter().cloned().collect(), missed: facts.receipts_missed }
     }
 
     /// Everything, as of now.

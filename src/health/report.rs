@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::model::{Availability, DeviceId, Fault, Fields, LinkState, Outcome, Timestamp};
+use crate::model::{
+    Availability, CommandId, DeviceId, Fault, Fields, LinkState, Outcome, Receipt, Stage, Subject, Timestamp,
+    Topic,
+};
 
 fn as_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
@@ -167,10 +170,55 @@ pub struct DeviceReport {
     pub fault: Option<String>,
 }
 
+/// How far a message for the cloud, or a command, has come, and when it was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReceiptReport {
+    /// Which message, by its `message-id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Its topic in the cloud, where it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Topic>,
+    /// Which command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandId>,
+    /// For which device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+    /// How far.
+    pub stage: Stage,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl ReceiptReport {
+    /// A receipt with its time.
+    pub(super) fn new(receipt: Receipt, at: Timestamp) -> Self {
+        let Receipt { subject, stage } = receipt;
+        let mut report = Self { message: None, topic: None, command: None, device: None, stage, at };
+        match subject {
+            Subject::Message(id, topic) => {
+                (report.message, report.topic) = (Some(id.as_str().to_owned()), topic)
+            }
+            Subject::Command(id, device) => (report.command, report.device) = (Some(id), Some(device)),
+        }
+        report
+    }
+}
+
+/// The last receipts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ReceiptsReport {
+    /// Newest first.
+    pub receipts: Vec<ReceiptReport>,
+    /// How many were not issued since the start, because too many came at once.
+    pub missed: u64,
+}
+
 /// The end of a command's story, with who asked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CommandReport {
-    /// `cloud` or `local`.
+    /// `cloud`, `local`, `rule` or `unknown`; the sender behind it in brackets, if it is known.
     pub origin: String,
     /// What became of it.
     #[serde(flatten)]

@@ -10,7 +10,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     LinkOptions, diagnose,
@@ -49,7 +53,7 @@ impl Driver {
         let attempt = Attempt { options: options.clone(), tls, on_tcp_open };
         let (client, line) = wire::open(version, &attempt);
         let evidence = Evidence { witness, is_tcp_open, has_expired: credentials.has_expired(clock) };
-        let task = tokio::spawn(drive(line, sender, options.clone(), evidence));
+        let task = tokio::spawn(drive(line, sender, attempt, evidence));
         Self { client, events, task }
     }
 
@@ -97,8 +101,8 @@ impl Evidence {
 }
 
 /// Dials and forwards events until the line breaks or nobody listens.
-async fn drive(mut line: Line, events: mpsc::Sender<Wire>, options: Arc<LinkOptions>, evidence: Evidence) {
-    let breakage = match dial(&mut line, &options, &evidence).await {
+async fn drive(mut line: Line, events: mpsc::Sender<Wire>, attempt: Attempt, evidence: Evidence) {
+    let breakage = match dial(&mut line, &attempt, &evidence).await {
         Ok(first) => forward(&mut line, first, &events, &evidence).await,
         Err(breakage) => Some(breakage),
     };
@@ -108,16 +112,30 @@ async fn drive(mut line: Line, events: mpsc::Sender<Wire>, options: Arc<LinkOpti
     }
 }
 
-/// Up to CONNACK.
-async fn dial(line: &mut Line, options: &LinkOptions, evidence: &Evidence) -> Result<Option<Wire>, Breakage> {
-    let limit = options.connect_limit;
-    dial::resolve(&options.url, limit).await?;
-    let first = match tokio::time::timeout(limit, line.poll()).await {
-        Ok(result) => result.map_err(|error| evidence.explain(&error, false))?,
-        Err(_) => return Err(diagnose::dial_timeout(limit, evidence.scene(false))),
-    };
-    line.insist_on_keep_alive(options.keep_alive);
-    Ok(first)
+/// Up to CONNACK, at the first of the addresses where TCP opens.
+async fn dial(line: &mut Line, attempt: &Attempt, evidence: &Evidence) -> Result<Option<Wire>, Breakage> {
+    let limit = attempt.options.connect_limit;
+    let deadline = Instant::now() + limit;
+    let mut addresses = dial::resolve(&attempt.options.url, limit).await?.into_iter();
+    while let Some(address) = addresses.next() {
+        let is_last = addresses.len() == 0;
+        line.aim_at(address, attempt);
+        // Before CONNACK there is nothing that a poll dropped half-way could lose.
+        let result = tokio::select! {
+            result = timeout_at(deadline, line.poll()) => result,
+            () = dial::turn_is_over(&evidence.is_tcp_open), if !is_last => continue,
+        };
+        match result {
+            Ok(Ok(first)) => {
+                line.insist_on_keep_alive(attempt.options.keep_alive);
+                return Ok(first);
+            }
+            Ok(Err(_)) if !is_last && !evidence.scene(false).is_tcp_open => {}
+            Ok(Err(error)) => return Err(evidence.explain(&error, false)),
+            Err(_) => break,
+        }
+    }
+    Err(diagnose::dial_timeout(limit, evidence.scene(false)))
 }
 
 /// From CONNACK on; `None` when nobody listens any more.

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use crate::{
-    model::{CloudUrl, Message, QoS, Topic, TopicFilter},
+    model::{CloudUrl, Message, QoS, Receipts, Topic, TopicFilter},
     retry,
 };
 
@@ -45,6 +45,8 @@ pub struct LinkOptions {
     /// How many messages a second of those that waited while the line was down, at most; `None`: as fast as
     /// the cloud takes them.
     pub backlog_rate: Option<u32>,
+    /// Who is told when a message was sent and when the cloud has it.
+    pub receipts: Receipts,
     /// How long the cloud is to keep our session while we are away, whole seconds (MQTT 5).
     pub session_expiry: Duration,
 }

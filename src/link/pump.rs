@@ -7,7 +7,10 @@
 use std::{collections::VecDeque, future::Future, mem::discriminant, pin::Pin, time::Duration};
 
 use super::window::Fetch;
-use crate::store::{Born, Record, Store, StoreError};
+use crate::{
+    model::{Receipts, Stage},
+    store::{Born, Record, Store, StoreError},
+};
 
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -16,6 +19,7 @@ type Job = Pin<Box<dyn Future<Output = Result<Option<(Fetch, Vec<Record>)>, Stor
 /// The pump; jobs run only while [`Pump::next`] is awaited.
 pub(super) struct Pump {
     store: Store,
+    receipts: Receipts,
     acknowledged: Vec<u64>,
     refused: Vec<u64>,
     /// One for each part of the outbox at most.
@@ -24,17 +28,26 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(store: Store) -> Self {
-        Self { store, acknowledged: Vec::new(), refused: Vec::new(), fetches: VecDeque::new(), job: None }
+    pub(super) fn new(store: Store, receipts: Receipts) -> Self {
+        Self {
+            store,
+            receipts,
+            acknowledged: Vec::new(),
+            refused: Vec::new(),
+            fetches: VecDeque::new(),
+            job: None,
+        }
     }
 
     /// The cloud has this one.
     pub(super) fn delete(&mut self, sequence: u64) {
+        self.issue(Stage::Acknowledged, sequence);
         self.acknowledged.push(sequence);
     }
 
     /// The cloud will never take this one.
     pub(super) fn discard(&mut self, sequence: u64) {
+        self.issue(Stage::Dropped, sequence);
         self.refused.push(sequence);
     }
 
@@ -51,6 +64,13 @@ impl Pump {
     pub(super) fn line_is_down(&mut self) {
         self.fetches.clear();
         self.store.set_line_up(false);
+    }
+
+    /// Issues the receipt of a record that is settled.
+    fn issue(&self, stage: Stage, sequence: u64) {
+        if self.receipts.follow_messages() {
+            self.receipts.message(stage, &self.store.message_id(sequence), None);
+        }
     }
 
     /// How long ago a record was accepted.

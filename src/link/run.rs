@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::Clock,
     health::{Board, LinkReport},
-    model::{Ack, FaultKind, Inbound, LinkState, Timestamp},
+    model::{Ack, FaultKind, Inbound, LinkState, Stage, Timestamp},
     store::{Highest, Store},
 };
 
@@ -64,10 +64,10 @@ impl Link {
         // Until the first connection it is down.
         store.set_line_up(false);
         Ok(Self {
-            options: Arc::new(options),
             credentials,
             appended: store.appended(),
-            pump: Pump::new(store),
+            pump: Pump::new(store, options.receipts.clone()),
+            options: Arc::new(options),
             intake: Intake::new(inbox),
             board,
             clock,
@@ -180,6 +180,7 @@ impl Link {
             Effect::Publish(mut message, origin) => {
                 if let Some(origin) = &origin {
                     count_down(&mut message, self.pump.age(origin.born));
+                    self.options.receipts.message(Stage::Sent, &origin.id, None);
                 }
                 return self
                     .tell(|client| client.publish(&message, origin.as_ref().map(|origin| &origin.id)));

@@ -3,7 +3,10 @@
 //! A query can carry a token, so what is shown (`Display`, `Debug`) leaves it out. The whole address comes
 //! only from [`CloudUrl::with_query`], for dialling, and from serde, for what was written.
 
-use std::{fmt, net::Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,11 +111,16 @@ impl CloudUrl {
 
     /// The whole address, with a query and whatever secret it carries: to dial, never to show.
     pub fn with_query(&self) -> String {
-        self.up_to(&self.path)
+        self.up_to(&self.host, &self.path)
     }
 
-    fn up_to(&self, path: &str) -> String {
-        let Self { host, port, .. } = self;
+    /// The same at one of the addresses of its host.
+    pub fn with_query_at(&self, address: IpAddr) -> String {
+        self.up_to(&address.to_string(), &self.path)
+    }
+
+    fn up_to(&self, host: &str, path: &str) -> String {
+        let port = self.port;
         if host.contains(':') {
             format!("wss://[{host}]:{port}{path}")
         } else {
@@ -138,7 +146,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 impl fmt::Display for CloudUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.split('?').next().unwrap_or_default();
-        f.write_str(&self.up_to(path))
+        f.write_str(&self.up_to(&self.host, path))
     }
 }
 
@@ -195,6 +203,17 @@ mod tests {
             assert_eq!(url.with_query(), format!("{shown}{query}"), "{text}");
             let written = serde_json::to_string(&url).unwrap();
             assert_eq!(serde_json::from_str::<CloudUrl>(&written).unwrap(), url, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_host_takes_the_place_of_its_name() {
+        let url = CloudUrl::parse("wss://cloud.example:8443/ws?token=a").unwrap();
+        for (address, expected) in [
+            ("198.51.100.9", "wss://198.51.100.9:8443/ws?token=a"),
+            ("2001:db8::1", "wss://[2001:db8::1]:8443/ws?token=a"),
+        ] {
+            assert_eq!(url.with_query_at(address.parse().unwrap()), expected);
         }
     }
 

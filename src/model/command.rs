@@ -8,22 +8,47 @@ use tokio::{
     time::Instant,
 };
 
-use super::{ClientId, CommandId, DeviceId, Fields, OutcomeStatus};
+use super::{ClientId, CommandId, DeviceId, Fields, OutcomeStatus, Sender};
 
 /// Who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// It came in on the line to the cloud; only allow-listed requests may.
-    Cloud,
+    /// It came in on the line to the cloud; only allow-listed requests may. The sender, if its topic names one.
+    Cloud(Option<Sender>),
     /// A client of the local broker asked, and the broker let it.
     Local(Option<ClientId>),
+    /// A rule of the configuration asked, such as `on_line_lost`.
+    Rule,
+    /// Somebody asked before the gateway was started; the journal does not say who.
+    Forgotten,
+}
+
+impl Origin {
+    /// The word for programs: `cloud`, `local`, `rule` or `unknown`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Origin::Cloud(_) => "cloud",
+            Origin::Local(_) => "local",
+            Origin::Rule => "rule",
+            Origin::Forgotten => "unknown",
+        }
+    }
+
+    /// Who sent it from the cloud, if that is known.
+    pub fn sender(&self) -> Option<&Sender> {
+        match self {
+            Origin::Cloud(sender) => sender.as_ref(),
+            Origin::Local(_) | Origin::Rule | Origin::Forgotten => None,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Cloud => f.write_str("cloud"),
-            Origin::Local(_) => f.write_str("local"),
+        f.write_str(self.as_str())?;
+        match self.sender() {
+            Some(sender) => write!(f, " ({sender})"),
+            None => Ok(()),
         }
     }
 }

@@ -13,6 +13,11 @@ pub enum IdError {
     /// A command id that is empty, too long or not printable.
     #[error("a command id has 1 to 128 printable characters without spaces")]
     NotACommandId,
+    /// A sender that cannot be one level of a topic.
+    #[error(
+        "`{0}` cannot be the sender of a command\na sender is one level of a topic: 1 to 128 characters without `/`, `+` and `#`"
+    )]
+    NotASender(String),
 }
 
 fn is_level(text: &str) -> bool {
@@ -116,6 +121,50 @@ impl From<CommandId> for String {
     }
 }
 
+/// Who sent a command from the cloud: the level behind `set` in its topic, which the cloud's permissions vouch for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sender(Arc<str>);
+
+impl Sender {
+    /// Parses a name: 1 to 128 characters that fit into one topic level, none of them a control character.
+    ///
+    /// # Errors
+    /// [`IdError::NotASender`] with the text.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let fits = |c: char| !c.is_control() && !matches!(c, '/' | '+' | '#');
+        if (1..=128).contains(&text.chars().count()) && text.chars().all(fits) {
+            Ok(Self(text.into()))
+        } else {
+            Err(IdError::NotASender(text.chars().take(128).collect()))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Sender {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Sender> for String {
+    fn from(sender: Sender) -> Self {
+        sender.0.as_ref().to_owned()
+    }
+}
+
 /// A client id of the local broker: any text that MQTT allows, `/`, `+`, `#` and `$` included.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Arc<str>);
@@ -173,5 +222,13 @@ mod tests {
             assert!(CommandId::parse(bad).is_err(), "{bad}");
         }
         assert!(CommandId::parse("7f3c-öl/42").is_ok());
+    }
+
+    #[test]
+    fn a_sender_is_one_level_of_a_topic() {
+        for bad in ["", "a/b", "+", "a#", "a\nb", &"x".repeat(129)] {
+            assert!(Sender::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Sender::parse("anna@example.org").is_ok() && Sender::parse("Annas Handy").is_ok());
     }
 }

@@ -39,6 +39,12 @@ impl OutcomeStatus {
 pub enum Reason {
     /// The allow-list does not name it.
     NotAllowed,
+    /// The allow-list names who may ask for it, and the sender is none of them.
+    UnknownSender,
+    /// The allow-list closes at this hour.
+    QuietHours,
+    /// More of them came than the allow-list lets through in a time.
+    RateLimited,
     /// It was a retained message: an order from the past.
     Retained,
     /// It may have waited in the cloud and carries no time of its own.
@@ -51,7 +57,7 @@ pub enum Reason {
     Malformed,
     /// Its time was over.
     TooLate,
-    /// It carries a time, and the gateway's clock is not synchronised.
+    /// It carries a time or the allow-list has quiet hours, and the gateway's clock is not synchronised.
     ClockUnknown,
     /// It says that it was sent in the future.
     FromTheFuture,

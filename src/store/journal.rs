@@ -1,9 +1,13 @@
-//! The command journal: a command's id is durable here before it runs, its outcome before it is told. Neither waits for the floor
-//! between commits: a person has pressed a button.
+//! The command journal: a command's id is durable here before it runs, its outcome before it is told.
+//! Neither waits for the floor between commits: a person has pressed a button.
 
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 
-use super::{Durable, Entry, Store, StoreError, ledger::Room, outbox};
+use super::{
+    Durable, Entry, Store, StoreError,
+    ledger::{Ledger, Room},
+    outbox,
+};
 use crate::model::{CommandId, DeviceId, Outcome, Timestamp};
 
 /// What the journal knew of an id when a command with it wanted to begin.
@@ -24,7 +28,8 @@ impl Store {
     /// [`StoreError`]: the command must not run.
     pub async fn begin(&self, id: &CommandId, device: &DeviceId, at: Timestamp) -> Result<Begun, StoreError> {
         let (id, device) = (id.clone(), device.clone());
-        self.write_at_once(id.as_str().len(), move |transaction, ledger| {
+        let cost = id.as_str().len();
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
             // Writing first: SQLite waits for somebody else's lock only before it has read anything.
             let fresh = transaction
                 .prepare_cached(
@@ -44,20 +49,25 @@ impl Store {
                     .map(Begun::Finished)
                     .map_err(|error| StoreError::row(id.as_str(), error)),
             }
-        })
-        .await?
-        .await
+        };
+        self.write_at_once(cost, work, |_| {}).await?.await
     }
 
     /// Writes down an outcome and, in the same transaction, what the cloud is told. The first
     /// outcome of an id stays; a later one is told but not written down. An outcome is told even when
-    /// the outbox is full and its policy is to refuse new messages: the oldest give way.
+    /// the outbox is full and its policy is to refuse new messages: the oldest give way. Resolves with the
+    /// sequences of what the cloud is told.
     ///
     /// # Errors
     /// [`StoreError::Stopped`] here, the others from the [`Durable`].
-    pub async fn finish(&self, outcome: Outcome, told: Vec<Entry>) -> Result<Durable<()>, StoreError> {
+    pub async fn finish(
+        &self,
+        outcome: Outcome,
+        told: Vec<Entry>,
+    ) -> Result<Durable<Vec<Option<u64>>>, StoreError> {
         let cost = told.iter().map(|entry| entry.message.size()).sum();
-        self.write_at_once(cost, move |transaction, ledger| {
+        let spooled = self.spooled(&told);
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
             let text = serde_json::to_string(&outcome)
                 .map_err(|error| StoreError::row(outcome.id.as_str(), error))?;
             let begun = transaction
@@ -78,12 +88,9 @@ impl Store {
                     ])?;
                 ledger.journal_grew();
             }
-            for entry in &told {
-                outbox::insert(transaction, ledger, entry, Room::Reserved)?;
-            }
-            Ok(())
-        })
-        .await
+            told.iter().map(|entry| outbox::insert(transaction, ledger, entry, Room::Reserved)).collect()
+        };
+        self.write_at_once(cost, work, move |sequences: &Vec<Option<u64>>| spooled(sequences)).await
     }
 
     /// Commands that were begun before the last stop or crash and have no outcome: to be reported

@@ -45,7 +45,7 @@ pub use ledger::{Highest, StoreStats};
 pub use outbox::{Born, Entry, Part, Record, Selection};
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, model::Receipts};
 use flash::Flash;
 use ledger::Ledger;
 use timeline::Timeline;
@@ -167,6 +167,8 @@ pub struct StoreOptions {
     pub write_queue_bytes: usize,
     /// Parts of the outbox with policies of their own; entries name them by their place here.
     pub lanes: Vec<LaneOptions>,
+    /// Who is told when a message is on the disk.
+    pub receipts: Receipts,
 }
 
 impl Default for StoreOptions {
@@ -181,6 +183,7 @@ impl Default for StoreOptions {
             journal_entries: 10_000,
             write_queue_bytes: 8 << 20,
             lanes: Vec::new(),
+            receipts: Receipts::default(),
         }
     }
 }
@@ -209,6 +212,7 @@ pub struct Store {
     stats: watch::Receiver<StoreStats>,
     appended: watch::Receiver<Highest>,
     is_line_up: Arc<AtomicBool>,
+    receipts: Receipts,
 }
 
 impl Store {
@@ -266,6 +270,7 @@ impl Store {
             stats,
             appended,
             is_line_up,
+            receipts: options.receipts.clone(),
         })
     }
 
@@ -290,16 +295,27 @@ impl Store {
         cost: usize,
         work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Durable<T>, StoreError> {
-        self.enqueue(cost, Job::Write, work).await
+        self.write_then(cost, work, |_| {}).await
     }
 
-    /// For what a person waits for: the floor between commits is for everybody else.
+    /// As [`Store::write`]; `then` is called, on the writer's thread, when it is on the disk.
+    async fn write_then<T: Send + 'static>(
+        &self,
+        cost: usize,
+        work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<Durable<T>, StoreError> {
+        self.enqueue(cost, Job::Write, work, then).await
+    }
+
+    /// As [`Store::write_then`], for what a person waits for: the floor between commits is for everybody else.
     async fn write_at_once<T: Send + 'static>(
         &self,
         cost: usize,
         work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<Durable<T>, StoreError> {
-        self.enqueue(cost, Job::Urgent, work).await
+        self.enqueue(cost, Job::Urgent, work, then).await
     }
 
     async fn enqueue<T: Send + 'static>(
@@ -307,6 +323,7 @@ impl Store {
         cost: usize,
         job: fn(writer::Write, OwnedSemaphorePermit) -> Job,
         work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<Durable<T>, StoreError> {
         let room = self.gate.pass(cost).await?;
         let (sender, receiver) = oneshot::channel();
@@ -314,7 +331,14 @@ impl Store {
             let result = work(transaction, ledger);
             let verdict = result.as_ref().map(drop).map_err(Clone::clone);
             // A caller that has gone away does not want to hear.
-            (verdict, Box::new(move |committed| drop(sender.send(committed.and(result)))))
+            let answer = move |committed: Result<(), StoreError>| {
+                let result = committed.and(result);
+                if let Ok(value) = &result {
+                    then(value);
+                }
+                drop(sender.send(result));
+            };
+            (verdict, Box::new(answer))
         });
         self.jobs.send(job(write, room)).map_err(|_| StoreError::Stopped)?;
         Ok(Durable(receiver))

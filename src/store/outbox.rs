@@ -11,7 +11,7 @@ use super::{
     message,
     timeline::Moment,
 };
-use crate::model::{Message, MessageId, Timestamp};
+use crate::model::{Message, MessageId, Stage, Timestamp, Topic};
 
 /// A message to be kept for the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,33 @@ impl Store {
     /// [`StoreError::Stopped`] here; from the [`Durable`] also `Full`, `TooLarge` and `Disk`.
     pub async fn append(&self, entry: Entry) -> Result<Durable<Option<u64>>, StoreError> {
         let size = entry.message.size();
-        self.write(size, move |transaction, ledger| insert(transaction, ledger, &entry, Room::Ordinary)).await
+        let spooled = self.spooled(std::slice::from_ref(&entry));
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
+            insert(transaction, ledger, &entry, Room::Ordinary)
+        };
+        self.write_then(size, work, move |sequence| spooled(&[*sequence])).await
+    }
+
+    /// The stable name of a message in the outbox.
+    pub fn message_id(&self, sequence: u64) -> MessageId {
+        MessageId::new(&self.name, sequence)
+    }
+
+    /// Issues the receipts of entries, once it is known under which sequences they are on the disk.
+    pub(super) fn spooled(&self, entries: &[Entry]) -> impl FnOnce(&[Option<u64>]) + Send + use<> {
+        let topics: Vec<Topic> = if self.receipts.follow_messages() {
+            entries.iter().map(|entry| entry.message.topic.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let (receipts, name) = (self.receipts.clone(), self.name.clone());
+        move |sequences| {
+            for (topic, sequence) in topics.iter().zip(sequences) {
+                if let Some(sequence) = sequence {
+                    receipts.message(Stage::Spooled, &MessageId::new(&name, *sequence), Some(topic));
+                }
+            }
+        }
     }
 
     /// Up to `max_count` records after sequence `after`, oldest first, at most `max_bytes` in all but
@@ -179,7 +205,7 @@ impl Store {
         let sequence = row.get(0)?;
         let (born, written, is_unsure) = (row.get(7)?, row.get(6)?, row.get(8)?);
         let accepted_at = accepted_at(&self.timeline, &self.clock, born, written, is_unsure);
-        let id = MessageId::new(&self.name, sequence);
+        let id = self.message_id(sequence);
         let mut message = message::from_row(row, 1, row.get(4)?, 5)?;
         if let Some(name) = row.get::<_, Option<String>>(9)? {
             message.payload = stamped(&message.payload, &id, &name, accepted_at);

@@ -86,6 +86,7 @@ fn router(address: SocketAddr, board: Board) -> Router {
     Router::new()
         .route("/", get(page::show))
         .route("/api/status", get(status))
+        .route("/api/receipts", get(async |State(board): State<Board>| Json(board.receipts())))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))

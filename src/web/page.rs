@@ -9,7 +9,7 @@ use axum::{
 
 use super::words;
 use crate::{
-    health::{Board, CommandReport, DeviceReport, Level, Snapshot},
+    health::{Board, CommandReport, DeviceReport, LaneReport, Level, Snapshot},
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
 };
 
@@ -93,6 +93,15 @@ impl Page {
 
     fn written(&self) -> String {
         words::written(&self.snapshot.store.written)
+    }
+
+    fn lane_words(&self, lane: &LaneReport) -> String {
+        let waiting = words::count(lane.waiting, "message");
+        let size = words::bytes(lane.waiting_bytes);
+        match lane.dropped {
+            0 => format!("{waiting}, {size}"),
+            dropped => format!("{waiting}, {size}; {dropped} not kept"),
+        }
     }
 
     fn bytes(&self, number: &u64) -> String {

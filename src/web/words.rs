@@ -122,6 +122,9 @@ pub(crate) fn outcome(status: OutcomeStatus) -> &'static str {
 pub(crate) fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::NotAllowed => "The configuration does not allow it.",
+        Reason::UnknownSender => "The configuration does not allow it to this sender.",
+        Reason::QuietHours => "The configuration does not allow it at this hour.",
+        Reason::RateLimited => "It came too often.",
         Reason::Retained => "It was a retained message, an order from the past.",
         Reason::Undated => "It may have waited in the cloud and carries no time of its own.",
         Reason::Redelivered => "It was sent again and carries no id.",

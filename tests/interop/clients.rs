@@ -1,19 +1,29 @@
 //! `mosquitto_pub` and `mosquitto_sub` as phone, devices and watchers.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
-use super::process::{PATIENCE, Process, program};
+use super::{
+    place::Place,
+    process::{PATIENCE, Process, program},
+};
 
 /// A broker that they connect to, with the options that it takes to get in.
 #[derive(Clone)]
 pub struct Broker {
+    place: Place,
     options: Vec<String>,
 }
 
 impl Broker {
     /// A plain listener on loopback.
     pub fn at(port: u16) -> Self {
-        Self { options: vec!["-h".to_owned(), "localhost".to_owned(), "-p".to_owned(), port.to_string()] }
+        Self::seen_from(&Place::default(), "localhost", port)
+    }
+
+    /// A plain listener, as clients see it who run at `place`.
+    pub fn seen_from(place: &Place, host: &str, port: u16) -> Self {
+        let options = ["-h", host, "-p", &port.to_string()].map(str::to_owned).to_vec();
+        Self { place: place.clone(), options }
     }
 
     /// The same with further options.
@@ -46,7 +56,7 @@ impl Broker {
     /// A `mosquitto_pub` that runs on, for example with `-l`.
     #[track_caller]
     pub fn publisher(&self, options: &[&str]) -> Process {
-        let mut command = Command::new(program("mosquitto_pub"));
+        let mut command = self.place.command(program("mosquitto_pub"));
         Process::start(
             format!("mosquitto_pub {}", options.join(" ")),
             command.args(&self.options).args(options),
@@ -65,7 +75,7 @@ impl Broker {
     #[track_caller]
     pub fn try_subscribe(&self, options: &[&str]) -> Subscriber {
         // Without `stdbuf` what `-d` says stays in a buffer until the first message.
-        let mut command = Command::new("stdbuf");
+        let mut command = self.place.command("stdbuf");
         command.arg("-oL").arg(program("mosquitto_sub"));
         // `-d` tells when it is subscribed; `%P` are the user properties of MQTT 5, nothing before.
         command.args(&self.options).args(["-d", "-F", "MSG\t%t\t%q\t%r\t%P\t%p"]).args(options);

@@ -3,9 +3,7 @@
 
 use std::{
     fs,
-    net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
     thread,
     time::Duration,
 };
@@ -13,6 +11,7 @@ use std::{
 use super::{
     clients::Broker,
     pki::Identity,
+    place::Place,
     process::{PATIENCE, Process, eventually, free_port, program},
 };
 
@@ -21,21 +20,56 @@ pub struct Cloud {
     process: Option<Process>,
     config: PathBuf,
     database: PathBuf,
+    place: Place,
     /// Where gateways connect: `wss://localhost:<port>/mqtt`.
     pub gateway_port: u16,
     /// Where the phone connects: plain MQTT.
     pub phone_port: u16,
 }
 
+/// Where a cloud runs and listens.
+pub struct Site {
+    pub place: Place,
+    pub address: &'static str,
+    pub gateway_port: u16,
+    pub phone_port: u16,
+}
+
+impl Site {
+    /// On loopback, on ports that nobody has.
+    pub fn here() -> Self {
+        let (gateway_port, phone_port) = (free_port(), free_port());
+        Self { place: Place::default(), address: "127.0.0.1", gateway_port, phone_port }
+    }
+}
+
 impl Cloud {
     /// Starts it in `folder` with a server certificate and the CA of the client certificates that it knows.
     #[track_caller]
     pub fn start(folder: &Path, server: &Identity, clients: &Path) -> Self {
+        Self::start_at(Site::here(), folder, server, clients, None)
+    }
+
+    /// The same at a site of the caller's choice, and perhaps with a list of permissions; phones are then whom they
+    /// say they are.
+    #[track_caller]
+    pub fn start_at(
+        site: Site,
+        folder: &Path,
+        server: &Identity,
+        clients: &Path,
+        permissions: Option<&str>,
+    ) -> Self {
         let folder =
             folder.join(format!("cloud-{}", server.certificate.file_stem().expect("a name").display()));
         fs::create_dir(&folder).expect("a new folder");
-        let (gateway_port, phone_port) = (free_port(), free_port());
+        let Site { place, address, gateway_port, phone_port } = site;
         let config = folder.join("mosquitto.conf");
+        let acl = permissions.map_or(String::new(), |permissions| {
+            let file = folder.join("permissions");
+            fs::write(&file, permissions).expect("written");
+            format!("acl_file {}\n", file.display())
+        });
         // `user root`: started by root, Mosquitto would become `mosquitto` before it reads the key, and fail
         // without a reason. Without `socket_domain` libwebsockets ignores the address and listens everywhere.
         // `queue_qos0_messages` and no limits: the cloud itself must drop nothing; see exactly_once.rs.
@@ -43,18 +77,18 @@ impl Cloud {
             "user root\nper_listener_settings true\nlog_dest stderr\nlog_type all\n\
              persistence true\npersistence_location {folder}/\nautosave_interval 0\n\
              max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n\
-             listener {gateway_port} 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\n\
+             listener {gateway_port} {address}\nsocket_domain ipv4\nprotocol websockets\n\
              cafile {ca}\ncertfile {certificate}\nkeyfile {key}\n\
-             require_certificate true\nuse_identity_as_username true\n\
-             listener {phone_port} 127.0.0.1\nallow_anonymous true\n",
+             require_certificate true\nuse_identity_as_username true\n{acl}\
+             listener {phone_port} {address}\nallow_anonymous true\n{acl}",
             folder = folder.display(),
             ca = clients.display(),
             certificate = server.certificate.display(),
             key = server.key.display(),
         );
         fs::write(&config, text).expect("written");
-        let mut cloud =
-            Self { process: None, config, database: folder.join("mosquitto.db"), gateway_port, phone_port };
+        let database = folder.join("mosquitto.db");
+        let mut cloud = Self { process: None, config, database, place, gateway_port, phone_port };
         cloud.restart();
         cloud
     }
@@ -65,14 +99,13 @@ impl Cloud {
         assert!(self.process.is_none(), "the cloud still runs");
         let mut process = Process::start(
             "the cloud (mosquitto)",
-            Command::new(program("mosquitto")).arg("-c").arg(&self.config),
+            self.place.command(program("mosquitto")).arg("-c").arg(&self.config),
         );
-        for port in [self.gateway_port, self.phone_port] {
-            eventually("the cloud listens", PATIENCE, || {
-                assert!(process.is_running(), "the cloud ended: {}", process.lines().join("\n"));
-                TcpStream::connect(("127.0.0.1", port)).ok()
-            });
-        }
+        // It says so once every listener is open.
+        eventually("the cloud listens", PATIENCE, || {
+            assert!(process.is_running(), "the cloud ended: {}", process.lines().join("\n"));
+            process.lines().iter().any(|line| line.ends_with(" running")).then_some(())
+        });
         self.process = Some(process);
     }
 
@@ -105,7 +138,7 @@ impl Cloud {
 
     /// The cloud's own listener, for phones and for whoever watches.
     pub fn phone(&self) -> Broker {
-        Broker::at(self.phone_port)
+        Broker::seen_from(&self.place, "localhost", self.phone_port)
     }
 
     /// Whether it wrote `part` into its log since it started last.

@@ -36,6 +36,7 @@ fn phone_switches_the_plug_and_sees_the_outcome() {
     let plug = gateway.lan().subscribe(&["-i", "plug", "-q", "1", "-t", "cmnd/plug/POWER"]);
     let results = phone.subscribe(&["-q", "1", "-t", "hearthlink/home/plug/result"]);
     let at_home = gateway.lan().subscribe(&["-t", "home/plug/result"]);
+    let receipts = gateway.lan().subscribe(&["-t", "home/bridge/receipt/#"]);
     let set = |payload: &str| phone.publish(&["-q", "1", "-t", "hearthlink/home/plug/set", "-m", payload]);
 
     set(r#"{"id":"toast-1","state":"ON"}"#);
@@ -43,6 +44,25 @@ fn phone_switches_the_plug_and_sees_the_outcome() {
     let outcome = outcome_of(&results, "toast-1");
     assert_eq!((&outcome["status"], &outcome["device"]), (&"applied".into(), &"plug".into()), "{outcome}");
     assert_eq!(outcome_of(&at_home, "toast-1")["status"], "applied", "the home sees it too");
+
+    // How far the command came, and then its outcome, at home and in the API.
+    let message =
+        outcome["message_id"].as_str().expect("what the gateway says has its name in it").to_owned();
+    let is_acknowledged = |receipt: &Received| {
+        receipt.json()["message"] == message && receipt.json()["stage"] == "acknowledged"
+    };
+    receipts.wait_for("the outcome's receipt", is_acknowledged);
+    let stages = |name: &str, value: &str| {
+        let all = receipts.received().into_iter().map(|receipt| receipt.json());
+        let ours = all.filter(|receipt| receipt[name] == value);
+        ours.map(|receipt| receipt["stage"].as_str().expect("a word").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(stages("command", "toast-1"), ["received", "admitted", "applied"]);
+    assert_eq!(stages("message", &message), ["spooled", "sent", "acknowledged"]);
+    let told = gateway.get("/api/receipts").expect("an answer");
+    let last =
+        told["receipts"].as_array().expect("a list").iter().find(|receipt| receipt["message"] == message);
+    assert_eq!(last.expect("it is there")["stage"], "acknowledged", "newest first: {told}");
 
     // A plain word is a command as well; the gateway gives it an id.
     set("OFF");
@@ -160,4 +180,46 @@ fn phone_learns_that_the_gateway_crashed_and_came_back() {
         .map(|Received { payload, .. }| payload)
         .collect();
     assert_eq!(words[..3], ["online", "offline", "online"]);
+}
+
+/// The permissions that docs/commands.md shows, in the cloud of this test.
+fn permissions() -> String {
+    let page = include_str!("../../docs/commands.md");
+    let text = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it is there");
+    assert!(text.contains("%u") && text.contains("user home"), "{text}");
+    text.to_owned()
+}
+
+#[test]
+fn with_the_permissions_of_the_page_nobody_can_command_in_anothers_name() {
+    let scene = Scene::with_permissions(Some(&permissions()));
+    let rest = HOME.replace(
+        "{device: plug, set: {state: [\"ON\", \"OFF\"]}",
+        "{device: plug, senders: [anna], set: {state: [\"ON\", \"OFF\"]}",
+    );
+    assert!(rest.contains("senders: [anna]"));
+    let gateway = scene.gateway(&rest);
+    let (anna, bert) = (scene.cloud.phone().with(&["-u", "anna"]), scene.cloud.phone().with(&["-u", "bert"]));
+    let plug = gateway.lan().subscribe(&["-i", "plug", "-q", "1", "-t", "cmnd/plug/POWER"]);
+    let results = anna.subscribe(&["-q", "1", "-t", "hearthlink/home/plug/result"]);
+
+    let order = |id: &str, word: &str| format!(r#"{{"id":"{id}","state":"{word}"}}"#);
+    // In another's name, and in nobody's: the cloud drops both, and no outcome comes.
+    for topic in ["hearthlink/home/plug/set/anna", "hearthlink/home/plug/set"] {
+        bert.publish(&["-q", "1", "-t", topic, "-m", &order("stolen", "ON")]);
+    }
+    // In his own: the cloud lets it through, and the gateway does not know him.
+    bert.publish(&["-q", "1", "-t", "hearthlink/home/plug/set/bert", "-m", &order("b-1", "ON")]);
+    let refused = outcome_of(&results, "b-1");
+    assert_eq!(
+        (&refused["reason"], &refused["sender"]),
+        (&"unknown_sender".into(), &"bert".into()),
+        "{refused}"
+    );
+    anna.publish(&["-q", "1", "-t", "hearthlink/home/plug/set/anna", "-m", &order("a-1", "OFF")]);
+    let done = outcome_of(&results, "a-1");
+    assert_eq!((&done["status"], &done["sender"]), (&"applied".into(), &"anna".into()), "{done}");
+    assert_eq!(payloads(&plug), ["OFF"], "only what Anna asked for");
+    let ids: Vec<_> = results.received().iter().map(|message| message.json()["id"].clone()).collect();
+    assert_eq!(ids, ["b-1", "a-1"]);
 }

@@ -11,7 +11,7 @@ use hearthlink::{
     demo::certificates::{Authority, IdentityFiles, LOOPBACK_NAMES, Validity, Wish},
     health::{Board, LinkReport},
     link::{Link, LinkError, LinkOptions},
-    model::{CloudUrl, Fault, Inbound, LinkState, Message, QoS, Topic, TopicFilter},
+    model::{CloudUrl, Fault, Inbound, LinkState, Message, QoS, Receipts, Topic, TopicFilter},
     retry,
     store::{Entry, Store, StoreOptions},
 };
@@ -81,6 +81,7 @@ impl Papers {
             },
             window: 20,
             backlog_rate: None,
+            receipts: Receipts::default(),
             session_expiry: Duration::from_secs(3600),
         }
     }
@@ -102,9 +103,13 @@ impl Gateway {
     }
 
     pub fn start_at(options: LinkOptions, clock: Clock) -> Self {
+        Self::start_with(options, &StoreOptions::default(), clock)
+    }
+
+    pub fn start_with(options: LinkOptions, store: &StoreOptions, clock: Clock) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let path: &Path = &directory.path().join("store.db");
-        let store = Store::open(path, &StoreOptions::default(), clock.clone()).unwrap();
+        let store = Store::open(path, store, clock.clone()).unwrap();
         let board = Board::new("g", clock.clone());
         let (sender, inbox) = mpsc::channel(8);
         let link = Link::prepare(options, store.clone(), sender, board.clone(), clock).unwrap();

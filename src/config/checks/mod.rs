@@ -7,6 +7,7 @@ mod broker;
 mod cloud;
 mod files;
 mod routes;
+mod rules;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -45,6 +46,10 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     }
     if !incomplete.contains("commands") {
         findings.extend(empty_permissions(config));
+        findings.extend(rules::conditions(config));
+    }
+    if !incomplete.contains("cloud") {
+        findings.extend(rules::safe_states(config));
     }
     findings.extend(bounds(config));
     findings.extend(web(config));

@@ -98,8 +98,7 @@ fn from_cloud(at: &str, filter: &TopicFilter, config: &Config, prefix: &Topic) -
         return Some(shared(at));
     }
     let gateway = &config.gateway.id;
-    let commands = self::filter(prefix, gateway, "+/set")?;
-    if filter.overlaps(&commands) && (is_wild(filter, &commands) || asks_for_set(filter, &commands)) {
+    if let Some(commands) = commands_in(filter, config, prefix) {
         let what = format!("`{filter}` would bring commands (`{commands}`) in past the allow-list");
         return Some(Finding::new(
             at,
@@ -180,13 +179,12 @@ fn own_topics(at: &str, route: &Route, config: &Config, prefix: &Topic) -> Optio
             return Some(Finding::new(format!("{at}.cloud"), error.to_string(), "shorten it"));
         }
     };
-    let commands = filter(prefix, gateway, "+/set")?;
-    if reach.overlaps(&commands) && (is_wild(&reach, &commands) || asks_for_set(&reach, &commands)) {
+    if let Some(commands) = commands_in(&reach, config, prefix) {
         return Some(loops(at, &reach, &commands));
     }
     for device in &config.devices {
         if reach.overlaps(&filter(prefix, gateway, &format!("{}/set", device.id))?) {
-            return Some(loops(at, &reach, &commands));
+            return Some(loops(at, &reach, &filter(prefix, gateway, "+/set")?));
         }
         let own = filter(prefix, gateway, &format!("{}/#", device.id))?;
         if reach.overlaps(&own) {
@@ -201,15 +199,20 @@ fn filter(prefix: &Topic, gateway: &GatewayId, below: &str) -> Option<TopicFilte
     TopicFilter::parse(&format!("{prefix}/{gateway}/{below}")).ok()
 }
 
-/// Whether the route can reach any device: a wildcard stands where the device's id does.
-fn is_wild(reach: &TopicFilter, commands: &TopicFilter) -> bool {
-    let device = commands.levels().count() - 2;
-    reach.levels().take(device + 1).any(|level| level == "#") || reach.levels().nth(device) == Some("+")
-}
-
-/// Whether the route asks for `set` itself, and does not only cover it by a wildcard.
-fn asks_for_set(reach: &TopicFilter, commands: &TopicFilter) -> bool {
-    reach.levels().nth(commands.levels().count() - 1) == Some("set")
+/// The commands that the line subscribes to and that `reach` means to reach: a wildcard stands where the device's id
+/// does, or it asks for `set` itself and does not only cover it by a wildcard.
+fn commands_in(reach: &TopicFilter, config: &Config, prefix: &Topic) -> Option<TopicFilter> {
+    let has_senders = config.commands.allow.iter().any(|allow| allow.senders.is_some());
+    let device = prefix.levels().count() + 1;
+    let levels: Vec<&str> = reach.levels().collect();
+    let is_wild =
+        levels.iter().take(device + 1).any(|level| *level == "#") || levels.get(device) == Some(&"+");
+    if !is_wild && levels.get(device + 1) != Some(&"set") {
+        return None;
+    }
+    let all = ["+/set", "+/set/+"].into_iter().take(if has_senders { 2 } else { 1 });
+    let mut all = all.filter_map(|below| filter(prefix, &config.gateway.id, below));
+    all.find(|commands| reach.overlaps(commands))
 }
 
 fn loops(at: &str, reach: &TopicFilter, commands: &TopicFilter) -> Finding {

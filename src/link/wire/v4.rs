@@ -9,10 +9,10 @@ use rumqttc::{
 use super::{Arrival, Attempt, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire};
 use crate::model::{Message, QoS, Topic, TopicFilter};
 
-pub(super) fn options(attempt: &Attempt) -> MqttOptions {
+/// Of a connection whose TCP is opened to the host in the URL `place`.
+pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
     let link = &attempt.options;
-    let mut options =
-        MqttOptions::new(link.client_id.clone(), attempt.url().with_query(), attempt.url().port());
+    let mut options = MqttOptions::new(link.client_id.clone(), place, attempt.url().port());
     options
         .set_transport(Transport::wss_with_config(TlsConfiguration::Rustls(attempt.tls.clone())))
         .set_keep_alive(link.keep_alive)
@@ -29,11 +29,7 @@ pub(super) fn options(attempt: &Attempt) -> MqttOptions {
     if let Some(username) = &link.username {
         options.set_credentials(username, link.password.clone().unwrap_or_default());
     }
-    let on_tcp_open = attempt.on_tcp_open.clone();
-    options.set_request_modifier(move |request| {
-        on_tcp_open();
-        async move { request }
-    });
+    options.set_request_modifier(attempt.on_tcp_open());
     options
 }
 

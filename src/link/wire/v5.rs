@@ -25,10 +25,10 @@ const MESSAGE_ID: &str = "message-id";
 /// rumqttc refuses to be told less; a server may still ask for less.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-pub(super) fn options(attempt: &Attempt) -> MqttOptions {
+/// Of a connection whose TCP is opened to the host in the URL `place`.
+pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
     let link = &attempt.options;
-    let mut options =
-        MqttOptions::new(link.client_id.clone(), attempt.url().with_query(), attempt.url().port());
+    let mut options = MqttOptions::new(link.client_id.clone(), place, attempt.url().port());
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     options
@@ -60,11 +60,7 @@ pub(super) fn options(attempt: &Attempt) -> MqttOptions {
     if let Some(username) = &link.username {
         options.set_credentials(username, link.password.clone().unwrap_or_default());
     }
-    let on_tcp_open = attempt.on_tcp_open.clone();
-    options.set_request_modifier(move |request| {
-        on_tcp_open();
-        async move { request }
-    });
+    options.set_request_modifier(attempt.on_tcp_open());
     options
 }
 

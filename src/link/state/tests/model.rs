@@ -177,7 +177,7 @@ impl World {
             Act::Append(count) => {
                 for sequence in self.next..self.next + count {
                     // Every third goes before what waited.
-                    let is_live = sequence % 3 == 0;
+                    let is_live = sequence.is_multiple_of(3);
                     if is_live {
                         self.live = sequence;
                     }
