@@ -19,7 +19,7 @@ use crate::{
     broker::{BrokerHandle, Heard, InProcess},
     commands::{Incoming, Told},
     devices::LanPublish,
-    health::{Board, LaneReport, StoreReport},
+    health::{Board, LaneReport, StoreReport, WrittenReport},
     model::{
         Ack, DeviceEvent, DeviceId, Fields, Inbound, LinkState, Message, Origin, QoS, Reading, Receipt,
         Receipts, Sender, Staleness, Subject, Topic,
@@ -376,6 +376,11 @@ fn report(stats: &StoreStats) -> StoreReport {
             ("line_down", stats.not_kept),
         ],
         lanes: stats.lanes.iter().map(lane).collect(),
+        written: WrittenReport {
+            days: stats.written.days.clone(),
+            budget: stats.written.budget,
+            floor: stats.written.floor,
+        },
         fault: stats.fault.clone(),
     }
 }

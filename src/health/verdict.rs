@@ -31,9 +31,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The worst fact, in words. The disk comes before the line, the line before a device.
+    /// The worst fact, in words. The disk comes before the line, the line before a device, a device before wear.
     pub(super) fn of(facts: &Facts) -> Self {
-        disk(facts).or_else(|| line(facts)).or_else(|| devices(facts)).unwrap_or_else(|| Self {
+        let worst = disk(facts).or_else(|| line(facts)).or_else(|| devices(facts)).or_else(|| wear(facts));
+        worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
                 "Everything at home is working. No cloud is configured.".to_owned()
@@ -101,5 +102,24 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         },
         remedy: Some("Check its power and its connection.".to_owned()),
         since: first.last_seen,
+    })
+}
+
+fn wear(facts: &Facts) -> Option<Verdict> {
+    let (written, budget) = facts.store.written.excess()?;
+    let words = |bytes| bytesize::ByteSize(bytes).display().iec();
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!(
+            "{} were written to the disk today, more than `store.flash_budget` allows ({}).",
+            words(written),
+            words(budget)
+        ),
+        remedy: Some(
+            "Nothing is lost; commits already come as seldom as they may. Let devices publish less often, or route \
+             less to the cloud, or raise the budget."
+                .to_owned(),
+        ),
+        since: facts.over_budget_since,
     })
 }

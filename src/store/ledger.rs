@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 
 use super::{
-    Keep, LaneStats, StoreError, StoreOptions, WhenFull,
+    Keep, LaneStats, StoreError, StoreOptions, WhenFull, Written,
     lane::{Lane, Lanes},
     outbox::Entry,
     timeline::{Anchor, Moment, Timeline},
@@ -51,6 +51,8 @@ pub struct StoreStats {
     pub not_kept: u64,
     /// The lanes with policies of their own.
     pub lanes: Vec<LaneStats>,
+    /// What was written to the disk, by day.
+    pub written: Written,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
 }

@@ -9,6 +9,7 @@
 //! SQLite and not a log of our own: a person at home can open the file with `sqlite3`, and torn
 //! writes are SQLite's business (fjall and redb were measured, see DESIGN.md).
 
+mod flash;
 mod house;
 mod journal;
 mod lane;
@@ -37,6 +38,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{oneshot, watch};
 
+pub use flash::Written;
 pub use journal::Begun;
 pub use lane::{Keep, LaneOptions, LaneStats};
 pub use ledger::{Highest, StoreStats};
@@ -44,6 +46,7 @@ pub use outbox::{Born, Entry, Part, Record, Selection};
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 
 use crate::{clock::Clock, model::Receipts};
+use flash::Flash;
 use ledger::Ledger;
 use timeline::Timeline;
 use writer::{Gate, Job, Writer};
@@ -156,6 +159,8 @@ pub struct StoreOptions {
     pub when_full: WhenFull,
     /// The least time between two commits; zero commits as soon as the disk is free.
     pub commit_floor: Duration,
+    /// What may be written to the disk a day before commits come less often; `None`: anything.
+    pub flash_budget: Option<u64>,
     /// How many commands the journal remembers; the oldest finished ones are forgotten first.
     pub journal_entries: u64,
     /// What may wait for the writer thread, in bytes.
@@ -167,13 +172,14 @@ pub struct StoreOptions {
 }
 
 impl Default for StoreOptions {
-    /// 256 MiB, 7 days, the oldest go first, no floor, 10,000 commands, 8 MiB in front of the disk.
+    /// 256 MiB, 7 days, the oldest go first, no floor, no budget, 10,000 commands, 8 MiB in front of the disk.
     fn default() -> Self {
         Self {
             max_bytes: 256 << 20,
             max_age: Duration::from_secs(7 * 24 * 3600),
             when_full: WhenFull::DropOldest,
             commit_floor: Duration::ZERO,
+            flash_budget: None,
             journal_entries: 10_000,
             write_queue_bytes: 8 << 20,
             lanes: Vec::new(),
@@ -237,13 +243,14 @@ impl Store {
         let ledger = Ledger::load(&connection, options, clock.clone(), is_line_up.clone())?;
         let timeline = ledger.timeline().clone();
         let (jobs, receiver) = mpsc::channel();
-        let (stats_sender, stats) = watch::channel(ledger.stats());
+        let flash = Flash::load(&connection, options.commit_floor, options.flash_budget, timeline.now())?;
+        let (stats_sender, stats) = watch::channel(StoreStats { written: flash.written(), ..ledger.stats() });
         let (appended_sender, appended) = watch::channel(ledger.highest());
         let writer = Writer {
             connection,
             jobs: receiver,
             ledger,
-            commit_floor: options.commit_floor,
+            flash,
             stats: stats_sender,
             appended: appended_sender,
         };
@@ -321,6 +328,18 @@ impl Store {
         });
         self.jobs.send(Job::Write(write, room)).map_err(|_| StoreError::Stopped)?;
         Ok(Durable(receiver))
+    }
+
+    /// As [`Store::write_then`], for what a person waits for: the floor between commits is for everybody else.
+    async fn write_at_once<T: Send + 'static>(
+        &self,
+        cost: usize,
+        work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<Durable<T>, StoreError> {
+        let durable = self.write_then(cost, work, then).await?;
+        self.hurry();
+        Ok(durable)
     }
 
     async fn read<T: Send + 'static>(

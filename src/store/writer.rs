@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Highest, StoreError, StoreStats, ledger::Ledger};
+use super::{Highest, StoreError, StoreStats, flash::Flash, ledger::Ledger};
 
 /// How often the age limits are looked at when nothing else happens.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) ledger: Ledger,
-    pub(super) commit_floor: Duration,
+    pub(super) flash: Flash,
     pub(super) stats: watch::Sender<StoreStats>,
     pub(super) appended: watch::Sender<Highest>,
 }
@@ -67,6 +67,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Runs until every handle is gone, then folds the log into the file.
     pub(super) fn run(mut self) {
+        self.flash.begin();
         let mut last_commit: Option<Instant> = None;
         loop {
             let mut writes = Vec::new();
@@ -80,11 +81,15 @@ impl Writer {
                 Err(mpsc::RecvTimeoutError::Disconnected) => is_open = false,
             }
             if !writes.is_empty() {
-                let not_before = last_commit.map_or_else(Instant::now, |last| last + self.commit_floor);
+                let not_before = last_commit.map_or_else(Instant::now, |last| last + self.flash.floor());
                 self.gather(&mut writes, &mut reads, not_before);
             }
+            let is_write = !writes.is_empty();
             self.commit(writes);
-            last_commit = Some(Instant::now());
+            // Who only read has cost no flash, and nobody need wait for it.
+            if is_write {
+                last_commit = Some(Instant::now());
+            }
             for (read, _room) in reads {
                 read(&self.connection);
             }
@@ -143,7 +148,8 @@ impl Writer {
             *highest = self.ledger.highest();
             changed
         });
-        let stats = self.ledger.stats();
+        self.flash.count(self.ledger.timeline().now(), result.is_ok());
+        let stats = StoreStats { written: self.flash.written(), ..self.ledger.stats() };
         self.stats.send_if_modified(|old| {
             let changed = *old != stats;
             *old = stats;
@@ -161,9 +167,6 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-        if !writes.is_empty() {
-            self.ledger.hold_anchor(&transaction)?;
-        }
         for (write, room) in writes {
             let (result, answer) = write(&transaction, &mut self.ledger);
             answers.push((answer, room));
@@ -176,6 +179,11 @@ impl Writer {
             }
         }
         outcome?;
+        // After the writes: if this fails, each of them hears of it.
+        if !answers.is_empty() {
+            self.ledger.hold_anchor(&transaction)?;
+            self.flash.hold(&transaction, self.ledger.timeline().now())?;
+        }
         if self.ledger.has_fault() {
             // Nobody may be writing any more: find out by ourselves whether the disk has healed.
             transaction.execute("INSERT OR REPLACE INTO meta VALUES ('disk probe', datetime())", [])?;
