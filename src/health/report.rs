@@ -83,6 +83,8 @@ pub struct StoreReport {
     pub lanes: Vec<LaneReport>,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
+    /// The names of damaged files of the store that were set aside and still lie there, the oldest first.
+    pub set_aside: Vec<String>,
 }
 
 /// What one part of the queue holds, named by its route.
