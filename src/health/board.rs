@@ -29,6 +29,7 @@ pub(super) struct Facts {
     pub(super) store: StoreReport,
     pub(super) disk_fault_since: Option<Timestamp>,
     pub(super) over_budget_since: Option<Timestamp>,
+    pub(super) set_aside_since: Option<Timestamp>,
     pub(super) broker: BrokerReport,
     pub(super) devices: BTreeMap<DeviceId, DeviceReport>,
     pub(super) commands: VecDeque<CommandReport>,
@@ -87,6 +88,7 @@ impl Board {
                 store: StoreReport::default(),
                 disk_fault_since: None,
                 over_budget_since: None,
+                set_aside_since: None,
                 broker: BrokerReport::default(),
                 devices: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
@@ -136,6 +138,8 @@ impl Board {
         self.change(|facts| {
             facts.disk_fault_since = report.fault.as_ref().map(|_| facts.disk_fault_since.unwrap_or(now));
             facts.over_budget_since = report.written.excess().and(facts.over_budget_since.or(Some(now)));
+            let is_aside = !report.set_aside.is_empty();
+            facts.set_aside_since = is_aside.then_some(facts.set_aside_since.unwrap_or(now));
             facts.store = report;
         });
     }
@@ -283,6 +287,26 @@ mod tests {
         // The next day.
         board.store(report(0));
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_damaged_store_is_reported_until_its_file_is_moved_away() {
+        let (board, clock) = board();
+        let first = clock.now();
+        board.link(link(LinkState::Waiting, Some(FaultKind::Tcp)));
+        let report = |set_aside: &[&str]| StoreReport {
+            set_aside: set_aside.iter().map(|&name| name.to_owned()).collect(),
+            ..StoreReport::default()
+        };
+        board.store(report(&["hearthlink.db.damaged-1"]));
+        clock.set(first.plus(std::time::Duration::from_secs(60)));
+        board.store(report(&["hearthlink.db.damaged-1"]));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Error, Some(first)));
+        assert!(verdict.sentence.contains("`hearthlink.db.damaged-1`"), "{}", verdict.sentence);
+        assert!(verdict.remedy.unwrap().contains("Move the file away"));
+        board.store(report(&[]));
+        assert!(!board.snapshot().verdict.sentence.contains("damaged"));
     }
 
     #[test]

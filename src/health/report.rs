@@ -89,6 +89,8 @@ pub struct StoreReport {
     pub written: WrittenReport,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
+    /// The names of damaged files of the store that were set aside and still lie there, the oldest first.
+    pub set_aside: Vec<String>,
 }
 
 /// What the store wrote to the disk.

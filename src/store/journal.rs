@@ -7,6 +7,7 @@ use super::{
     Durable, Entry, Store, StoreError,
     ledger::{Ledger, Room},
     outbox,
+    rows::readable,
 };
 use crate::model::{CommandId, DeviceId, Outcome, Timestamp};
 
@@ -93,6 +94,24 @@ impl Store {
         self.write_at_once(cost, work, move |sequences: &Vec<Option<u64>>| spooled(sequences)).await
     }
 
+    /// Takes back that a command begins, unless it has an outcome: it was not to run, or not to be remembered,
+    /// before the disk said that it was.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the next start reports the command as interrupted.
+    pub async fn withdraw(&self, id: &CommandId, device: &DeviceId) -> Result<(), StoreError> {
+        let (id, device) = (id.clone(), device.clone());
+        self.write(id.as_str().len(), move |transaction, ledger| {
+            let gone = transaction
+                .prepare_cached("DELETE FROM journal WHERE device = ?1 AND id = ?2 AND outcome IS NULL")?
+                .execute([device.as_str(), id.as_str()])?;
+            ledger.journal_shrank(gone as u64);
+            Ok(())
+        })
+        .await?
+        .await
+    }
+
     /// Commands that were begun before the last stop or crash and have no outcome: to be reported
     /// as `unknown`, never to be run again.
     ///
@@ -102,16 +121,13 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection
                 .prepare("SELECT id, device FROM journal WHERE outcome IS NULL ORDER BY begun_at")?;
-            let mut rows = statement.query([])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
+            readable(statement.query([])?, "journal", |row| {
                 let (id, device): (String, String) = (row.get(0)?, row.get(1)?);
-                found.push((
+                Ok((
                     CommandId::parse(&id).map_err(|error| StoreError::row(&id, error))?,
                     DeviceId::parse(&device).map_err(|error| StoreError::row(&id, error))?,
-                ));
-            }
-            Ok(found)
+                ))
+            })
         })
         .await
     }

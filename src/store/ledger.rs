@@ -55,6 +55,8 @@ pub struct StoreStats {
     pub written: Written,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
+    /// The names of damaged files that were set aside and still lie there, the oldest first.
+    pub set_aside: Vec<String>,
 }
 
 /// The highest sequences on the disk: they change when there is something new to send.
@@ -178,7 +180,15 @@ impl Ledger {
     }
 
     pub(super) fn set_fault(&mut self, error: Option<&StoreError>) {
-        self.stats.fault = error.map(ToString::to_string);
+        self.stats.fault = error.map(StoreError::reason);
+    }
+
+    pub(super) fn has_set_aside(&self) -> bool {
+        !self.stats.set_aside.is_empty()
+    }
+
+    pub(super) fn set_set_aside(&mut self, names: Vec<String>) {
+        self.stats.set_aside = names;
     }
 
     /// What the entry's lane makes of it now; `None`: its policy does not keep it.
@@ -297,6 +307,11 @@ impl Ledger {
     /// The journal has one command more.
     pub(super) fn journal_grew(&mut self) {
         self.journal += 1;
+    }
+
+    /// The journal has so many commands less.
+    pub(super) fn journal_shrank(&mut self, count: u64) {
+        self.journal = self.journal.saturating_sub(count);
     }
 
     /// Deletes messages of the outbox and counts them; gives how many.
