@@ -43,6 +43,8 @@ pub struct StoreStats {
     pub dropped_expired: u64,
     /// Dropped because the cloud refused them for good, since the start.
     pub dropped_by_cloud: u64,
+    /// Dropped because the disk gave back something that is no message, since the start.
+    pub unreadable: u64,
     /// Dropped for a newer one on their topic, by [`Keep::Latest`], since the start.
     pub superseded: u64,
     /// Not kept between two that are, by [`Keep::Every`], since the start.
@@ -85,6 +87,7 @@ pub(super) enum Gone {
     Full,
     Expired,
     Superseded,
+    Unreadable,
 }
 
 /// What a new message's row says beside the message.
@@ -343,6 +346,7 @@ impl Ledger {
             Gone::Full => &mut stats.dropped_full,
             Gone::Expired => &mut stats.dropped_expired,
             Gone::Superseded => &mut stats.superseded,
+            Gone::Unreadable => &mut stats.unreadable,
         } += 1;
         if let Some(lane) = self.lanes.of(lane) {
             lane.stats.waiting = lane.stats.waiting.saturating_sub(1);
