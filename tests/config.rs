@@ -400,6 +400,8 @@ fn what_a_queue_cannot_keep_is_refused() {
         refused(&with(queue), &[(4, column, what, "")]);
     }
     refused("gateway: {id: x}\nstore: {states: {max_size: 1}}\n", &[(2, 28, "too small", "4 KiB")]);
+    refused("gateway: {id: x}\nstore: {flash_budget: 500}\n", &[(2, 23, "no day's writing", "1 MiB")]);
+    refused("gateway: {id: x}\nstore: {commit_floor: 4s}\n", &[(2, 23, "out of range", "3s")]);
     refused("gateway: {id: x}\ncloud: {url: \"wss://a\", backlog_rate: 0}\n", &[(2, 39, "out of range", "")]);
 }
 
@@ -579,7 +581,8 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(limits.subscriptions_per_client.unwrap() as usize, defaults.subscriptions_per_client);
     assert_eq!(usize::from(limits.topic_depth.unwrap()), defaults.topic_depth);
     let plain = load(home.path(), "gateway: {id: home}\ncloud: {url: \"wss://a\"}\nweb:\n  {}\n").unwrap();
-    assert_eq!(config.store, plain.store);
+    assert_eq!(config.store.flash_budget, Some(1 << 30));
+    assert_eq!(hearthlink::config::Store { flash_budget: None, ..config.store }, plain.store);
     assert_eq!(config.log, plain.log);
     assert_eq!(config.web, plain.web);
     assert_eq!(config.gateway, plain.gateway);

@@ -4,68 +4,29 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{Ipv4Addr, TcpListener},
-    path::Path,
-    time::Duration,
+    net::Ipv4Addr,
 };
 
-use hearthlink::{
-    clock::Clock,
-    demo::certificates::{Authority, Wish},
-    store::{Store, StoreError, StoreOptions},
-};
+use hearthlink::demo::certificates::Authority;
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, Outgoing, Publish, QoS};
-use tokio::{
-    io::AsyncWriteExt,
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+#[path = "support/house.rs"]
+#[allow(dead_code, reason = "shared with the tests of a faulty disk")]
+mod house;
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
+use house::{House, PATIENCE, free_port, kill};
 
-/// A configuration whose cloud is at an address where nobody answers.
-fn write_config(directory: &Path, port: u16) {
-    let authority = Authority::new("promises").unwrap();
-    authority.write(&directory.join("ca.pem")).unwrap();
-    authority.issue(&Wish::client("home")).unwrap().write(directory, "gateway").unwrap();
-    let certificate = directory.join("gateway.pem");
-    let key = directory.join("gateway.key");
-    assert!(certificate.exists() && key.exists());
-    let text = format!(
-        "gateway: {{ id: home, data_dir: data }}\n\
-         broker: {{ listeners: [ {{ address: \"127.0.0.1:{port}\" }} ] }}\n\
-         cloud: {{ url: \"wss://127.0.0.1:{}\", ca_file: ca.pem, certificate_file: gateway.pem, key_file: gateway.key }}\n\
+/// A house whose cloud is at an address where nobody answers.
+fn house() -> House {
+    let house = House::new(&format!(
+        "cloud: {{ url: \"wss://127.0.0.1:{}\", ca_file: ca.pem }}\n\
          devices:\n  - {{ id: plug, kind: tasmota, options: {{ topic: plug }} }}\n\
          routes: [ {{ local: \"sensors/#\" }} ]\n",
         free_port()
-    );
-    std::fs::write(directory.join("home.yaml"), text).unwrap();
-}
-
-/// The real program; killed, not stopped, when dropped.
-async fn start(directory: &Path, port: u16) -> Child {
-    let child = Command::new(env!("CARGO_BIN_EXE_hearthlink"))
-        .args(["run", "--config"])
-        .arg(directory.join("home.yaml"))
-        .current_dir(directory)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let listening = async {
-        while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, listening).await.expect("the gateway listens");
-    child
-}
-
-async fn kill(mut gateway: Child) {
-    gateway.kill().await.unwrap();
+    ));
+    Authority::new("promises").unwrap().write(&house.path().join("ca.pem")).unwrap();
+    house
 }
 
 fn connect(id: &str, port: u16) -> (AsyncClient, EventLoop) {
@@ -74,24 +35,13 @@ fn connect(id: &str, port: u16) -> (AsyncClient, EventLoop) {
     AsyncClient::new(options, 2000)
 }
 
-/// The store of a gateway that is gone; the kernel lets go of its lock a moment after the process.
-async fn open_store(directory: &Path) -> Store {
-    loop {
-        match Store::open(&directory.join("data/hearthlink.db"), &StoreOptions::default(), Clock::system()) {
-            Err(StoreError::InUse(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
-            other => return other.unwrap(),
-        }
-    }
-}
-
 #[tokio::test]
 async fn every_publish_that_was_acknowledged_is_on_the_disk_after_kill_9() {
-    let directory = tempfile::tempdir().unwrap();
-    let port = free_port();
-    write_config(directory.path(), port);
+    let house = house();
+    let port = house.port;
     let mut acknowledged = HashSet::new();
     for round in 0..3 {
-        let gateway = start(directory.path(), port).await;
+        let gateway = house.start().await;
         let (client, mut events) = connect("sensor", port);
         for number in 0..1000 {
             let payload = format!("{round}-{number}");
@@ -114,7 +64,7 @@ async fn every_publish_that_was_acknowledged_is_on_the_disk_after_kill_9() {
         }
         kill(gateway).await;
     }
-    let store = open_store(directory.path()).await;
+    let store = house.open_store().await;
     let kept = store.pending(0, 10_000, usize::MAX).await.unwrap();
     let on_disk: HashSet<String> = kept
         .iter()
@@ -146,10 +96,9 @@ fn persistent(port: u16) -> (AsyncClient, EventLoop) {
 
 #[tokio::test]
 async fn what_was_acknowledged_for_an_absent_client_reaches_it_after_kill_9() {
-    let directory = tempfile::tempdir().unwrap();
-    let port = free_port();
-    write_config(directory.path(), port);
-    let mut gateway = start(directory.path(), port).await;
+    let house = house();
+    let port = house.port;
+    let mut gateway = house.start().await;
     subscribe_and_leave(port).await;
     let mut acknowledged = HashSet::new();
     for round in 0..3 {
@@ -175,7 +124,7 @@ async fn what_was_acknowledged_for_an_absent_client_reaches_it_after_kill_9() {
             }
         }
         kill(gateway).await;
-        gateway = start(directory.path(), port).await;
+        gateway = house.start().await;
     }
     let (_client, mut events) = persistent(port);
     let mut got = Vec::new();
@@ -210,12 +159,11 @@ async fn next_on(events: &mut EventLoop, topic: &str) -> Publish {
 
 #[tokio::test]
 async fn a_command_that_ran_at_kill_9_is_unknown_and_never_runs_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let port = free_port();
-    write_config(directory.path(), port);
+    let house = house();
+    let port = house.port;
     let order = r#"{"id":"c1","state":"ON"}"#;
 
-    let gateway = start(directory.path(), port).await;
+    let gateway = house.start().await;
     let (home, mut events) = connect("home", port);
     home.subscribe("cmnd/#", QoS::AtLeastOnce).await.unwrap();
     home.publish("tele/plug/LWT", QoS::AtLeastOnce, true, "Online").await.unwrap();
@@ -224,7 +172,7 @@ async fn a_command_that_ran_at_kill_9_is_unknown_and_never_runs_again() {
     assert_eq!(next_on(&mut events, "cmnd/plug/POWER").await.payload, "ON");
     kill(gateway).await;
 
-    let _gateway = start(directory.path(), port).await;
+    let _gateway = house.start().await;
     let (home, mut events) = connect("home-2", port);
     home.subscribe("#", QoS::AtLeastOnce).await.unwrap();
     home.publish("home/plug/set", QoS::AtLeastOnce, false, order).await.unwrap();
@@ -252,10 +200,9 @@ async fn a_command_that_ran_at_kill_9_is_unknown_and_never_runs_again() {
 
 #[tokio::test]
 async fn a_home_command_without_an_id_that_is_sent_again_does_not_run_twice() {
-    let directory = tempfile::tempdir().unwrap();
-    let port = free_port();
-    write_config(directory.path(), port);
-    let _gateway = start(directory.path(), port).await;
+    let house = house();
+    let port = house.port;
+    let _gateway = house.start().await;
     let (home, mut events) = connect("home", port);
     home.subscribe("#", QoS::AtLeastOnce).await.unwrap();
     home.publish("tele/plug/LWT", QoS::AtLeastOnce, true, "Online").await.unwrap();

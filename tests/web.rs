@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use hearthlink::{
     clock::Clock,
-    health::{Board, BrokerReport, CommandReport, DeviceReport, LinkReport, StoreReport},
+    health::{Board, BrokerReport, CommandReport, DeviceReport, LinkReport, StoreReport, WrittenReport},
     model::{
         Availability, CommandId, DeviceId, Fault, FaultKind, Fields, LinkState, Outcome, OutcomeStatus,
         Reason, Timestamp,
@@ -87,6 +87,11 @@ fn trouble(board: &Board) {
         oldest,
         accepted: 90_812,
         dropped,
+        written: WrittenReport {
+            days: vec![12 << 20, 7],
+            budget: Some(500 << 20),
+            floor: Duration::from_millis(250),
+        },
         ..StoreReport::default()
     });
     let listeners = vec!["mqtt://127.0.0.1:1883".to_owned(), "mqtts://0.0.0.0:8883".to_owned()];
@@ -165,6 +170,7 @@ async fn the_first_sentence_says_that_all_is_well_or_what_is_wrong_and_what_to_d
         "1812 messages wait",
         "3 hours ago",
         "3 messages dropped because the queue was full",
+        "12.0 MiB of 500.0 MiB, commits at least 0.25 s apart",
         "no answer for 10 minutes",
         "1 minute ago",
         "the lever went down",
@@ -198,6 +204,9 @@ async fn the_status_for_programs_is_the_snapshot() {
     let status: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(status["verdict"]["level"], "error");
     assert_eq!(status["store"]["waiting"], 1812);
+    let written =
+        serde_json::json!({"days": [12 << 20, 7], "budget": 500 << 20, "commit_floor_seconds": 0.25});
+    assert_eq!(status["store"]["written"], written);
     assert_eq!(status["commands"][0]["status"], "expired");
 }
 

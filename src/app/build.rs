@@ -164,7 +164,15 @@ async fn open_store(
 ) -> Result<Store, BuildError> {
     let path = config.gateway.data_dir.join(STORE_FILE);
     let options = translate::store(&config.store, lanes, receipts);
-    let opened = tokio::task::spawn_blocking(move || Store::open(&path, &options, clock)).await;
+    let open = move || match Store::open(&path, &options, clock.clone()) {
+        // Home works while the disk is in trouble, also after a restart.
+        Err(error @ (StoreError::Disk(_) | StoreError::DamagedAgain { .. })) => {
+            tracing::error!(%error, "the store cannot be opened; home works, and nothing is kept");
+            Store::refusing(&path, &error, &options, clock)
+        }
+        opened => opened,
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
     Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
 }
 

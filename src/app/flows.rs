@@ -4,7 +4,7 @@
 //! back to the source; none drops. A joint ends when its source does, and with it the part behind it
 //! hears that there is no more to come.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::{
     broker::{BrokerHandle, Heard, InProcess},
     commands::{Incoming, Told},
     devices::LanPublish,
-    health::{Board, LaneReport, StoreReport},
+    health::{Board, LaneReport, StoreReport, WrittenReport},
     model::{
         Ack, DeviceEvent, DeviceId, Fields, Inbound, LinkState, Message, Origin, QoS, Reading, Receipt,
         Receipts, Sender, Staleness, Subject, Topic,
@@ -33,6 +33,8 @@ const READINGS_IN_HAND: usize = 256;
 /// cloud (policy `disk_too_slow`), counted, while the house sees it all the same.
 pub(super) const READINGS_IN_LINE: usize = 1024;
 
+/// How often it is looked whether the disk answers.
+const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(1);
 /// The member of a state that says when it was taken.
 const LAST_SEEN: &str = "last_seen";
 /// The member that the store adds to what is the gateway's own, with the record's name.
@@ -333,22 +335,34 @@ pub(super) async fn lan_out(mut publishes: mpsc::Receiver<LanPublish>, broker: B
     }
 }
 
-/// The store's sums, and what did not even reach it, to the board.
+/// The store's sums, what did not even reach it, and whether its disk answers at all, to the board.
 pub(super) async fn store_report(
-    mut stats: watch::Receiver<StoreStats>,
+    store: Store,
     mut not_kept: watch::Receiver<u64>,
     board: Board,
     stop: CancellationToken,
 ) {
+    let mut stats = store.stats();
     loop {
         let mut report = report(&stats.borrow_and_update());
         report.dropped.push(("disk_too_slow", *not_kept.borrow_and_update()));
+        let hangs = store.hangs();
+        if hangs {
+            report.fault = Some("the disk does not answer; it is overloaded or about to fail".to_owned());
+        }
         board.store(report);
+        // A disk that hangs tells nobody: somebody has to look.
+        let turn = async {
+            while store.hangs() == hangs {
+                tokio::time::sleep(LOOK_AT_DISK_EVERY).await;
+            }
+        };
         let change = async {
-            // Cancel safety: `changed` marks nothing as seen before it returns.
+            // Cancel safety: `changed` marks nothing as seen before it returns, and `turn` holds nothing.
             tokio::select! {
                 changed = stats.changed() => changed,
                 changed = not_kept.changed() => changed,
+                () = turn => Ok(()),
             }
         };
         match stop.run_until_cancelled(change).await {
@@ -371,12 +385,19 @@ fn report(stats: &StoreStats) -> StoreReport {
             ("refuse_new", stats.refused_full),
             ("max_age", stats.dropped_expired),
             ("refused_by_cloud", stats.dropped_by_cloud),
+            ("unreadable", stats.unreadable),
             ("superseded", stats.superseded),
             ("thinned", stats.thinned),
             ("line_down", stats.not_kept),
         ],
         lanes: stats.lanes.iter().map(lane).collect(),
+        written: WrittenReport {
+            days: stats.written.days.clone(),
+            budget: stats.written.budget,
+            floor: stats.written.floor,
+        },
         fault: stats.fault.clone(),
+        set_aside: stats.set_aside.clone(),
     }
 }
 
@@ -399,7 +420,7 @@ mod tests {
         model::{GatewayId, Timestamp},
         store::StoreOptions,
     };
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     #[tokio::test]
     async fn a_disk_that_takes_nothing_does_not_hold_up_the_house() {

@@ -152,7 +152,7 @@ impl Running {
         let (not_kept, not_kept_count) = watch::channel(0);
         watchers.spawn(
             "store's report",
-            flows::store_report(store.stats(), not_kept_count, board.clone(), watchers.token()),
+            flows::store_report(store.clone(), not_kept_count, board.clone(), watchers.token()),
         );
 
         let receipted =

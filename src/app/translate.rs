@@ -26,6 +26,7 @@ pub(super) fn store(config: &config::Store, lanes: &Lanes, receipts: &Receipts) 
             config::WhenFull::RefuseNew => WhenFull::RefuseNew,
         },
         commit_floor: config.commit_floor,
+        flash_budget: config.flash_budget,
         ..StoreOptions::default()
     }
 }

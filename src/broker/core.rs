@@ -24,11 +24,11 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// Hands a message to the store.
 ///
 /// # Errors
-/// The store's; [`StoreError::Disk`] when it takes nothing for [`STORE_PATIENCE`].
+/// The store's; [`StoreError::Hangs`] when it takes nothing for [`STORE_PATIENCE`].
 pub(super) async fn append(store: &Store, entry: Entry) -> Result<Durable<Option<u64>>, StoreError> {
     match timeout(STORE_PATIENCE, store.append(entry)).await {
         Ok(result) => result,
-        Err(_) => Err(StoreError::Disk("it does not answer".to_owned())),
+        Err(_) => Err(StoreError::Hangs),
     }
 }
 

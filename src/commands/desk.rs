@@ -2,8 +2,12 @@
 //!
 //! Order: what can be refused without memory is refused (and told) without touching the journal;
 //! then `begin`, durable; then the MQTT acknowledgement; then the time (the command's age, the
-//! allow-list's quiet hours and rates), and the mailbox. One at a time, so that two commands for one device keep their order; the waiting for devices is not part
-//! of that, so a slow toaster does not hold up the lamp.
+//! allow-list's quiet hours and rates), and the mailbox. One at a time, so that two commands for one
+//! device keep their order; the waiting for devices is not part of that, so a slow toaster does not hold up the lamp.
+//!
+//! A disk that refuses or hangs: what carries an id, and everything from the cloud, does not run, for it could
+//! run again. A command from home without an id, or a rule's, runs all the same and is not written down: nobody
+//! could tell its repetition anyway, and the light must go on (promise 4). Nobody waits for a disk that hangs.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -121,6 +125,8 @@ struct Slip {
     device: DeviceId,
     origin: Origin,
     reply_to: ReplyTo,
+    /// Why it is not in the journal, if it is not.
+    unkept: Option<String>,
 }
 
 impl Desk {
@@ -143,7 +149,8 @@ impl Desk {
     pub async fn settle_interrupted(&self) -> Result<(), StoreError> {
         for (id, device) in self.store.interrupted().await? {
             // The cloud is told, for it may still wait.
-            let slip = Slip { id, device, origin: Origin::Forgotten, reply_to: ReplyTo::default() };
+            let slip =
+                Slip { id, device, origin: Origin::Forgotten, reply_to: ReplyTo::default(), unkept: None };
             let reply = ActuationReply {
                 status: OutcomeStatus::Unknown,
                 detail: Some("the gateway stopped while the command ran; it will not run again".to_owned()),
@@ -190,20 +197,36 @@ impl Desk {
         let named = match &parsed {
             Ok(Order { id, .. }) | Err(Malformed { id, .. }) => id.clone(),
         };
-        let slip = Slip { id: named.clone().unwrap_or_else(new_id), device, origin, reply_to };
+        let may_run_unkept = match origin {
+            Origin::Local(_) => named.is_none(),
+            // Its ids are our own, and each is used once.
+            Origin::Rule => true,
+            Origin::Cloud(_) | Origin::Forgotten => false,
+        };
+        let id = named.clone().unwrap_or_else(new_id);
+        let slip = Slip { id, device, origin, reply_to, unkept: None };
         self.options.receipts.command(Stage::Received, &slip.id, &slip.device);
         let (order, permission) =
             match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
                 Ok(judged) => judged,
                 Err(refusal) => {
-                    if let Err(error) = self.tell(&slip, self.outcome(&slip, refusal), false).await {
-                        tracing::error!(id = %slip.id, %error, "failed to keep a refusal for the cloud");
+                    // Not kept, not acknowledged: the cloud sends it again, and is told then.
+                    match self.tell(&slip, self.outcome(&slip, refusal), false).await {
+                        Ok(()) => ack.send(),
+                        Err(error) => {
+                            tracing::error!(id = %slip.id, %error, "failed to keep a refusal for the cloud");
+                        }
                     }
-                    ack.send();
                     return;
                 }
             };
-        match self.store.begin(&slip.id, &slip.device, self.clock.now()).await {
+        match self.begin(&slip, running).await {
+            Err(error) if may_run_unkept => {
+                tracing::warn!(id = %slip.id, device = %slip.device, %error, "a command from home runs without the journal");
+                ack.send();
+                let slip = Slip { unkept: Some(error.to_string()), ..slip };
+                self.start(slip, (order, permission), arrival, running).await;
+            }
             Err(error) => {
                 // Not acknowledged: the cloud sends it again, and by then it may be too late.
                 tracing::error!(id = %slip.id, device = %slip.device, %error, "command not run: its id cannot be kept");
@@ -217,14 +240,44 @@ impl Desk {
             Ok(Begun::Finished(outcome)) => {
                 tracing::info!(id = %slip.id, device = %slip.device, "duplicate of a finished command");
                 let duplicate = Outcome { duplicate: true, ..outcome };
-                if let Err(error) = self.tell(&slip, duplicate, false).await {
-                    tracing::error!(id = %slip.id, %error, "failed to keep a repeated outcome for the cloud");
+                match self.tell(&slip, duplicate, false).await {
+                    Ok(()) => ack.send(),
+                    Err(error) => {
+                        tracing::error!(id = %slip.id, %error, "failed to keep a repeated outcome for the cloud");
+                    }
                 }
-                ack.send();
             }
             Ok(Begun::Fresh) => {
                 ack.send();
                 self.start(slip, (order, permission), arrival, running).await;
+            }
+        }
+    }
+
+    /// Makes the command's id durable. What a disk that hung still writes after we have given it up is taken
+    /// back, so that the id is as unknown as if the disk had refused it.
+    async fn begin(&self, slip: &Slip, running: &mut JoinSet<()>) -> Result<Begun, StoreError> {
+        if self.store.hangs() {
+            return Err(StoreError::Hangs);
+        }
+        let (store, id, device) = (self.store.clone(), slip.id.clone(), slip.device.clone());
+        let at = self.clock.now();
+        let mut beginning = Box::pin(async move {
+            let begun = store.begin(&id, &device, at).await;
+            (store, id, device, begun)
+        });
+        let known = async { Ok(beginning.as_mut().await.3) };
+        match self.store.unless_it_hangs(known).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                running.spawn(async move {
+                    if let (store, id, device, Ok(Begun::Fresh)) = beginning.await
+                        && let Err(error) = store.withdraw(&id, &device).await
+                    {
+                        tracing::error!(%id, %device, %error, "a command that was not to be kept stays in the journal");
+                    }
+                });
+                Err(error)
             }
         }
     }
@@ -368,22 +421,29 @@ impl Desk {
         }
     }
 
-    /// Tells an outcome: durable (with the journal if `is_first`), then to the house. What came from home
-    /// is told there only; what a rule did is told in the cloud, too, since nobody asked for it there.
-    async fn tell(&self, slip: &Slip, outcome: Outcome, is_first: bool) -> Result<(), StoreError> {
+    /// Tells an outcome: durable (with the journal if `is_first`), then to the house; to the house at once when
+    /// the disk hangs. What came from home is told there only; what a rule did is told in the cloud, too, since
+    /// nobody asked for it there.
+    async fn tell(&self, slip: &Slip, mut outcome: Outcome, is_first: bool) -> Result<(), StoreError> {
+        if let Some(why) = &slip.unkept {
+            let happened = outcome.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
+            outcome.detail = Some(format!("{happened}not written down: {why}"));
+            self.report(slip, outcome).await;
+            return Ok(());
+        }
         let told = Told { origin: slip.origin.clone(), outcome };
         let entries = match slip.origin {
             Origin::Cloud(_) | Origin::Rule | Origin::Forgotten => (self.options.tell)(&told, &slip.reply_to),
             Origin::Local(_) => Vec::new(),
         };
-        let kept = if is_first {
-            match self.store.finish(told.outcome.clone(), entries).await {
-                Ok(durable) => durable.await.map(drop),
-                Err(error) => Err(error),
+        let keeping = async {
+            if is_first {
+                self.store.finish(told.outcome.clone(), entries).await?.await.map(drop)
+            } else {
+                self.append(entries).await
             }
-        } else {
-            self.append(entries).await
         };
+        let kept = self.store.unless_it_hangs(keeping).await;
         self.report(slip, told.outcome).await;
         kept
     }

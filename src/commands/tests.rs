@@ -18,11 +18,11 @@ use crate::{
         Ack, Actuation, ActuationReply, DeviceId, Message, Origin, OutcomeStatus, Properties, QoS, Reason,
         Receipts, Sender, Staleness, TimeOfDay, Timestamp, Topic,
     },
-    store::{Entry, Store, StoreOptions},
+    store::{Entry, Store, StoreError, StoreOptions},
 };
 
 struct Bench {
-    _directory: TempDir,
+    directory: TempDir,
     store: Store,
     commands: mpsc::Sender<Incoming>,
     toaster: mpsc::Receiver<Actuation>,
@@ -79,14 +79,27 @@ impl Bench {
 
     fn start_with(rule: Rule, options: StoreOptions) -> Self {
         let directory = TempDir::new().unwrap();
+        let store = Store::open(&directory.path().join("store.db"), &options, clock()).unwrap();
+        Self::start_on(store, directory, rule)
+    }
+
+    /// With a disk that takes nothing.
+    fn start_without_disk() -> Self {
+        let directory = TempDir::new().unwrap();
+        let why = StoreError::Disk("the disk is full".to_owned());
+        let path = directory.path().join("store.db");
+        let store = Store::refusing(&path, &why, &StoreOptions::default(), clock()).unwrap();
+        Self::start_on(store, directory, toaster_on())
+    }
+
+    fn start_on(store: Store, directory: TempDir, rule: Rule) -> Self {
         let clock = clock();
-        let store = Store::open(&directory.path().join("store.db"), &options, clock.clone()).unwrap();
         let (mailbox, toaster) = mpsc::channel(1);
         let (desk, told) = desk(rule, (&store, &clock), HashMap::from([(device("toaster"), mailbox)]));
         let (commands, incoming) = mpsc::channel(16);
         let stop = CancellationToken::new();
         let desk = tokio::spawn(desk.run(incoming, stop.clone()));
-        Self { _directory: directory, store, commands, toaster, told, clock, stop, desk }
+        Self { directory, store, commands, toaster, told, clock, stop, desk }
     }
 
     async fn send(&self, payload: &str, change: impl FnOnce(&mut Incoming)) -> oneshot::Receiver<()> {
@@ -272,13 +285,14 @@ async fn an_outcome_says_who_asked_and_what_a_rule_did_is_told_in_the_cloud_too(
 
 #[tokio::test]
 async fn nothing_is_acknowledged_or_run_before_the_id_is_durable() {
-    let floor = Duration::from_millis(400);
-    let mut bench = Bench::start(StoreOptions { commit_floor: floor, ..StoreOptions::default() });
-    bench.store.begin(&"x".to_owned().try_into().unwrap(), &device("x"), clock().now()).await.unwrap();
+    let mut bench = Bench::start(StoreOptions::default());
+    let other = rusqlite::Connection::open(bench.directory.path().join("store.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut ack = bench.send(r#"{"id":"c1","state":"ON"}"#, |_| {}).await;
-    // The floor holds the commit back, so for now neither the cloud nor the toaster hears anything.
-    tokio::time::sleep(floor / 4).await;
+    // Somebody else is writing, which holds the commit back: neither the cloud nor the toaster hears anything.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(ack.try_recv().is_err() && bench.toaster.try_recv().is_err());
+    other.execute_batch("ROLLBACK").unwrap();
     ack.await.unwrap();
     bench.toast().await;
 }
@@ -331,6 +345,42 @@ async fn a_command_whose_end_is_not_known_is_unknown_for_ever() {
     let repeated = told.recv().await.unwrap().outcome;
     assert_eq!((repeated.status, repeated.duplicate), (OutcomeStatus::Unknown, true));
     assert!(toaster.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn on_a_sick_disk_only_what_nobody_could_run_twice_runs() {
+    let mut bench = Bench::start_without_disk();
+    let local = |command: &mut Incoming| command.origin = Origin::Local(None);
+    bench.send("ON", local).await.await.unwrap();
+    applied(bench.toast().await);
+    let told = timeout(Duration::from_secs(10), bench.told.recv()).await.unwrap().unwrap().outcome;
+    assert_eq!((told.status, told.reason), (OutcomeStatus::Applied, None));
+    assert!(told.detail.unwrap().contains("not written down"));
+    let rules = r#"{"id":"line-lost-1","state":"ON"}"#;
+    bench.send(rules, |command| command.origin = Origin::Rule).await.await.unwrap();
+    applied(bench.toast().await);
+    assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+
+    type Change = fn(&mut Incoming);
+    let refused: [(&str, Change, Reason); 4] = [
+        (r#"{"id":"1","state":"ON"}"#, |c| c.origin = Origin::Local(None), Reason::NotDurable),
+        ("ON", |c| (c.origin, c.redelivered) = (Origin::Local(None), true), Reason::Redelivered),
+        ("ON", |_| {}, Reason::NotDurable),
+        (r#"{"id":"2","state":"ON"}"#, |_| {}, Reason::NotDurable),
+    ];
+    for (payload, change, reason) in refused {
+        bench.send(payload, change).await;
+        assert_eq!(bench.outcome().await, (OutcomeStatus::Refused, Some(reason), false), "{payload}");
+    }
+    assert!(bench.toaster.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_the_cloud_cannot_be_told_is_not_acknowledged_so_that_it_is_sent_again() {
+    let mut bench = Bench::start_without_disk();
+    let acknowledged = bench.send(r#"{"id":"1","state":"OFF"}"#, |_| {}).await;
+    assert_eq!(bench.outcome().await.1, Some(Reason::NotAllowed));
+    assert!(acknowledged.await.is_err(), "the cloud would never hear of it");
 }
 
 #[tokio::test]

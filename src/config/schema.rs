@@ -123,10 +123,14 @@ pub struct Store {
     pub max_age: Duration,
     /// What gives way when `max_size` is reached. Default `drop_oldest`.
     pub when_full: WhenFull,
-    /// The least time between two commits: saves flash, makes every PUBACK wait up to as long. 0 s to 10 s,
+    /// The least time between two commits: saves flash, makes every PUBACK wait up to as long. 0 s to 3 s,
     /// default 0 s.
     #[serde(deserialize_with = "units::duration")]
     pub commit_floor: Duration,
+    /// What may be written to the disk a day; whoever would write more commits less often, up to every 3 s.
+    /// 1 MiB or more, default none.
+    #[serde(deserialize_with = "units::bytes")]
+    pub flash_budget: Option<u64>,
     /// What is kept of the devices' own states (`home/<device>`) until the cloud has them.
     pub states: Queue,
 }
@@ -138,6 +142,7 @@ impl Default for Store {
             max_age: Duration::from_secs(7 * 24 * 3600),
             when_full: WhenFull::DropOldest,
             commit_floor: Duration::ZERO,
+            flash_budget: None,
             states: Queue::default(),
         }
     }

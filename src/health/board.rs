@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) counters: LinkCounters,
     pub(super) store: StoreReport,
     pub(super) disk_fault_since: Option<Timestamp>,
+    pub(super) over_budget_since: Option<Timestamp>,
+    pub(super) set_aside_since: Option<Timestamp>,
     pub(super) broker: BrokerReport,
     pub(super) devices: BTreeMap<DeviceId, DeviceReport>,
     pub(super) commands: VecDeque<CommandReport>,
@@ -85,6 +87,8 @@ impl Board {
                 counters: LinkCounters::default(),
                 store: StoreReport::default(),
                 disk_fault_since: None,
+                over_budget_since: None,
+                set_aside_since: None,
                 broker: BrokerReport::default(),
                 devices: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
@@ -133,6 +137,9 @@ impl Board {
         let now = self.clock.now();
         self.change(|facts| {
             facts.disk_fault_since = report.fault.as_ref().map(|_| facts.disk_fault_since.unwrap_or(now));
+            facts.over_budget_since = report.written.excess().and(facts.over_budget_since.or(Some(now)));
+            let is_aside = !report.set_aside.is_empty();
+            facts.set_aside_since = is_aside.then_some(facts.set_aside_since.unwrap_or(now));
             facts.store = report;
         });
     }
@@ -203,9 +210,11 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
-        health::Level,
+        health::{Level, WrittenReport},
         model::{Fault, FaultKind},
     };
 
@@ -225,7 +234,7 @@ mod tests {
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
         let first = clock.now();
         board.link(link(LinkState::Waiting, Some(FaultKind::Dns)));
-        clock.set(first.plus(std::time::Duration::from_secs(60)));
+        clock.set(first.plus(Duration::from_secs(60)));
         board.link(link(LinkState::Connecting, Some(FaultKind::Dns)));
         let verdict = board.snapshot().verdict;
         assert_eq!(verdict.since, Some(first));
@@ -246,6 +255,58 @@ mod tests {
         board.store(StoreReport { fault: Some("the disk is full".into()), ..StoreReport::default() });
         let verdict = board.snapshot().verdict;
         assert_eq!((verdict.level, verdict.sentence.contains("the disk is full")), (Level::Error, true));
+    }
+
+    #[test]
+    fn a_flash_budget_that_is_exceeded_is_a_warning_and_everything_else_comes_before_it() {
+        let (board, clock) = board();
+        let report = |written: u64| StoreReport {
+            written: WrittenReport {
+                days: vec![written, 1 << 40],
+                budget: Some(500 << 20),
+                floor: Duration::from_secs(3),
+            },
+            ..StoreReport::default()
+        };
+        board.store(report(500 << 20));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok, "all of it may be spent");
+        let first = clock.now();
+        board.store(report(600 << 20));
+        clock.advance(Duration::from_secs(60));
+        board.store(report(601 << 20));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
+        assert!(
+            verdict.sentence.starts_with("601.0 MiB were written to the disk today"),
+            "{}",
+            verdict.sentence
+        );
+        board.link(link(LinkState::Waiting, Some(FaultKind::Dns)));
+        assert_eq!(board.snapshot().verdict.level, Level::Error);
+        board.link(link(LinkState::Online, None));
+        // The next day.
+        board.store(report(0));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_damaged_store_is_reported_until_its_file_is_moved_away() {
+        let (board, clock) = board();
+        let first = clock.now();
+        board.link(link(LinkState::Waiting, Some(FaultKind::Tcp)));
+        let report = |set_aside: &[&str]| StoreReport {
+            set_aside: set_aside.iter().map(|&name| name.to_owned()).collect(),
+            ..StoreReport::default()
+        };
+        board.store(report(&["hearthlink.db.damaged-1"]));
+        clock.set(first.plus(std::time::Duration::from_secs(60)));
+        board.store(report(&["hearthlink.db.damaged-1"]));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Error, Some(first)));
+        assert!(verdict.sentence.contains("`hearthlink.db.damaged-1`"), "{}", verdict.sentence);
+        assert!(verdict.remedy.unwrap().contains("Move the file away"));
+        board.store(report(&[]));
+        assert!(!board.snapshot().verdict.sentence.contains("damaged"));
     }
 
     #[test]

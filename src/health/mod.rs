@@ -10,6 +10,6 @@ mod verdict;
 pub use board::{Board, Snapshot};
 pub use report::{
     BrokerReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport, ReceiptReport,
-    ReceiptsReport, StoreReport,
+    ReceiptsReport, StoreReport, WrittenReport,
 };
 pub use verdict::{Level, Verdict};

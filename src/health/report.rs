@@ -13,6 +13,10 @@ fn as_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Resu
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
+fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.as_secs_f64().serialize(serializer)
+}
+
 /// Where the line to the cloud stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LinkReport {
@@ -81,8 +85,32 @@ pub struct StoreReport {
     pub dropped: Vec<(&'static str, u64)>,
     /// The parts of the queue with policies of their own.
     pub lanes: Vec<LaneReport>,
+    /// What was written to the disk, by day.
+    pub written: WrittenReport,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
+    /// The names of damaged files of the store that were set aside and still lie there, the oldest first.
+    pub set_aside: Vec<String>,
+}
+
+/// What the store wrote to the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WrittenReport {
+    /// Bytes by day, today first, seven days at most. Empty: the kernel does not count.
+    pub days: Vec<u64>,
+    /// What may be written a day.
+    pub budget: Option<u64>,
+    /// The least time between two commits now.
+    #[serde(rename = "commit_floor_seconds", serialize_with = "in_seconds")]
+    pub floor: Duration,
+}
+
+impl WrittenReport {
+    /// What was written today, and more than may be.
+    pub(super) fn excess(&self) -> Option<(u64, u64)> {
+        let (written, budget) = (*self.days.first()?, self.budget?);
+        (written > budget).then_some((written, budget))
+    }
 }
 
 /// What one part of the queue holds, named by its route.

@@ -31,9 +31,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The worst fact, in words. The disk comes before the line, the line before a device.
+    /// The worst fact, in words. The disk comes before the line, the line before a device, a device before wear.
     pub(super) fn of(facts: &Facts) -> Self {
-        disk(facts).or_else(|| line(facts)).or_else(|| devices(facts)).unwrap_or_else(|| Self {
+        let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
+        let worst = worst.or_else(|| devices(facts)).or_else(|| wear(facts));
+        worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
                 "Everything at home is working. No cloud is configured.".to_owned()
@@ -56,6 +58,28 @@ fn disk(facts: &Facts) -> Option<Verdict> {
                 .to_owned(),
         ),
         since: facts.disk_fault_since,
+    })
+}
+
+/// Something was lost, and nobody may have looked yet: before the line, which often heals by itself.
+fn set_aside(facts: &Facts) -> Option<Verdict> {
+    let newest = facts.store.set_aside.last()?;
+    let others = match facts.store.set_aside.len() - 1 {
+        0 => String::new(),
+        count => format!(" ({count} earlier ones lie there too: the disk or SD card is probably worn out)"),
+    };
+    Some(Verdict {
+        level: Level::Error,
+        sentence: format!(
+            "The store's file was damaged and is set aside as `{newest}`{others}: what waited in it for the cloud is \
+             not sent, and what was retained at home may be forgotten."
+        ),
+        remedy: Some(
+            "Everything works with a new store. `sqlite3 FILE .recover` shows what can still be read. Move the file \
+             away, or delete it, and this message ends."
+                .to_owned(),
+        ),
+        since: facts.set_aside_since,
     })
 }
 
@@ -101,5 +125,24 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         },
         remedy: Some("Check its power and its connection.".to_owned()),
         since: first.last_seen,
+    })
+}
+
+fn wear(facts: &Facts) -> Option<Verdict> {
+    let (written, budget) = facts.store.written.excess()?;
+    let words = |bytes| bytesize::ByteSize(bytes).display().iec();
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!(
+            "{} were written to the disk today, more than `store.flash_budget` allows ({}).",
+            words(written),
+            words(budget)
+        ),
+        remedy: Some(
+            "Nothing is lost; commits already come as seldom as they may. Let devices publish less often, or route \
+             less to the cloud, or raise the budget."
+                .to_owned(),
+        ),
+        since: facts.over_budget_since,
     })
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rusqlite::params;
 
-use super::{Durable, Store, StoreError, message};
+use super::{Durable, Store, StoreError, message, rows::readable};
 use crate::model::{DeviceId, Fields, Message, Timestamp, Topic};
 
 impl Store {
@@ -54,12 +54,9 @@ impl Store {
         self.read(move |connection| {
             let mut statement =
                 connection.prepare("SELECT topic, payload, qos, properties, expires_at FROM retained")?;
-            let mut rows = statement.query([])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(message::aged(message::from_row(row, 0, true, 3)?, row.get(4)?, now));
-            }
-            Ok(found)
+            readable(statement.query([])?, "retained", |row| {
+                Ok(message::aged(message::from_row(row, 0, true, 3)?, row.get(4)?, now))
+            })
         })
         .await
     }
@@ -93,16 +90,14 @@ impl Store {
     pub async fn states(&self) -> Result<HashMap<DeviceId, Fields>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT device, fields FROM state")?;
-            let mut rows = statement.query([])?;
-            let mut found = HashMap::new();
-            while let Some(row) = rows.next()? {
+            let states = readable(statement.query([])?, "state", |row| {
                 let (device, fields): (String, String) = (row.get(0)?, row.get(1)?);
-                found.insert(
+                Ok((
                     DeviceId::parse(&device).map_err(|error| StoreError::row(&device, error))?,
                     serde_json::from_str(&fields).map_err(|error| StoreError::row(&device, error))?,
-                );
-            }
-            Ok(found)
+                ))
+            })?;
+            Ok(states.into_iter().collect())
         })
         .await
     }

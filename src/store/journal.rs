@@ -1,11 +1,13 @@
 //! The command journal: a command's id is durable here before it runs, its outcome before it is told.
+//! Neither waits for the floor between commits: a person has pressed a button.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::{
     Durable, Entry, Store, StoreError,
     ledger::{Ledger, Room},
     outbox,
+    rows::readable,
 };
 use crate::model::{CommandId, DeviceId, Outcome, Timestamp};
 
@@ -27,27 +29,29 @@ impl Store {
     /// [`StoreError`]: the command must not run.
     pub async fn begin(&self, id: &CommandId, device: &DeviceId, at: Timestamp) -> Result<Begun, StoreError> {
         let (id, device) = (id.clone(), device.clone());
-        self.write(id.as_str().len(), move |transaction, ledger| {
-            let known = transaction
+        let cost = id.as_str().len();
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
+            // Writing first: SQLite waits for somebody else's lock only before it has read anything.
+            let fresh = transaction
+                .prepare_cached(
+                    "INSERT INTO journal (id, device, begun_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![id.as_str(), device.as_str(), at.as_millis()])?;
+            if fresh == 1 {
+                ledger.journal_grew();
+                return Ok(Begun::Fresh);
+            }
+            let outcome: Option<String> = transaction
                 .prepare_cached("SELECT outcome FROM journal WHERE device = ?1 AND id = ?2")?
-                .query_row([device.as_str(), id.as_str()], |row| row.get::<_, Option<String>>(0))
-                .optional()?;
-            match known {
-                None => {
-                    transaction
-                        .prepare_cached("INSERT INTO journal (id, device, begun_at) VALUES (?1, ?2, ?3)")?
-                        .execute(params![id.as_str(), device.as_str(), at.as_millis()])?;
-                    ledger.journal_grew();
-                    Ok(Begun::Fresh)
-                }
-                Some(None) => Ok(Begun::Running),
-                Some(Some(outcome)) => serde_json::from_str(&outcome)
+                .query_row([device.as_str(), id.as_str()], |row| row.get(0))?;
+            match outcome {
+                None => Ok(Begun::Running),
+                Some(outcome) => serde_json::from_str(&outcome)
                     .map(Begun::Finished)
                     .map_err(|error| StoreError::row(id.as_str(), error)),
             }
-        })
-        .await?
-        .await
+        };
+        self.write_at_once(cost, work, |_| {}).await?.await
     }
 
     /// Writes down an outcome and, in the same transaction, what the cloud is told. The first
@@ -87,7 +91,25 @@ impl Store {
             }
             told.iter().map(|entry| outbox::insert(transaction, ledger, entry, Room::Reserved)).collect()
         };
-        self.write_then(cost, work, move |sequences: &Vec<Option<u64>>| spooled(sequences)).await
+        self.write_at_once(cost, work, move |sequences: &Vec<Option<u64>>| spooled(sequences)).await
+    }
+
+    /// Takes back that a command begins, unless it has an outcome: it was not to run, or not to be remembered,
+    /// before the disk said that it was.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the next start reports the command as interrupted.
+    pub async fn withdraw(&self, id: &CommandId, device: &DeviceId) -> Result<(), StoreError> {
+        let (id, device) = (id.clone(), device.clone());
+        self.write(id.as_str().len(), move |transaction, ledger| {
+            let gone = transaction
+                .prepare_cached("DELETE FROM journal WHERE device = ?1 AND id = ?2 AND outcome IS NULL")?
+                .execute([device.as_str(), id.as_str()])?;
+            ledger.journal_shrank(gone as u64);
+            Ok(())
+        })
+        .await?
+        .await
     }
 
     /// Commands that were begun before the last stop or crash and have no outcome: to be reported
@@ -99,16 +121,13 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection
                 .prepare("SELECT id, device FROM journal WHERE outcome IS NULL ORDER BY begun_at")?;
-            let mut rows = statement.query([])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
+            readable(statement.query([])?, "journal", |row| {
                 let (id, device): (String, String) = (row.get(0)?, row.get(1)?);
-                found.push((
+                Ok((
                     CommandId::parse(&id).map_err(|error| StoreError::row(&id, error))?,
                     DeviceId::parse(&device).map_err(|error| StoreError::row(&id, error))?,
-                ));
-            }
-            Ok(found)
+                ))
+            })
         })
         .await
     }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 
 use super::{
-    Keep, LaneStats, StoreError, StoreOptions, WhenFull,
+    Keep, LaneStats, StoreError, StoreOptions, WhenFull, Written,
     lane::{Lane, Lanes},
     outbox::Entry,
     timeline::{Anchor, Moment, Timeline},
@@ -43,6 +43,8 @@ pub struct StoreStats {
     pub dropped_expired: u64,
     /// Dropped because the cloud refused them for good, since the start.
     pub dropped_by_cloud: u64,
+    /// Dropped because the disk gave back something that is no message, since the start.
+    pub unreadable: u64,
     /// Dropped for a newer one on their topic, by [`Keep::Latest`], since the start.
     pub superseded: u64,
     /// Not kept between two that are, by [`Keep::Every`], since the start.
@@ -51,8 +53,12 @@ pub struct StoreStats {
     pub not_kept: u64,
     /// The lanes with policies of their own.
     pub lanes: Vec<LaneStats>,
+    /// What was written to the disk, by day.
+    pub written: Written,
     /// What is wrong with the disk, if anything.
     pub fault: Option<String>,
+    /// The names of damaged files that were set aside and still lie there, the oldest first.
+    pub set_aside: Vec<String>,
 }
 
 /// The highest sequences on the disk: they change when there is something new to send.
@@ -81,6 +87,7 @@ pub(super) enum Gone {
     Full,
     Expired,
     Superseded,
+    Unreadable,
 }
 
 /// What a new message's row says beside the message.
@@ -176,7 +183,15 @@ impl Ledger {
     }
 
     pub(super) fn set_fault(&mut self, error: Option<&StoreError>) {
-        self.stats.fault = error.map(ToString::to_string);
+        self.stats.fault = error.map(StoreError::reason);
+    }
+
+    pub(super) fn has_set_aside(&self) -> bool {
+        !self.stats.set_aside.is_empty()
+    }
+
+    pub(super) fn set_set_aside(&mut self, names: Vec<String>) {
+        self.stats.set_aside = names;
     }
 
     /// What the entry's lane makes of it now; `None`: its policy does not keep it.
@@ -297,6 +312,11 @@ impl Ledger {
         self.journal += 1;
     }
 
+    /// The journal has so many commands less.
+    pub(super) fn journal_shrank(&mut self, count: u64) {
+        self.journal = self.journal.saturating_sub(count);
+    }
+
     /// Deletes messages of the outbox and counts them; gives how many.
     pub(super) fn delete(
         &mut self,
@@ -326,6 +346,7 @@ impl Ledger {
             Gone::Full => &mut stats.dropped_full,
             Gone::Expired => &mut stats.dropped_expired,
             Gone::Superseded => &mut stats.superseded,
+            Gone::Unreadable => &mut stats.unreadable,
         } += 1;
         if let Some(lane) = self.lanes.of(lane) {
             lane.stats.waiting = lane.stats.waiting.saturating_sub(1);

@@ -9,12 +9,16 @@
 //! SQLite and not a log of our own: a person at home can open the file with `sqlite3`, and torn
 //! writes are SQLite's business (fjall and redb were measured, see DESIGN.md).
 
+mod damage;
+mod flash;
 mod house;
 mod journal;
 mod lane;
 mod ledger;
 mod message;
 mod outbox;
+mod pulse;
+mod rows;
 mod schema;
 mod sessions;
 mod timeline;
@@ -37,6 +41,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{oneshot, watch};
 
+pub use flash::Written;
 pub use journal::Begun;
 pub use lane::{Keep, LaneOptions, LaneStats};
 pub use ledger::{Highest, StoreStats};
@@ -44,9 +49,12 @@ pub use outbox::{Born, Entry, Part, Record, Selection};
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 
 use crate::{clock::Clock, model::Receipts};
+use damage::{Damage, Opened};
+use flash::Flash;
 use ledger::Ledger;
+use pulse::Pulse;
 use timeline::Timeline;
-use writer::{Gate, Job, Writer};
+use writer::{Gate, Job, Keeping, Writer};
 
 /// Why the store could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,9 +80,28 @@ pub enum StoreError {
         /// The last one known here.
         known: usize,
     },
-    /// SQLite reports that the disk is full, read-only, failing, or the file damaged.
+    /// SQLite reports that the disk is full, read-only or failing.
     #[error("failed to write the store: {0}")]
     Disk(String),
+    /// The disk neither does what it is asked for nor refuses it.
+    #[error("the disk does not answer")]
+    Hangs,
+    /// SQLite reports that the file is damaged. At the start it is set aside, so this is about a running store.
+    #[error(
+        "the store's file is damaged ({0}); restart Hearthlink, which sets the file aside and begins a new one"
+    )]
+    Damaged(String),
+    /// The file is damaged once more, and too many such files lie there.
+    #[error(
+        "the store `{path}` is damaged, and {count} damaged ones lie beside it (`.damaged-…`): the disk or SD card is \
+         probably worn out; replace it, or move these files away"
+    )]
+    DamagedAgain {
+        /// The file.
+        path: PathBuf,
+        /// How many lie there.
+        count: usize,
+    },
     /// Policy `refuse_new`: the outbox has no room.
     #[error("the store is full ({max} bytes wait for the cloud) and its policy is to refuse new messages")]
     Full {
@@ -103,6 +130,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A disk that fails is one thing, a directory that is not ours another: that needs a person at once.
+    fn open(path: &Path, error: &std::io::Error) -> Self {
+        /// EIO, for which Rust has no kind.
+        const BROKEN: i32 = 5;
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Disk(format!("`{}`: {error}", path.display()))
+            }
+            _ if error.raw_os_error() == Some(BROKEN) => Self::Disk(format!("`{}`: {error}", path.display())),
+            _ => Self::Open { path: path.to_owned(), reason: error.to_string() },
+        }
+    }
+
+    /// What is wrong, for a sentence that says what follows from it.
+    fn reason(&self) -> String {
+        match self {
+            Self::Disk(reason) => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
     fn row(key: &str, error: impl std::fmt::Display) -> Self {
         Self::Row { key: key.to_owned(), reason: error.to_string() }
     }
@@ -110,8 +158,9 @@ impl StoreError {
     /// Whether the disk is at fault, so that nothing of the transaction can be believed.
     fn is_disk(&self) -> bool {
         match self {
-            Self::Open { .. } | Self::Disk(_) => true,
+            Self::Open { .. } | Self::Disk(_) | Self::Hangs | Self::Damaged(_) => true,
             Self::InUse(_)
+            | Self::DamagedAgain { .. }
             | Self::FromTheFuture { .. }
             | Self::Full { .. }
             | Self::TooLarge { .. }
@@ -123,14 +172,23 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error as E;
+        if let E::FromSqlConversionFailure(..)
+        | E::InvalidColumnType(..)
+        | E::IntegralValueOutOfRange(..)
+        | E::Utf8Error(..) = error
+        {
+            return Self::row("?", error);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Disk("the disk is full; free some space".to_owned()),
             Some(ErrorCode::ReadOnly) => {
                 Self::Disk("the file or its file system is read-only; remount it for writing".to_owned())
             }
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                Self::Disk(format!("the file is damaged ({error}); move it away and start again"))
-            }
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::SystemIoFailure) => Self::Disk(format!(
+                "the disk reports errors or has become read-only ({error}); look into `dmesg`, and replace a worn SD card"
+            )),
             _ => Self::Disk(error.to_string()),
         }
     }
@@ -156,6 +214,8 @@ pub struct StoreOptions {
     pub when_full: WhenFull,
     /// The least time between two commits; zero commits as soon as the disk is free.
     pub commit_floor: Duration,
+    /// What may be written to the disk a day before commits come less often; `None`: anything.
+    pub flash_budget: Option<u64>,
     /// How many commands the journal remembers; the oldest finished ones are forgotten first.
     pub journal_entries: u64,
     /// What may wait for the writer thread, in bytes.
@@ -167,13 +227,14 @@ pub struct StoreOptions {
 }
 
 impl Default for StoreOptions {
-    /// 256 MiB, 7 days, the oldest go first, no floor, 10,000 commands, 8 MiB in front of the disk.
+    /// 256 MiB, 7 days, the oldest go first, no floor, no budget, 10,000 commands, 8 MiB in front of the disk.
     fn default() -> Self {
         Self {
             max_bytes: 256 << 20,
             max_age: Duration::from_secs(7 * 24 * 3600),
             when_full: WhenFull::DropOldest,
             commit_floor: Duration::ZERO,
+            flash_budget: None,
             journal_entries: 10_000,
             write_queue_bytes: 8 << 20,
             lanes: Vec::new(),
@@ -207,52 +268,77 @@ pub struct Store {
     appended: watch::Receiver<Highest>,
     is_line_up: Arc<AtomicBool>,
     receipts: Receipts,
+    pulse: Pulse,
+    damage: Damage,
 }
 
 impl Store {
-    /// Opens or makes the file `path` (mode 0600) and starts the writer thread. Blocks on the disk.
+    /// Opens or makes the file `path` (mode 0600) and starts the writer thread. Blocks on the disk. A file that is
+    /// damaged is set aside, and a new one is made.
     ///
     /// # Errors
-    /// [`StoreError::Open`], `InUse`, `FromTheFuture` or `Disk`.
+    /// [`StoreError::Open`], `InUse`, `FromTheFuture`, `DamagedAgain` or `Disk`.
     pub fn open(path: &Path, options: &StoreOptions, clock: Clock) -> Result<Self, StoreError> {
-        let open_error =
-            |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
+        let open_error = |error: std::io::Error| StoreError::open(path, &error);
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(open_error)?;
         }
         let lock = lock(path, &open_error)?;
-        // Made by us and not by SQLite, for the mode.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(open_error)?;
-        Self::start(schema::open(path)?, Some(lock), options, clock)
+        make(path).map_err(open_error)?;
+        let opened = damage::open(path, options, &clock)?;
+        Self::start(opened, (Keeping::OnDisk(lock), Damage::of(path)), options, clock)
     }
 
-    fn start(
-        connection: Connection,
-        lock: Option<File>,
+    /// A store that remembers nothing and refuses everything for the reason why the real one cannot be opened: for
+    /// a home that is to work on a sick disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`].
+    pub fn refusing(
+        path: &Path,
+        why: &StoreError,
         options: &StoreOptions,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let name = schema::name(&connection)?;
-        let is_line_up = Arc::new(AtomicBool::new(true));
-        let ledger = Ledger::load(&connection, options, clock.clone(), is_line_up.clone())?;
+        let refusal = StoreError::Disk(format!(
+            "the store could not be opened ({}); mend that and restart Hearthlink",
+            why.reason()
+        ));
+        let opened = damage::open_in_memory(options, &clock)?;
+        Self::start(opened, (Keeping::Nothing(refusal), Damage::of(path)), options, clock)
+    }
+
+    fn start(
+        opened: Opened,
+        (keeping, damage): (Keeping, Damage),
+        options: &StoreOptions,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let Opened { connection, name, mut ledger, is_line_up } = opened;
         let timeline = ledger.timeline().clone();
+        ledger.set_set_aside(damage.set_aside());
+        if let Keeping::Nothing(refusal) = &keeping {
+            ledger.set_fault(Some(refusal));
+        }
+        let pulse = Pulse::new();
         let (jobs, receiver) = mpsc::channel();
-        let (stats_sender, stats) = watch::channel(ledger.stats());
+        let flash = Flash::load(&connection, options.commit_floor, options.flash_budget, timeline.now())?;
+        let (stats_sender, stats) = watch::channel(StoreStats { written: flash.written(), ..ledger.stats() });
         let (appended_sender, appended) = watch::channel(ledger.highest());
         let writer = Writer {
             connection,
             jobs: receiver,
             ledger,
-            commit_floor: options.commit_floor,
+            flash,
             stats: stats_sender,
             appended: appended_sender,
+            pulse: pulse.clone(),
+            damage: damage.clone(),
+            keeping,
         };
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || {
-                writer.run();
-                drop(lock);
-            })
+            .spawn(move || writer.run())
             .map_err(|error| StoreError::Disk(format!("no thread for the store: {error}")))?;
         Ok(Self {
             jobs,
@@ -264,6 +350,8 @@ impl Store {
             appended,
             is_line_up,
             receipts: options.receipts.clone(),
+            pulse,
+            damage,
         })
     }
 
@@ -281,6 +369,28 @@ impl Store {
     pub fn hurry(&self) {
         // A store that has stopped has committed everything.
         let _ = self.jobs.send(Job::Hurry);
+    }
+
+    /// Whether the disk has not answered for a while: what is asked of the store now may wait for long.
+    pub fn hangs(&self) -> bool {
+        self.pulse.is_missed()
+    }
+
+    /// The same work, but not longer than the disk answers: for those whom a disk that hangs must not hold up.
+    /// What was handed to the store is written all the same when the disk is well again.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`StoreError::Hangs`].
+    pub async fn unless_it_hangs<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        // Cancel safety: `missed` holds nothing, and what was done of `work` is the caller's to know.
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = self.pulse.missed() => Err(StoreError::Hangs),
+        }
     }
 
     /// Says whether the outbox is being sent from now. While it is not, lanes keep only what [`Keep`] says; a
@@ -323,16 +433,38 @@ impl Store {
         Ok(Durable(receiver))
     }
 
+    /// As [`Store::write_then`], for what a person waits for: the floor between commits is for everybody else.
+    async fn write_at_once<T: Send + 'static>(
+        &self,
+        cost: usize,
+        work: impl FnOnce(&Transaction<'_>, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<Durable<T>, StoreError> {
+        let durable = self.write_then(cost, work, then).await?;
+        self.hurry();
+        Ok(durable)
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let room = self.gate.pass(0).await?;
         let (sender, receiver) = oneshot::channel();
-        let read: writer::Read = Box::new(move |connection| drop(sender.send(work(connection))));
+        let damage = self.damage.clone();
+        let read: writer::Read = Box::new(move |connection| {
+            let result = work(connection);
+            damage.notice(&result);
+            drop(sender.send(result));
+        });
         self.jobs.send(Job::Read(read, room)).map_err(|_| StoreError::Stopped)?;
         Durable(receiver).await
     }
+}
+
+/// Made by us and not by SQLite, for the mode.
+fn make(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
 /// One process a store: the lock is released by the kernel, also after `kill -9`.

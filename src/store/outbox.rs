@@ -133,14 +133,15 @@ impl Store {
         self.select(Selection { after, part, max_count, max_bytes }).await
     }
 
-    /// The oldest records of a selection.
+    /// The oldest records of a selection. One that cannot be read would stop the queue for ever: it is dropped,
+    /// and counted.
     ///
     /// # Errors
     /// [`StoreError::Disk`] or `Stopped`.
     pub async fn select(&self, selection: Selection) -> Result<Vec<Record>, StoreError> {
         let Selection { after, part, max_count, max_bytes } = selection;
         let store = self.clone();
-        self.read(move |connection| {
+        let read = self.read(move |connection| {
             const COLUMNS: &str =
                 "SELECT sequence, topic, payload, qos, retain, properties, accepted_at, born,
                  is_unsure, stamp, is_live FROM outbox WHERE sequence > ?1";
@@ -152,18 +153,31 @@ impl Store {
                 connection.prepare_cached(&format!("{COLUMNS} AND {which} ORDER BY sequence LIMIT ?2"))?;
             let backlog = i64::try_from(backlog).unwrap_or(i64::MAX);
             let mut rows = statement.query(params![after, max_count, backlog])?;
-            let (mut records, mut bytes) = (Vec::new(), 0);
+            let (mut records, mut unreadable, mut bytes) = (Vec::new(), Vec::new(), 0);
             while let Some(row) = rows.next()? {
-                let record = store.record(row)?;
+                let record = match store.record(row) {
+                    Ok(record) => record,
+                    Err(error @ StoreError::Row { .. }) => {
+                        let sequence: u64 = row.get(0)?;
+                        tracing::error!(sequence, %error, "a message for the cloud cannot be read and is dropped");
+                        unreadable.push(sequence);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 bytes += record.message.size();
                 if bytes > max_bytes && !records.is_empty() {
                     break;
                 }
                 records.push(record);
             }
-            Ok(records)
-        })
-        .await
+            Ok((records, unreadable))
+        });
+        let (records, unreadable) = read.await?;
+        if !unreadable.is_empty() {
+            drop(self.remove(unreadable, Gone::Unreadable).await?);
+        }
+        Ok(records)
     }
 
     /// How long ago something was accepted. Setting the wall clock does not change it.

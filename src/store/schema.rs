@@ -3,7 +3,7 @@
 //! `PRAGMA user_version` holds the version. Invariant: a file of a later version is refused, never
 //! changed; steps between versions are only ever added to [`STEPS`].
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -78,15 +78,13 @@ pub(super) const STEPS: &[&str] = &[
 ",
 ];
 
-/// Opens the file for writing: WAL, and a commit is on the disk when it returns (synchronous FULL).
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let connection = Connection::open(path)?;
+/// Makes an open file ready for writing: WAL, and a commit is on the disk when it returns (synchronous FULL).
+pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     // Somebody may look into the file with `sqlite3` meanwhile.
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    migrate(&connection)?;
-    Ok(connection)
+    migrate(connection)
 }
 
 fn migrate(connection: &Connection) -> Result<(), StoreError> {

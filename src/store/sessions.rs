@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Transaction, params};
 
-use super::{Durable, Store, StoreError, message};
+use super::{Durable, Store, StoreError, message, rows::readable};
 use crate::model::Message;
 
 /// A session, as the broker wants it remembered.
@@ -129,11 +129,10 @@ impl Store {
         let now = self.clock.now();
         self.read(move |connection| {
             let mut statement = connection.prepare("SELECT client, state, ends_at FROM session")?;
-            let rows = statement.query_map([], |row| {
+            readable(statement.query([])?, "session", |row| {
                 let left = row.get::<_, Option<i64>>(2)?.map(|end| message::left_until(end, now));
                 Ok((row.get(0)?, SessionState { bytes: row.get(1)?, left }))
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            })
         })
         .await
     }
@@ -149,9 +148,7 @@ impl Store {
                 "SELECT topic, payload, qos, properties, sequence, retain, identifiers, is_released, expires_at
                  FROM session_message WHERE client = ?1 ORDER BY sequence",
             )?;
-            let mut rows = statement.query([client])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
+            readable(statement.query([client])?, "session_message", |row| {
                 let message = message::from_row(row, 0, row.get(5)?, 3)?;
                 let message = message::aged(message, row.get(8)?, now);
                 let identifiers = match row.get::<_, Option<String>>(6)? {
@@ -159,9 +156,8 @@ impl Store {
                     Some(text) => serde_json::from_str(&text)
                         .map_err(|error| StoreError::row(message.topic.as_str(), error))?,
                 };
-                found.push(Awaiting { sequence: row.get(4)?, message, identifiers, is_released: row.get(7)? });
-            }
-            Ok(found)
+                Ok(Awaiting { sequence: row.get(4)?, message, identifiers, is_released: row.get(7)? })
+            })
         })
         .await
     }

@@ -634,3 +634,20 @@ async fn a_file_of_the_version_before_keeps_its_messages_and_their_age() {
     let records = store.pending(0, 10, 1 << 20).await.unwrap();
     assert_eq!((records.len(), store.age(records[0].born)), (2, seconds(1)));
 }
+
+#[tokio::test]
+async fn a_message_that_the_disk_gives_back_damaged_does_not_stop_those_behind_it() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
+    for number in 1..=4 {
+        append(&store, entry(number, 1)).await.unwrap();
+    }
+    let other = rusqlite::Connection::open(directory.path().join("store.db")).unwrap();
+    other.execute("UPDATE outbox SET topic = '' WHERE sequence = 1", []).unwrap();
+    other.execute("UPDATE outbox SET qos = 9 WHERE sequence = 4", []).unwrap();
+    assert_eq!(payloads(&store).await, ["2", "3"]);
+    append(&store, entry(5, 1)).await.unwrap();
+    assert_eq!(payloads(&store).await, ["2", "3", "5"]);
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.waiting, stats.unreadable), (3, 2));
+}

@@ -6,6 +6,7 @@
 //! of 20 KB written to flash (DESIGN.md, SD cards).
 
 use std::{
+    fs::File,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -13,10 +14,12 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Highest, StoreError, StoreStats, ledger::Ledger};
+use super::{Highest, StoreError, StoreStats, damage::Damage, flash::Flash, ledger::Ledger, pulse::Pulse};
 
 /// How often the age limits are looked at when nothing else happens.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How often a disk that has failed is tried again when nothing else happens.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// What one transaction takes at most, so that the first in it does not wait for ever.
 const LARGEST_BATCH: usize = 2_000;
 /// What every job counts for beside its payload, in bytes.
@@ -54,25 +57,40 @@ impl Gate {
     }
 }
 
+/// Whether there is a disk.
+pub(super) enum Keeping {
+    /// The file is ours while this is locked.
+    OnDisk(#[expect(dead_code, reason = "its being dropped is what it does")] File),
+    /// There is none; everything is refused with this.
+    Nothing(StoreError),
+}
+
 /// What the thread owns.
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) ledger: Ledger,
-    pub(super) commit_floor: Duration,
+    pub(super) flash: Flash,
     pub(super) stats: watch::Sender<StoreStats>,
     pub(super) appended: watch::Sender<Highest>,
+    pub(super) pulse: Pulse,
+    pub(super) damage: Damage,
+    /// The last field, so that the lock goes after the connection.
+    pub(super) keeping: Keeping,
 }
 
 impl Writer {
     /// Runs until every handle is gone, then folds the log into the file.
     pub(super) fn run(mut self) {
+        self.flash.begin();
         let mut last_commit: Option<Instant> = None;
+        let mut last_look = Instant::now();
         loop {
             let mut writes = Vec::new();
             let mut reads = Vec::new();
             let mut is_open = true;
-            match self.jobs.recv_timeout(SWEEP_EVERY) {
+            let patience = if self.ledger.has_fault() { PROBE_EVERY } else { SWEEP_EVERY };
+            match self.jobs.recv_timeout(patience) {
                 // Nothing has gathered that would have to hurry.
                 Ok(Job::Hurry) => continue,
                 Ok(job) => sort(job, &mut writes, &mut reads),
@@ -80,14 +98,28 @@ impl Writer {
                 Err(mpsc::RecvTimeoutError::Disconnected) => is_open = false,
             }
             if !writes.is_empty() {
-                let not_before = last_commit.map_or_else(Instant::now, |last| last + self.commit_floor);
+                let not_before = last_commit.map_or_else(Instant::now, |last| last + self.flash.floor());
                 self.gather(&mut writes, &mut reads, not_before);
             }
+            if last_look.elapsed() >= SWEEP_EVERY {
+                self.look_aside();
+                last_look = Instant::now();
+            }
+            let is_write = !writes.is_empty();
+            self.pulse.begin();
             self.commit(writes);
-            last_commit = Some(Instant::now());
+            // Who only read has cost no flash, and nobody need wait for it.
+            if is_write {
+                last_commit = Some(Instant::now());
+            }
             for (read, _room) in reads {
                 read(&self.connection);
             }
+            if self.damage.seen().is_some() && !self.ledger.has_fault() {
+                // A read has shown it.
+                self.commit(Vec::new());
+            }
+            self.pulse.end();
             if !is_open {
                 break;
             }
@@ -122,6 +154,13 @@ impl Writer {
         }
     }
 
+    /// A person may have moved a damaged file away, and with it the report of it.
+    fn look_aside(&mut self) {
+        if self.ledger.has_set_aside() {
+            self.ledger.set_set_aside(self.damage.set_aside());
+        }
+    }
+
     fn commit(&mut self, writes: Vec<(Write, OwnedSemaphorePermit)>) {
         let before = self.ledger.clone();
         let mut answers = Vec::with_capacity(writes.len());
@@ -137,13 +176,16 @@ impl Writer {
             Ok(()) if had_fault => tracing::warn!("the store can be written again"),
             Ok(()) => {}
         }
-        self.ledger.set_fault(result.as_ref().err());
+        self.damage.notice(&result);
+        // A commit may go well beside damage; that a person is needed does not change by it.
+        self.ledger.set_fault(result.as_ref().err().or(self.damage.seen()));
         self.appended.send_if_modified(|highest| {
             let changed = *highest != self.ledger.highest();
             *highest = self.ledger.highest();
             changed
         });
-        let stats = self.ledger.stats();
+        self.flash.count(self.ledger.timeline().now(), result.is_ok());
+        let stats = StoreStats { written: self.flash.written(), ..self.ledger.stats() };
         self.stats.send_if_modified(|old| {
             let changed = *old != stats;
             *old = stats;
@@ -161,9 +203,6 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-        if !writes.is_empty() {
-            self.ledger.hold_anchor(&transaction)?;
-        }
         for (write, room) in writes {
             let (result, answer) = write(&transaction, &mut self.ledger);
             answers.push((answer, room));
@@ -176,6 +215,14 @@ impl Writer {
             }
         }
         outcome?;
+        if let Keeping::Nothing(refusal) = &self.keeping {
+            return Err(refusal.clone());
+        }
+        // After the writes: if this fails, each of them hears of it.
+        if !answers.is_empty() {
+            self.ledger.hold_anchor(&transaction)?;
+            self.flash.hold(&transaction, self.ledger.timeline().now())?;
+        }
         if self.ledger.has_fault() {
             // Nobody may be writing any more: find out by ourselves whether the disk has healed.
             transaction.execute("INSERT OR REPLACE INTO meta VALUES ('disk probe', datetime())", [])?;

@@ -91,6 +91,10 @@ impl Page {
             .collect()
     }
 
+    fn written(&self) -> String {
+        words::written(&self.snapshot.store.written)
+    }
+
     fn lane_words(&self, lane: &LaneReport) -> String {
         let waiting = words::count(lane.waiting, "message");
         let size = words::bytes(lane.waiting_bytes);

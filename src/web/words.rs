@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    health::LinkReport,
+    health::{LinkReport, WrittenReport},
     model::{LinkState, OutcomeStatus, Reason, Timestamp},
 };
 
@@ -45,6 +45,19 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 /// `4.0 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     bytesize::ByteSize(number).display().iec().to_string()
+}
+
+/// `12.0 MiB of 500.0 MiB`, with the floor between commits when there is one.
+pub(crate) fn written(report: &WrittenReport) -> String {
+    let Some(today) = report.days.first() else { return "not counted by this kernel".to_owned() };
+    let mut words = bytes(*today);
+    if let Some(budget) = report.budget {
+        words += &format!(" of {}", bytes(budget));
+    }
+    if !report.floor.is_zero() {
+        words += &format!(", commits at least {} s apart", report.floor.as_secs_f64());
+    }
+    words
 }
 
 /// A field's value, shortened.
@@ -87,6 +100,7 @@ pub(crate) fn dropped(policy: &str) -> &str {
         "disk_too_slow" => "readings not kept because the disk was too slow",
         "max_age" => "dropped because they were too old",
         "refused_by_cloud" => "refused by the cloud",
+        "unreadable" => "damaged on the disk",
         "superseded" => "replaced by newer ones of their topic (keep: latest)",
         "thinned" => "not kept while the line was down (keep: every)",
         "line_down" => "not kept while the line was down (keep: none)",
@@ -138,6 +152,23 @@ mod tests {
             [(0, "0 seconds"), (1, "1 second"), (61, "1 minute"), (7200, "2 hours"), (200_000, "2 days")]
         {
             assert_eq!(span(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_said_with_its_budget_and_what_is_done_about_it() {
+        let report = |days: &[u64], budget, millis| WrittenReport {
+            days: days.to_vec(),
+            budget,
+            floor: Duration::from_millis(millis),
+        };
+        for (days, budget, floor, expected) in [
+            (&[][..], Some(1), 0, "not counted by this kernel"),
+            (&[12 << 20, 5], None, 0, "12.0 MiB"),
+            (&[12 << 20, 5], Some(500 << 20), 0, "12.0 MiB of 500.0 MiB"),
+            (&[499 << 20], Some(500 << 20), 1_250, "499.0 MiB of 500.0 MiB, commits at least 1.25 s apart"),
+        ] {
+            assert_eq!(written(&report(days, budget, floor)), expected);
         }
     }
 

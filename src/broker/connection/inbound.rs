@@ -148,6 +148,9 @@ fn refusal(error: &StoreError) -> Reason {
         | StoreError::InUse(_)
         | StoreError::FromTheFuture { .. }
         | StoreError::Disk(_)
+        | StoreError::Hangs
+        | StoreError::Damaged(_)
+        | StoreError::DamagedAgain { .. }
         | StoreError::Row { .. }
         | StoreError::Stopped => Reason::ImplementationSpecific,
     }

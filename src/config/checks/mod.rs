@@ -107,6 +107,10 @@ fn bounds(config: &Config) -> Vec<Finding> {
     findings.extend(between("commands.max_age", config.commands.max_age, second, day));
     findings.extend(between("store.max_age", config.store.max_age, second, 3650 * day));
     findings.extend(between("store.commit_floor", config.store.commit_floor, Duration::ZERO, 3 * second));
+    if config.store.flash_budget.is_some_and(|budget| budget < 1 << 20) {
+        let what = "no day's writing fits into this";
+        findings.push(Finding::new("store.flash_budget", what, "write 1 MiB or more"));
+    }
     let queues = config
         .routes
         .iter()
