@@ -26,8 +26,20 @@ struct Published {
     publisher: usize,
     /// It was sent again over a crash or with QoS 1: it may come again.
     may_repeat: bool,
+    /// It was not acknowledged before a crash and not sent again since.
+    is_forgotten: bool,
     /// The sessions that it is for, if its publisher is acknowledged: client and incarnation.
     audience: Vec<(usize, u64)>,
+}
+
+impl Published {
+    /// It is no longer surely for those who have ended the subscription meanwhile.
+    fn narrow(&mut self, clients: &[Client]) {
+        let topic = self.topic;
+        self.audience.retain(|(index, _)| {
+            clients[*index].session.as_ref().is_some_and(|session| wants(session, topic))
+        });
+    }
 }
 
 pub struct Model {
@@ -190,16 +202,14 @@ impl Model {
     }
 
     /// What clients had sent and was not acknowledged may have been forgotten with the ids: they send it
-    /// again, and it is for whoever subscribes now.
+    /// again, and it is for whoever subscribes then.
     fn forget_unacknowledged(&mut self) {
         let outgoing = self.clients.iter().flat_map(|client| client.outgoing.values());
         for number in outgoing.map(|outgoing| outgoing.number as usize) {
             let published = &mut self.published[number];
             published.may_repeat = true;
-            let topic = published.topic;
-            published.audience.retain(|(index, _)| {
-                self.clients[*index].session.as_ref().is_some_and(|session| wants(session, topic))
-            });
+            published.is_forgotten = true;
+            published.narrow(&self.clients);
         }
     }
 
@@ -304,6 +314,15 @@ impl Model {
 
     /// What a client must send again, and does (section 4.4).
     async fn send_again(&mut self, index: usize) {
+        // The broker owns a message only from its acknowledgement on (section 4.3). What a crash made it
+        // forget comes to it now as for the first time, and goes by the subscriptions of now: who has gone
+        // down to QoS 0 between the crash and this, and is absent, need not get it.
+        for outgoing in self.clients[index].outgoing.values().filter(|outgoing| !outgoing.is_received) {
+            let published = &mut self.published[outgoing.number as usize];
+            if std::mem::take(&mut published.is_forgotten) {
+                published.narrow(&self.clients);
+            }
+        }
         let client = &mut self.clients[index];
         let Some(connection) = &mut client.connection else { return };
         for (id, outgoing) in &client.outgoing {
@@ -351,7 +370,15 @@ impl Model {
     }
 
     fn number(&mut self, topic: usize, qos: u8, publisher: usize) -> u32 {
-        self.published.push(Published { topic, qos, publisher, may_repeat: false, audience: Vec::new() });
+        let (may_repeat, is_forgotten) = (false, false);
+        self.published.push(Published {
+            topic,
+            qos,
+            publisher,
+            may_repeat,
+            is_forgotten,
+            audience: Vec::new(),
+        });
         self.published.len() as u32 - 1
     }
 
