@@ -137,6 +137,9 @@ impl Session {
         if state.expiry.is_zero() {
             state.is_recorded = false;
             state.saving = 0;
+            // If it is to last again before it ends, all that waits goes to the disk at once: those who
+            // published it were let go with this work.
+            state.seen = u64::MAX;
             return Some(Work {
                 session: self.clone(),
                 state: None,
@@ -149,7 +152,8 @@ impl Session {
                 receipts: std::mem::take(&mut state.receipts),
             });
         }
-        let due = if all || state.owner.is_none() { state.last_sequence } else { state.seen };
+        let seen = if all || state.owner.is_none() { u64::MAX } else { state.seen };
+        let due = seen.min(state.last_sequence);
         state.seen = state.last_sequence;
         let mut changes: Vec<_> = state
             .waiting_after(from)

@@ -11,7 +11,7 @@ use crate::{
         receipt::Pledge,
     },
     model::{Properties, Topic},
-    store::Awaiting,
+    store::{Awaiting, AwaitingChange},
 };
 
 fn offer(session: &Session, bounds: Bounds, counters: &Counters, size: usize) -> bool {
@@ -149,4 +149,31 @@ fn nobody_waits_for_a_session_that_the_disk_is_to_forget() {
     assert!(work.is_over && settling.clone().now_or_never().is_none());
     session.let_go(&work);
     assert!(settling.now_or_never().is_some(), "its publisher waits for ever");
+}
+
+/// Found by fuzzing: its publisher had been let go when the session was to end with its connection.
+#[test]
+fn a_session_that_is_to_last_again_is_written_with_all_that_waits_for_it() {
+    let (session, owner, counters) = (sessions(1).remove(0), Arc::new(Owner::default()), Counters::default());
+    session.lock().take_over(&owner);
+    let bounds = Bounds { session: 1_000, all: 1_000 };
+    offer(&session, bounds, &counters, 10);
+    let lasts = |expiry: u64| {
+        let mut state = session.lock();
+        state.is_recorded = true;
+        state.expiry = Duration::from_secs(expiry);
+        session.note(&mut state);
+    };
+    lasts(0);
+    let forgotten = session.collect(false).unwrap();
+    assert!(forgotten.is_over);
+    session.let_go(&forgotten);
+    lasts(60);
+    let work = session.collect(false).unwrap();
+    assert!(work.state.is_some());
+    assert!(
+        matches!(work.changes[..], [AwaitingChange::Put(_)]),
+        "CONNACK would promise it: {:?}",
+        work.changes
+    );
 }
