@@ -13,10 +13,14 @@ use hearthlink::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     process::{Child, Command},
     time::timeout,
 };
+
+#[path = "port.rs"]
+mod port;
+use port::Port;
 
 /// How long anything may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,30 +30,24 @@ pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// A port that nobody else gets while nobody listens on it: bound and not listened on, and with `SO_REUSEADDR`, so
-/// that the program can.
-fn reserve() -> (TcpSocket, u16) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let port = socket.local_addr().unwrap().port();
-    (socket, port)
-}
-
 /// A directory with a configuration `home.yaml`, a port for the broker and one for the page.
 pub struct House {
     directory: tempfile::TempDir,
     pub port: u16,
     pub page: u16,
-    _reservations: [TcpSocket; 2],
+    _reservations: [Port; 2],
 }
 
 impl House {
     /// `more` is the configuration but for the gateway, the listener and the page.
     pub fn new(more: &str) -> Self {
-        let ((broker, port), (web, page)) = (reserve(), reserve());
-        let house =
-            Self { directory: tempfile::tempdir().unwrap(), port, page, _reservations: [broker, web] };
+        let (broker, web) = (Port::reserve(), Port::reserve());
+        let house = Self {
+            directory: tempfile::tempdir().unwrap(),
+            port: broker.address().port(),
+            page: web.address().port(),
+            _reservations: [broker, web],
+        };
         house.configure(more);
         house
     }
