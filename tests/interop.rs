@@ -30,6 +30,8 @@ mod pki;
 #[path = "interop/place.rs"]
 #[allow(dead_code, reason = "shared with tests/network")]
 mod place;
+#[path = "support/port.rs"]
+mod port;
 #[path = "interop/process.rs"]
 mod process;
 #[path = "interop/refused_lines.rs"]

@@ -21,6 +21,8 @@ mod pki;
 #[path = "interop/place.rs"]
 #[allow(dead_code, reason = "shared with tests/interop")]
 mod place;
+#[path = "support/port.rs"]
+mod port;
 #[path = "interop/process.rs"]
 #[allow(dead_code, reason = "shared with tests/interop")]
 mod process;

@@ -1,6 +1,6 @@
 //! `mosquitto_pub` and `mosquitto_sub` as phone, devices and watchers.
 
-use std::time::Duration;
+use std::{path::Path, process::Command, time::Duration};
 
 use super::{
     place::Place,
@@ -71,15 +71,29 @@ impl Broker {
         subscriber
     }
 
+    /// The same with a `mosquitto_sub` that writes into a file, and so never lets the broker wait for the test.
+    #[track_caller]
+    pub fn subscribe_into(&self, file: &Path, options: &[&str]) -> Subscriber {
+        let (name, mut command) = self.subscriber(options);
+        let subscriber = Subscriber { process: Process::start_into(name, &mut command, file) };
+        subscriber.process.wait_for_line("Subscribed (mid: 1)");
+        subscriber
+    }
+
     /// A `mosquitto_sub` that perhaps gets in and perhaps not.
     #[track_caller]
     pub fn try_subscribe(&self, options: &[&str]) -> Subscriber {
+        let (name, mut command) = self.subscriber(options);
+        Subscriber { process: Process::start(name, &mut command) }
+    }
+
+    fn subscriber(&self, options: &[&str]) -> (String, Command) {
         // Without `stdbuf` what `-d` says stays in a buffer until the first message.
         let mut command = self.place.command("stdbuf");
         command.arg("-oL").arg(program("mosquitto_sub"));
         // `-d` tells when it is subscribed; `%P` are the user properties of MQTT 5, nothing before.
         command.args(&self.options).args(["-d", "-F", "MSG\t%t\t%q\t%r\t%P\t%p"]).args(options);
-        Subscriber { process: Process::start(format!("mosquitto_sub {}", options.join(" ")), &mut command) }
+        (format!("mosquitto_sub {}", options.join(" ")), command)
     }
 }
 

@@ -12,7 +12,8 @@ use super::{
     clients::Broker,
     pki::Identity,
     place::Place,
-    process::{PATIENCE, Process, eventually, free_port, program},
+    port::Port,
+    process::{PATIENCE, Process, eventually, program},
 };
 
 /// The cloud; it can be killed and started again on the same ports and files.
@@ -20,11 +21,13 @@ pub struct Cloud {
     process: Option<Process>,
     config: PathBuf,
     database: PathBuf,
+    log: PathBuf,
     place: Place,
     /// Where gateways connect: `wss://localhost:<port>/mqtt`.
     pub gateway_port: u16,
     /// Where the phone connects: plain MQTT.
     pub phone_port: u16,
+    _reserved: Vec<Port>,
 }
 
 /// Where a cloud runs and listens.
@@ -33,13 +36,21 @@ pub struct Site {
     pub address: &'static str,
     pub gateway_port: u16,
     pub phone_port: u16,
+    /// Keeps the ports while the cloud is dead; empty where nobody else could take them.
+    pub reserved: Vec<Port>,
 }
 
 impl Site {
-    /// On loopback, on ports that nobody has.
+    /// On loopback, on ports that nobody else gets.
     pub fn here() -> Self {
-        let (gateway_port, phone_port) = (free_port(), free_port());
-        Self { place: Place::default(), address: "127.0.0.1", gateway_port, phone_port }
+        let (gateway, phone) = (Port::reserve(), Port::reserve());
+        Self {
+            place: Place::default(),
+            address: "127.0.0.1",
+            gateway_port: gateway.address().port(),
+            phone_port: phone.address().port(),
+            reserved: vec![gateway, phone],
+        }
     }
 }
 
@@ -63,7 +74,7 @@ impl Cloud {
         let folder =
             folder.join(format!("cloud-{}", server.certificate.file_stem().expect("a name").display()));
         fs::create_dir(&folder).expect("a new folder");
-        let Site { place, address, gateway_port, phone_port } = site;
+        let Site { place, address, gateway_port, phone_port, reserved } = site;
         let config = folder.join("mosquitto.conf");
         let acl = permissions.map_or(String::new(), |permissions| {
             let file = folder.join("permissions");
@@ -87,8 +98,17 @@ impl Cloud {
             key = server.key.display(),
         );
         fs::write(&config, text).expect("written");
-        let database = folder.join("mosquitto.db");
-        let mut cloud = Self { process: None, config, database, place, gateway_port, phone_port };
+        let (database, log) = (folder.join("mosquitto.db"), folder.join("mosquitto.log"));
+        let mut cloud = Self {
+            process: None,
+            config,
+            database,
+            log,
+            place,
+            gateway_port,
+            phone_port,
+            _reserved: reserved,
+        };
         cloud.restart();
         cloud
     }
@@ -97,9 +117,10 @@ impl Cloud {
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.process.is_none(), "the cloud still runs");
-        let mut process = Process::start(
+        let mut process = Process::start_into(
             "the cloud (mosquitto)",
             self.place.command(program("mosquitto")).arg("-c").arg(&self.config),
+            &self.log,
         );
         // It says so once every listener is open.
         eventually("the cloud listens", PATIENCE, || {
@@ -135,6 +156,11 @@ impl Cloud {
     /// Where it saves; while it is dead the file can be replaced.
     pub fn database(&self) -> &Path {
         &self.database
+    }
+
+    /// The log of all its lives.
+    pub fn log_file(&self) -> &Path {
+        &self.log
     }
 
     fn saved_at(&self) -> Option<std::time::SystemTime> {

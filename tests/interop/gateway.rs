@@ -16,7 +16,8 @@ use super::{
     clients::Broker,
     pki::Identity,
     place::Place,
-    process::{PATIENCE, Process, eventually, free_port},
+    port::Port,
+    process::{PATIENCE, Process, eventually},
 };
 
 /// How to reach the cloud, and as whom.
@@ -34,6 +35,8 @@ pub struct Gateway {
     /// Where devices connect: plain MQTT, no password.
     pub lan_port: u16,
     web_port: u16,
+    /// That of the broker and that of the page.
+    ports: [Port; 2],
 }
 
 /// The beginning of a configuration: who, where, the line and the status page. The caller adds
@@ -67,7 +70,8 @@ impl Plan {
     /// Writes the file and starts the gateway; returns when its status page answers.
     #[track_caller]
     pub fn start(&self) -> Gateway {
-        let (lan_port, web_port) = (free_port(), free_port());
+        let ports = [Port::reserve(), Port::reserve()];
+        let [lan_port, web_port] = ports.each_ref().map(|port| port.address().port());
         let broker = self.broker.clone().unwrap_or_default().replace("LAN_PORT", &lan_port.to_string());
         let broker = if broker.is_empty() {
             format!("broker:\n  listeners:\n    - {{address: \"127.0.0.1:{lan_port}\"}}\n")
@@ -83,17 +87,18 @@ impl Plan {
         fs::create_dir_all(&self.folder).expect("a folder");
         let config = self.folder.join("hearthlink.yaml");
         fs::write(&config, text).expect("written");
-        Gateway::run(self.place.clone(), config, lan_port, web_port)
+        Gateway::run(self.place.clone(), config, ports)
     }
 }
 
 impl Gateway {
     #[track_caller]
-    fn run(place: Place, config: PathBuf, lan_port: u16, web_port: u16) -> Self {
+    fn run(place: Place, config: PathBuf, ports: [Port; 2]) -> Self {
         let mut command = place.command(hearthlink().get_program());
         command.arg("run").arg("--config").arg(&config).env("HEARTHLINK__GATEWAY__RECEIPTS", "all");
         let process = Process::start("the gateway", &mut command);
-        let mut gateway = Self { process, config, place, lan_port, web_port };
+        let [lan_port, web_port] = ports.each_ref().map(|port| port.address().port());
+        let mut gateway = Self { process, config, place, lan_port, web_port, ports };
         eventually("the gateway's status page answers", PATIENCE, || {
             assert!(
                 gateway.process.is_running(),
@@ -115,10 +120,9 @@ impl Gateway {
     /// Starts it again after [`Gateway::terminate`].
     #[track_caller]
     pub fn start_again(self) -> Self {
-        let (place, config) = (self.place.clone(), self.config.clone());
-        let (lan_port, web_port) = (self.lan_port, self.web_port);
-        drop(self);
-        Self::run(place, config, lan_port, web_port)
+        let Self { process, config, place, ports, .. } = self;
+        drop(process);
+        Self::run(place, config, ports)
     }
 
     /// SIGTERM, then exit code 0.
@@ -167,6 +171,11 @@ impl Gateway {
         self.process.wait_for(word, PATIENCE, |lines| {
             lines.iter().any(|line| plain(line).contains(&wanted)).then_some(())
         });
+    }
+
+    /// Everything it said so far.
+    pub fn log(&self) -> Vec<String> {
+        self.process.lines()
     }
 
     /// Its broker, for devices.

@@ -5,10 +5,14 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read, Write},
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -57,6 +61,8 @@ pub struct Process {
     stdin: Option<ChildStdin>,
     heard: Arc<Heard>,
     listeners: Vec<thread::JoinHandle<()>>,
+    /// Whether it has ended, and with it what it writes.
+    has_ended: Arc<AtomicBool>,
 }
 
 impl Process {
@@ -80,7 +86,27 @@ impl Process {
             }));
         }
         let stdin = child.stdin.take();
-        Self { name, child, stdin, heard, listeners }
+        Self { name, child, stdin, heard, listeners, has_ended: Arc::default() }
+    }
+
+    /// The same for one that must never wait for whoever listens, as it would once a pipe is full: both outputs go
+    /// to the end of `file`, and are read there.
+    #[track_caller]
+    pub fn start_into(name: impl Into<String>, command: &mut Command, file: &Path) -> Self {
+        let name = name.into();
+        let output = File::options().create(true).append(true).open(file).expect("the output can be written");
+        let errors = output.try_clone().expect("a second handle");
+        let mut source = File::open(file).expect("the output can be read");
+        source.seek(SeekFrom::End(0)).expect("it is a file");
+        let started = command.stdin(Stdio::piped()).stdout(output).stderr(errors).spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("failed to start {name}: {error}"));
+        let (heard, has_ended) = (Arc::<Heard>::default(), Arc::<AtomicBool>::default());
+        let listener = {
+            let (heard, has_ended) = (Arc::clone(&heard), Arc::clone(&has_ended));
+            thread::spawn(move || follow(source, &heard, &has_ended))
+        };
+        let stdin = child.stdin.take();
+        Self { name, child, stdin, heard, listeners: vec![listener], has_ended }
     }
 
     /// What it said so far, both outputs as they came.
@@ -135,6 +161,7 @@ impl Process {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
+                self.has_ended.store(true, Ordering::Release);
                 for listener in self.listeners.drain(..) {
                     listener.join().expect("no listener panics");
                 }
@@ -149,6 +176,7 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        self.has_ended.store(true, Ordering::Release);
     }
 }
 
@@ -164,6 +192,24 @@ impl Drop for Process {
                 eprintln!("    {line}");
             }
         }
+    }
+}
+
+/// Hears what is added to a file until its writer has ended.
+fn follow(source: File, heard: &Heard, has_ended: &AtomicBool) {
+    let (mut source, mut line) = (BufReader::new(source), Vec::new());
+    loop {
+        // Asked before reading: what is there then is the rest.
+        let is_rest = has_ended.load(Ordering::Acquire);
+        while source.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) && line.ends_with(b"\n") {
+            line.pop();
+            heard.push(String::from_utf8_lossy(&line).into_owned());
+            line.clear();
+        }
+        if is_rest {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -65,6 +65,7 @@ impl Scene {
             address: "0.0.0.0",
             gateway_port: 443,
             phone_port: 1883,
+            reserved: Vec::new(),
         };
         let cloud = Cloud::start_at(site, folder.path(), &server, &authority.certificate, None);
         let mut command = topology.place("internet").command("/usr/bin/python3");
