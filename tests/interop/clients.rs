@@ -150,6 +150,14 @@ impl Subscriber {
         })
     }
 
+    /// Waits until the broker has answered a SUBSCRIBE that it sent after its first `said` lines; it sends one on each
+    /// connection. Then it has all that was queued for it, and the broker has read all that it said: see
+    /// `exactly_once` for what that is worth.
+    #[track_caller]
+    pub fn wait_until_back(&self, said: usize) {
+        self.process.wait_for_new_line(said, "received SUBACK");
+    }
+
     /// Waits until it received as many as `count` messages, and returns them all.
     #[track_caller]
     pub fn wait_for_count(&self, count: usize, patience: Duration) -> Vec<Received> {

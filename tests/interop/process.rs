@@ -4,6 +4,7 @@
 //! test is failing. A missing program is a failure with a sentence, never a skip.
 
 use std::{
+    cell::Cell,
     env,
     fs::File,
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
@@ -114,6 +115,11 @@ impl Process {
         self.heard.lines.lock().expect("no listener panics").clone()
     }
 
+    /// How many lines that are.
+    pub fn line_count(&self) -> usize {
+        self.heard.lines.lock().expect("no listener panics").len()
+    }
+
     /// Waits until `wanted` finds what it looks for in everything that was said.
     #[track_caller]
     pub fn wait_for<T>(&self, what: &str, patience: Duration, wanted: impl Fn(&[String]) -> Option<T>) -> T {
@@ -130,6 +136,16 @@ impl Process {
     #[track_caller]
     pub fn wait_for_line(&self, part: &str) -> String {
         self.wait_for(part, PATIENCE, |lines| lines.iter().find(|line| line.contains(part)).cloned())
+    }
+
+    /// Waits for a line after the first `said` that ends so; looks at each once, for there may be many.
+    #[track_caller]
+    pub fn wait_for_new_line(&self, said: usize, end: &str) {
+        let read = Cell::new(said);
+        self.wait_for(end, PATIENCE, |lines| {
+            let new = &lines[read.replace(lines.len())..];
+            new.iter().any(|line| line.ends_with(end)).then_some(())
+        });
     }
 
     /// Writes to its standard input.
