@@ -24,7 +24,7 @@ use crate::{
 
 /// Readings that wait to be handed out. Full: the devices wait.
 const EVENTS: usize = 256;
-/// Commands that wait for the desk. Full: the line and the local joint wait.
+/// Commands from home, and commands from the cloud, that wait for the desk. Full: the local joint, or the line, waits.
 const COMMANDS: usize = 64;
 /// Outcomes that wait for the rule that asked. Full: it asks once more.
 const OF_RULES: usize = 64;
@@ -123,7 +123,7 @@ impl Running {
             broker,
             fleet,
             last_states,
-            desk,
+            mut desk,
             told,
             safe_states,
             local,
@@ -176,11 +176,12 @@ impl Running {
         drains.spawn("telemetry", telemetry.run(events));
 
         // Before anything can come in: what the last stop or crash interrupted.
-        desk.settle_interrupted().await?;
-        let (commands, incoming) = mpsc::channel(COMMANDS);
+        desk.settle_interrupted(&stop).await?;
+        let (commands, from_home) = mpsc::channel(COMMANDS);
+        let (cloud_commands, from_cloud) = mpsc::channel(COMMANDS);
         let sets = handle.subscribe(&[local.sets()], COMMANDS);
         intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
-        intake.spawn("command desk", desk.run(incoming, stop.clone()));
+        intake.spawn("command desk", desk.run(from_home, from_cloud, stop.clone()));
         if !safe_states.is_empty() {
             let (line_sender, line_state) = watch::channel(board.line());
             let rule = LineLost::new(safe_states);
@@ -210,7 +211,7 @@ impl Running {
         });
         handle.publish(&presence(Availability::Online));
         if let Some(Line { link, inbox, topics, downlink }) = line {
-            let from_cloud = FromCloud { topics, downlink, broker: handle, desk: commands };
+            let from_cloud = FromCloud { topics, downlink, broker: handle, desk: cloud_commands };
             running.intake.spawn("messages from the cloud", from_cloud.run(inbox, stop));
             let token = running.line.token();
             running.line.spawn("line to the cloud", async move {

@@ -2,8 +2,10 @@
 //!
 //! Order: what can be refused without memory is refused (and told) without touching the journal;
 //! then `begin`, durable; then the MQTT acknowledgement; then the time (the command's age, the
-//! allow-list's quiet hours and rates), and the mailbox. One at a time, so that two commands for one
-//! device keep their order; the waiting for devices is not part of that, so a slow toaster does not hold up the lamp.
+//! allow-list's quiet hours and rates), and the mailbox. One at a time of those from home and one at a time of
+//! those from the cloud, so that two commands of one origin for one device keep their order, and nobody at home
+//! waits behind the cloud, however much comes from there. The waiting for devices, and the telling of an answer,
+//! which may wait for the disk, are not part of that: a slow toaster does not hold up the lamp, nor a refusal.
 //!
 //! A disk that refuses or hangs: what carries an id, and everything from the cloud, does not run, for it could
 //! run again. A command from home without an id, or a rule's, runs all the same and is not written down: nobody
@@ -11,10 +13,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
-use serde::{Serialize, Serializer};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::Instant,
 };
@@ -25,19 +25,25 @@ use super::{
     admission::{self, Arrival, Now, Refusal},
     allow::Permission,
     payload::{self, Malformed, Order},
+    register::Register,
+    teller::{ReplyTo, Slip, Tell, Teller, Told},
 };
 use crate::{
     clock::Clock,
-    health::{Board, CommandReport},
+    health::Board,
     model::{
         Ack, Actuation, ActuationReply, Command, CommandId, DeviceId, Mailbox, Message, Origin, Outcome,
-        OutcomeStatus, Reason, Receipts, Sender, Stage, Staleness, Topic,
+        OutcomeStatus, Reason, Receipts, Stage, Staleness,
     },
-    store::{Begun, Entry, Store, StoreError},
+    store::{Begun, Store, StoreError},
 };
 
-/// How many commands may wait for their devices at once. Full: the next one is refused as busy.
+/// How many commands from home, and how many from the cloud, may wait for their devices at once. Full: the next one is
+/// refused as busy.
 const MOST_AT_ONCE: usize = 256;
+/// How many answers to those from home, and to those from the cloud, may wait for the disk at once. Full: at home the
+/// next one waits; a command from the cloud is not answered, not acknowledged and counted, and the cloud sends it again.
+pub(super) const MOST_ANSWERS: usize = 256;
 
 /// A message that asks a device for something.
 #[derive(Debug)]
@@ -58,43 +64,6 @@ pub struct Incoming {
     pub ack: Ack,
 }
 
-/// Where the sender wants an answer beside the usual topic (MQTT 5 section 4.10).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReplyTo {
-    /// The response topic.
-    pub topic: Option<Topic>,
-    /// What the answer carries back.
-    pub correlation: Option<Bytes>,
-}
-
-/// Puts an outcome into the words of the cloud's topics; `app/` knows these.
-pub type Tell = Arc<dyn Fn(&Told, &ReplyTo) -> Vec<Entry> + Send + Sync>;
-
-/// An outcome, for the house and for the cloud.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Told {
-    /// Who had asked.
-    pub origin: Origin,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-impl Serialize for Told {
-    /// The outcome with `origin` beside it and, where it is known, `sender`.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Payload<'a> {
-            #[serde(flatten)]
-            outcome: &'a Outcome,
-            origin: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            sender: Option<&'a str>,
-        }
-        let (origin, sender) = (self.origin.as_str(), self.origin.sender().map(Sender::as_str));
-        Payload { outcome: &self.outcome, origin, sender }.serialize(serializer)
-    }
-}
-
 /// What the desk works with.
 pub struct CommandsOptions {
     /// What the cloud may ask for.
@@ -111,26 +80,63 @@ pub struct CommandsOptions {
 
 /// The desk.
 pub struct Desk {
-    options: CommandsOptions,
-    store: Store,
-    board: Board,
+    allow: AllowList,
+    timing: Timing,
+    mailboxes: HashMap<DeviceId, Mailbox>,
+    receipts: Receipts,
+    register: Register,
+    teller: Arc<Teller>,
     clock: Clock,
-    told: mpsc::Sender<Told>,
+    /// Ends of interrupted commands that are not on the disk yet.
+    unsettled: JoinSet<()>,
 }
 
-/// What the desk keeps of a command until its outcome.
-#[derive(Clone)]
-struct Slip {
-    id: CommandId,
-    device: DeviceId,
-    origin: Origin,
-    reply_to: ReplyTo,
-    /// Why it is not in the journal, if it is not.
-    unkept: Option<String>,
+/// What is under way of the commands that came by one of the two ways.
+struct Lane {
+    /// Bounded by those three: who waits for a device, what is to be told, and what the teller holds.
+    tasks: JoinSet<()>,
+    under_way: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+    /// Commands from the cloud that were left without an answer since there was room for one.
+    unanswered: u64,
+    stop: CancellationToken,
+}
+
+impl Lane {
+    fn new(tasks: JoinSet<()>, stop: CancellationToken) -> Self {
+        Self {
+            tasks,
+            under_way: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            answers: Arc::new(Semaphore::new(MOST_ANSWERS)),
+            unanswered: 0,
+            stop,
+        }
+    }
+
+    /// Room for one more answer to who asked; `None`: the cloud has to ask again.
+    async fn room_for_answer(&mut self, origin: &Origin) -> Option<OwnedSemaphorePermit> {
+        let answers = self.answers.clone();
+        let room = match origin {
+            Origin::Local(_) | Origin::Rule => answers.acquire_owned().await.ok(),
+            Origin::Cloud(_) | Origin::Forgotten => answers.try_acquire_owned().ok(),
+        };
+        if room.is_none() {
+            if self.unanswered == 0 {
+                tracing::warn!(
+                    "more commands from the cloud are refused than can be answered; it has to send them again"
+                );
+            }
+            self.unanswered += 1;
+        } else if self.unanswered > 0 {
+            let count = std::mem::take(&mut self.unanswered);
+            tracing::warn!(count, "commands from the cloud were left without an answer");
+        }
+        room
+    }
 }
 
 impl Desk {
-    /// A desk whose outcomes go to `told` (full: the desk waits) and, for commands from the cloud,
+    /// A desk whose outcomes go to `told` (full: who tells them waits) and, for commands from the cloud,
     /// into the outbox.
     pub fn new(
         options: CommandsOptions,
@@ -139,15 +145,20 @@ impl Desk {
         clock: Clock,
         told: mpsc::Sender<Told>,
     ) -> Self {
-        Self { options, store, board, clock, told }
+        let CommandsOptions { allow, timing, mailboxes, tell, receipts } = options;
+        let register = Register::new(store.clone(), clock.clone());
+        let held = Teller::room_for_held();
+        let teller = Arc::new(Teller { tell, receipts: receipts.clone(), store, board, told, held });
+        Self { allow, timing, mailboxes, receipts, register, teller, clock, unsettled: JoinSet::new() }
     }
 
-    /// Tells the end of every command that a stop or a crash interrupted: `unknown`, never run again.
+    /// Begins to tell the end of every command that a stop or a crash interrupted: `unknown`, never run again. What the
+    /// disk does not take is tried again until `stop`.
     ///
     /// # Errors
     /// [`StoreError`] when the journal cannot be read.
-    pub async fn settle_interrupted(&self) -> Result<(), StoreError> {
-        for (id, device) in self.store.interrupted().await? {
+    pub async fn settle_interrupted(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        for (id, device) in self.teller.store.interrupted().await? {
             // The cloud is told, for it may still wait.
             let slip =
                 Slip { id, device, origin: Origin::Forgotten, reply_to: ReplyTo::default(), unkept: None };
@@ -155,43 +166,50 @@ impl Desk {
                 status: OutcomeStatus::Unknown,
                 detail: Some("the gateway stopped while the command ran; it will not run again".to_owned()),
             };
-            let (id, device) = (slip.id.clone(), slip.device.clone());
-            // One that cannot be told now is told at the next start; home must not wait for it.
-            if let Err(error) = self.conclude(slip, reply, Some(Reason::Interrupted)).await {
-                tracing::error!(%id, %device, %error, "failed to tell of an interrupted command");
-            }
+            let outcome = self.ended(&slip, reply, Some(Reason::Interrupted));
+            self.unsettled.spawn(self.teller.clone().conclude(slip, outcome, None, stop.clone()));
         }
         Ok(())
     }
 
-    /// Takes commands until `stop` or until nobody can send any more; then waits for those that run.
-    /// Devices answer within their own limits, or drop the way back.
-    pub async fn run(self, mut incoming: mpsc::Receiver<Incoming>, stop: CancellationToken) {
+    /// Takes commands from home, a rule's among them, and commands from the cloud, until `stop` or until nobody can
+    /// send any more; then waits for those that run. Devices answer within their own limits, or drop the way back.
+    pub async fn run(
+        mut self,
+        home: mpsc::Receiver<Incoming>,
+        cloud: mpsc::Receiver<Incoming>,
+        stop: CancellationToken,
+    ) {
+        let unsettled = std::mem::take(&mut self.unsettled);
         let desk = Arc::new(self);
-        let mut running = JoinSet::new();
+        // Each goes on while the other one waits for the disk.
+        tokio::join!(
+            desk.serve(home, Lane::new(unsettled, stop.clone())),
+            desk.serve(cloud, Lane::new(JoinSet::new(), stop.clone())),
+        );
+    }
+
+    async fn serve(self: &Arc<Self>, mut incoming: mpsc::Receiver<Incoming>, mut lane: Lane) {
         loop {
-            // Cancel safety: `recv`, `cancelled` and `join_next` lose nothing when dropped.
+            // Cancel safety: `recv`, `cancelled` and `join_next` lose nothing when dropped. Biased: what has ended
+            // makes room before something new is taken.
             tokio::select! {
-                () = stop.cancelled() => break,
-                Some(_) = running.join_next(), if !running.is_empty() => {}
+                biased;
+                () = lane.stop.cancelled() => break,
+                Some(_) = lane.tasks.join_next(), if !lane.tasks.is_empty() => {}
                 next = incoming.recv() => match next {
                     None => break,
-                    Some(command) => desk.take(command, &mut running).await,
+                    Some(command) => self.take(command, &mut lane).await,
                 },
             }
         }
-        while running.join_next().await.is_some() {}
+        while lane.tasks.join_next().await.is_some() {}
     }
 
-    async fn take(self: &Arc<Self>, incoming: Incoming, running: &mut JoinSet<()>) {
+    async fn take(self: &Arc<Self>, incoming: Incoming, lane: &mut Lane) {
         let Incoming { device, message, received, redelivered, staleness, origin, ack } = incoming;
         let properties = message.properties.as_deref();
-        let reply_to = ReplyTo {
-            topic: properties
-                .and_then(|p| p.response_topic.as_deref())
-                .and_then(|text| Topic::parse(text).ok()),
-            correlation: properties.and_then(|p| p.correlation_data.clone()),
-        };
+        let reply_to = properties.map(ReplyTo::of).unwrap_or_default();
         let arrival = Arrival { received, life_left: properties.and_then(|p| p.expiry), staleness };
         let parsed = payload::parse(&message.payload);
         let named = match &parsed {
@@ -205,33 +223,27 @@ impl Desk {
         };
         let id = named.clone().unwrap_or_else(new_id);
         let slip = Slip { id, device, origin, reply_to, unkept: None };
-        self.options.receipts.command(Stage::Received, &slip.id, &slip.device);
+        self.receipts.command(Stage::Received, &slip.id, &slip.device);
         let (order, permission) =
             match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
                 Ok(judged) => judged,
                 Err(refusal) => {
-                    // Not kept, not acknowledged: the cloud sends it again, and is told then.
-                    match self.tell(&slip, self.outcome(&slip, refusal), false).await {
-                        Ok(()) => ack.send(),
-                        Err(error) => {
-                            tracing::error!(id = %slip.id, %error, "failed to keep a refusal for the cloud");
-                        }
-                    }
-                    return;
+                    let outcome = self.outcome(&slip, refusal);
+                    return self.answer(slip, outcome, ack, lane).await;
                 }
             };
-        match self.begin(&slip, running).await {
+        match self.register.begin(&slip.id, &slip.device, &mut lane.tasks, &lane.stop).await {
             Err(error) if may_run_unkept => {
                 tracing::warn!(id = %slip.id, device = %slip.device, %error, "a command from home runs without the journal");
                 ack.send();
                 let slip = Slip { unkept: Some(error.to_string()), ..slip };
-                self.start(slip, (order, permission), arrival, running).await;
+                self.start(slip, (order, permission), arrival, lane).await;
             }
             Err(error) => {
                 // Not acknowledged: the cloud sends it again, and by then it may be too late.
                 tracing::error!(id = %slip.id, device = %slip.device, %error, "command not run: its id cannot be kept");
                 let refusal = Refusal::refused(Reason::NotDurable, error.to_string());
-                self.report(&slip, self.outcome(&slip, refusal)).await;
+                self.teller.report(&slip, self.outcome(&slip, refusal)).await;
             }
             Ok(Begun::Running) => {
                 tracing::info!(id = %slip.id, device = %slip.device, "duplicate of a command that still runs");
@@ -240,46 +252,29 @@ impl Desk {
             Ok(Begun::Finished(outcome)) => {
                 tracing::info!(id = %slip.id, device = %slip.device, "duplicate of a finished command");
                 let duplicate = Outcome { duplicate: true, ..outcome };
-                match self.tell(&slip, duplicate, false).await {
-                    Ok(()) => ack.send(),
-                    Err(error) => {
-                        tracing::error!(id = %slip.id, %error, "failed to keep a repeated outcome for the cloud");
-                    }
-                }
+                self.answer(slip, duplicate, ack, lane).await;
             }
             Ok(Begun::Fresh) => {
                 ack.send();
-                self.start(slip, (order, permission), arrival, running).await;
+                self.start(slip, (order, permission), arrival, lane).await;
             }
         }
     }
 
-    /// Makes the command's id durable. What a disk that hung still writes after we have given it up is taken
-    /// back, so that the id is as unknown as if the disk had refused it.
-    async fn begin(&self, slip: &Slip, running: &mut JoinSet<()>) -> Result<Begun, StoreError> {
-        if self.store.hangs() {
-            return Err(StoreError::Hangs);
-        }
-        let (store, id, device) = (self.store.clone(), slip.id.clone(), slip.device.clone());
-        let at = self.clock.now();
-        let mut beginning = Box::pin(async move {
-            let begun = store.begin(&id, &device, at).await;
-            (store, id, device, begun)
-        });
-        let known = async { Ok(beginning.as_mut().await.3) };
-        match self.store.unless_it_hangs(known).await {
-            Ok(begun) => begun,
-            Err(error) => {
-                running.spawn(async move {
-                    if let (store, id, device, Ok(Begun::Fresh)) = beginning.await
-                        && let Err(error) = store.withdraw(&id, &device).await
-                    {
-                        tracing::error!(%id, %device, %error, "a command that was not to be kept stays in the journal");
-                    }
-                });
-                Err(error)
+    /// Answers what is not to be written into the journal, without waiting for the disk. Acknowledged when the answer
+    /// is kept: until then the cloud sends it again, and is told then.
+    async fn answer(&self, slip: Slip, outcome: Outcome, ack: Ack, lane: &mut Lane) {
+        let Some(room) = lane.room_for_answer(&slip.origin).await else { return };
+        let teller = self.teller.clone();
+        lane.tasks.spawn(async move {
+            match teller.answer(&slip, outcome).await {
+                Ok(()) => ack.send(),
+                Err(error) => {
+                    tracing::error!(id = %slip.id, %error, "failed to keep an answer for the cloud");
+                }
             }
-        }
+            drop(room);
+        });
     }
 
     /// What the same message would be answered at any time.
@@ -303,13 +298,13 @@ impl Desk {
                 "the command was sent again and carries no `id`, so it may have run already",
             ));
         }
-        if !self.options.mailboxes.contains_key(&slip.device) {
+        if !self.mailboxes.contains_key(&slip.device) {
             return Err(Refusal::refused(
                 Reason::NoSuchDevice,
                 format!("there is no device {}", slip.device),
             ));
         }
-        let permission = self.options.allow.permission(&slip.device, &order.request, &slip.origin)?;
+        let permission = self.allow.permission(&slip.device, &order.request, &slip.origin)?;
         Ok((order, permission))
     }
 
@@ -319,7 +314,7 @@ impl Desk {
         slip: Slip,
         (order, permission): (Order, Permission<'_>),
         arrival: Arrival,
-        running: &mut JoinSet<()>,
+        lane: &mut Lane,
     ) {
         let now = Now {
             monotonic: Instant::now(),
@@ -327,14 +322,18 @@ impl Desk {
             is_trusted: self.clock.is_trusted(),
             on_the_wall: permission.asks_the_hour().then(|| self.clock.wall_time()).flatten(),
         };
-        let admitted = admission::deadline(&order, arrival, self.options.timing, now)
-            .and_then(|deadline| Ok((deadline, permission.now(now)?)));
+        let admitted = admission::deadline(&order, arrival, self.timing, now)
+            .and_then(|deadline| Ok((deadline, permission.now(now)?)))
+            .and_then(|(deadline, one_use)| match lane.under_way.clone().try_acquire_owned() {
+                Ok(room) => Ok((deadline, one_use, room)),
+                Err(_) => Err(Refusal::refused(
+                    Reason::Busy,
+                    format!("{MOST_AT_ONCE} commands are under way already"),
+                )),
+            });
         let refusal = match admitted {
             Err(refusal) => refusal,
-            Ok(_) if running.len() >= MOST_AT_ONCE => {
-                Refusal::refused(Reason::Busy, format!("{MOST_AT_ONCE} commands are under way already"))
-            }
-            Ok((deadline, one_use)) => {
+            Ok((deadline, one_use, room)) => {
                 let (reply, answer) = oneshot::channel();
                 let command = Command {
                     id: slip.id.clone(),
@@ -345,27 +344,32 @@ impl Desk {
                 };
                 tracing::info!(id = %slip.id, device = %slip.device, origin = %slip.origin, "command admitted");
                 let sent = self
-                    .options
                     .mailboxes
                     .get(&slip.device)
                     .is_some_and(|mailbox| mailbox.try_send(Actuation { command, reply }).is_ok());
                 if sent {
-                    self.options.receipts.command(Stage::Admitted, &slip.id, &slip.device);
+                    self.receipts.command(Stage::Admitted, &slip.id, &slip.device);
                     one_use.count(now);
-                    let desk = self.clone();
-                    running.spawn(async move { desk.wait(slip, answer).await });
+                    let (desk, stop) = (self.clone(), lane.stop.clone());
+                    lane.tasks.spawn(async move { desk.wait(slip, answer, room, stop).await });
                     return;
                 }
                 Refusal::refused(Reason::Busy, "the device still works on earlier commands")
             }
         };
         let outcome = self.outcome(&slip, refusal);
-        if let Err(error) = self.tell(&slip, outcome, true).await {
-            tracing::error!(id = %slip.id, %error, "failed to keep a command's outcome");
-        }
+        // It is in the journal, so it must be answered: whoever came by this way waits.
+        let room = lane.answers.clone().acquire_owned().await.ok();
+        lane.tasks.spawn(self.teller.clone().conclude(slip, outcome, room, lane.stop.clone()));
     }
 
-    async fn wait(&self, slip: Slip, answer: oneshot::Receiver<ActuationReply>) {
+    async fn wait(
+        &self,
+        slip: Slip,
+        answer: oneshot::Receiver<ActuationReply>,
+        room: OwnedSemaphorePermit,
+        stop: CancellationToken,
+    ) {
         let (reply, reason) = match answer.await {
             Ok(reply) => {
                 let reason = match reply.status {
@@ -385,19 +389,12 @@ impl Desk {
                 Some(Reason::Interrupted),
             ),
         };
-        let id = slip.id.clone();
-        if let Err(error) = self.conclude(slip, reply, reason).await {
-            tracing::error!(%id, %error, "failed to keep a command's outcome; the next start reports it as unknown");
-        }
+        let outcome = self.ended(&slip, reply, reason);
+        self.teller.clone().conclude(slip, outcome, Some(room), stop).await;
     }
 
-    async fn conclude(
-        &self,
-        slip: Slip,
-        reply: ActuationReply,
-        reason: Option<Reason>,
-    ) -> Result<(), StoreError> {
-        let outcome = Outcome {
+    fn ended(&self, slip: &Slip, reply: ActuationReply, reason: Option<Reason>) -> Outcome {
+        Outcome {
             id: slip.id.clone(),
             device: slip.device.clone(),
             status: reply.status,
@@ -405,65 +402,12 @@ impl Desk {
             detail: reply.detail,
             at: self.clock.now(),
             duplicate: false,
-        };
-        self.tell(&slip, outcome, true).await
+        }
     }
 
     fn outcome(&self, slip: &Slip, refusal: Refusal) -> Outcome {
-        Outcome {
-            id: slip.id.clone(),
-            device: slip.device.clone(),
-            status: refusal.status,
-            reason: Some(refusal.reason),
-            detail: Some(refusal.detail),
-            at: self.clock.now(),
-            duplicate: false,
-        }
-    }
-
-    /// Tells an outcome: durable (with the journal if `is_first`), then to the house; to the house at once when
-    /// the disk hangs. What came from home is told there only; what a rule did is told in the cloud, too, since
-    /// nobody asked for it there.
-    async fn tell(&self, slip: &Slip, mut outcome: Outcome, is_first: bool) -> Result<(), StoreError> {
-        if let Some(why) = &slip.unkept {
-            let happened = outcome.detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
-            outcome.detail = Some(format!("{happened}not written down: {why}"));
-            self.report(slip, outcome).await;
-            return Ok(());
-        }
-        let told = Told { origin: slip.origin.clone(), outcome };
-        let entries = match slip.origin {
-            Origin::Cloud(_) | Origin::Rule | Origin::Forgotten => (self.options.tell)(&told, &slip.reply_to),
-            Origin::Local(_) => Vec::new(),
-        };
-        let keeping = async {
-            if is_first {
-                self.store.finish(told.outcome.clone(), entries).await?.await.map(drop)
-            } else {
-                self.append(entries).await
-            }
-        };
-        let kept = self.store.unless_it_hangs(keeping).await;
-        self.report(slip, told.outcome).await;
-        kept
-    }
-
-    async fn append(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        for entry in entries {
-            self.store.append(entry).await?.await?;
-        }
-        Ok(())
-    }
-
-    async fn report(&self, slip: &Slip, outcome: Outcome) {
-        tracing::info!(
-            id = %slip.id, device = %slip.device, origin = %slip.origin, status = outcome.status.as_str(),
-            reason = ?outcome.reason, detail = outcome.detail.as_deref().unwrap_or_default(), "command concluded"
-        );
-        self.options.receipts.command(Stage::Ended(outcome.status), &slip.id, &slip.device);
-        self.board.command(CommandReport { origin: slip.origin.to_string(), outcome: outcome.clone() });
-        // Nobody listens any more only at the very end of a stop.
-        let _ = self.told.send(Told { origin: slip.origin.clone(), outcome }).await;
+        let reply = ActuationReply { status: refusal.status, detail: Some(refusal.detail) };
+        self.ended(slip, reply, Some(refusal.reason))
     }
 }
 

@@ -21,10 +21,15 @@ use crate::{
     store::{Entry, Store, StoreError, StoreOptions},
 };
 
+mod trouble;
+
+type Way = mpsc::Sender<Incoming>;
+
 struct Bench {
     directory: TempDir,
     store: Store,
-    commands: mpsc::Sender<Incoming>,
+    home: Way,
+    cloud: Way,
     toaster: mpsc::Receiver<Actuation>,
     told: mpsc::Receiver<Told>,
     clock: Clock,
@@ -96,10 +101,14 @@ impl Bench {
         let clock = clock();
         let (mailbox, toaster) = mpsc::channel(1);
         let (desk, told) = desk(rule, (&store, &clock), HashMap::from([(device("toaster"), mailbox)]));
-        let (commands, incoming) = mpsc::channel(16);
         let stop = CancellationToken::new();
-        let desk = tokio::spawn(desk.run(incoming, stop.clone()));
-        Self { directory, store, commands, toaster, told, clock, stop, desk }
+        let (home, cloud, desk) = Self::run(desk, &stop);
+        Self { directory, store, home, cloud, toaster, told, clock, stop, desk }
+    }
+
+    fn run(desk: Desk, stop: &CancellationToken) -> (Way, Way, tokio::task::JoinHandle<()>) {
+        let ((home, from_home), (cloud, from_cloud)) = (mpsc::channel(16), mpsc::channel(16));
+        (home, cloud, tokio::spawn(desk.run(from_home, from_cloud, stop.clone())))
     }
 
     async fn send(&self, payload: &str, change: impl FnOnce(&mut Incoming)) -> oneshot::Receiver<()> {
@@ -115,7 +124,11 @@ impl Bench {
             ack,
         };
         change(&mut incoming);
-        self.commands.send(incoming).await.unwrap();
+        let way = match incoming.origin {
+            Origin::Cloud(_) => &self.cloud,
+            Origin::Local(_) | Origin::Rule | Origin::Forgotten => &self.home,
+        };
+        way.send(incoming).await.unwrap();
         acknowledged
     }
 
@@ -330,17 +343,15 @@ async fn a_command_whose_end_is_not_known_is_unknown_for_ever() {
     let _in_hand = bench.toast().await;
     bench.desk.abort();
     let (mailbox, mut toaster) = mpsc::channel(1);
-    let (next, mut told) =
+    let (mut next, mut told) =
         desk(toaster_on(), (&bench.store, &bench.clock), HashMap::from([(device("toaster"), mailbox)]));
-    next.settle_interrupted().await.unwrap();
+    next.settle_interrupted(&bench.stop).await.unwrap();
     let interrupted = told.recv().await.unwrap();
     assert_eq!(
         (interrupted.outcome.reason, interrupted.origin),
         (Some(Reason::Interrupted), Origin::Forgotten)
     );
-    let (commands, incoming) = mpsc::channel(16);
-    bench.desk = tokio::spawn(next.run(incoming, bench.stop.clone()));
-    bench.commands = commands;
+    (bench.home, bench.cloud, bench.desk) = Bench::run(next, &bench.stop);
     bench.send(r#"{"id":"cut","state":"ON"}"#, |_| {}).await.await.unwrap();
     let repeated = told.recv().await.unwrap().outcome;
     assert_eq!((repeated.status, repeated.duplicate), (OutcomeStatus::Unknown, true));

@@ -101,15 +101,15 @@ impl Store {
     /// [`StoreError`]: the next start reports the command as interrupted.
     pub async fn withdraw(&self, id: &CommandId, device: &DeviceId) -> Result<(), StoreError> {
         let (id, device) = (id.clone(), device.clone());
-        self.write(id.as_str().len(), move |transaction, ledger| {
+        let cost = id.as_str().len();
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
             let gone = transaction
                 .prepare_cached("DELETE FROM journal WHERE device = ?1 AND id = ?2 AND outcome IS NULL")?
                 .execute([device.as_str(), id.as_str()])?;
             ledger.journal_shrank(gone as u64);
             Ok(())
-        })
-        .await?
-        .await
+        };
+        self.write_at_once(cost, work, |()| {}).await?.await
     }
 
     /// Commands that were begun before the last stop or crash and have no outcome: to be reported

@@ -156,7 +156,7 @@ impl StoreError {
     }
 
     /// Whether the disk is at fault, so that nothing of the transaction can be believed.
-    fn is_disk(&self) -> bool {
+    pub(crate) fn is_disk(&self) -> bool {
         match self {
             Self::Open { .. } | Self::Disk(_) | Self::Hangs | Self::Damaged(_) => true,
             Self::InUse(_)

@@ -96,6 +96,19 @@ impl Store {
         self.write_then(size, work, move |sequence| spooled(&[*sequence])).await
     }
 
+    /// As [`Store::append`], for several messages in one commit.
+    ///
+    /// # Errors
+    /// As [`Store::append`]; when one of them is too much, those before it are kept.
+    pub async fn append_all(&self, entries: Vec<Entry>) -> Result<Durable<Vec<Option<u64>>>, StoreError> {
+        let size = entries.iter().map(|entry| entry.message.size()).sum();
+        let spooled = self.spooled(&entries);
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
+            entries.iter().map(|entry| insert(transaction, ledger, entry, Room::Ordinary)).collect()
+        };
+        self.write_then(size, work, move |sequences: &Vec<Option<u64>>| spooled(sequences)).await
+    }
+
     /// The stable name of a message in the outbox.
     pub fn message_id(&self, sequence: u64) -> MessageId {
         MessageId::new(&self.name, sequence)
