@@ -175,6 +175,24 @@ async fn who_asks_for_what_and_how_often_decides_at_home_whatever_the_cloud_lets
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_only_while_the_line_is_up_goes_out_from_the_first_message_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let cloud = cloud_in(directory.path()).await;
+    let rest = "routes: [ { local: \"sensors/#\", queue: { keep: none } } ]\n";
+    let (_phone, mut events) = phone(cloud.broker_address(), "phone", "hearthlink/home/sensors/#").await;
+    let house = House::start(directory.path(), &cloud, rest).await;
+    // Nothing has ever been kept here, and nothing is read of an empty store.
+    house.until_online().await;
+    let (sensor, mut sensor_events) = phone(house.broker, "sensor", "nothing").await;
+    let poll = tokio::spawn(async move { while sensor_events.poll().await.is_ok() {} });
+    sensor.publish("sensors/attic", QoS::AtLeastOnce, false, "21.5").await.unwrap();
+    assert_eq!(next_result(&mut events).await, 21.5);
+    poll.abort();
+    house.stop().await;
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_toaster_is_off_some_time_after_the_line_was_lost_and_only_then() {
     let directory = tempfile::tempdir().unwrap();
     let cloud = cloud_in(directory.path()).await;

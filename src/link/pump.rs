@@ -17,15 +17,15 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// What the store has done.
 #[derive(Debug)]
 pub(super) enum Pumped {
-    /// So many records that the cloud acknowledged are gone from the disk.
-    Settled(u64),
+    /// These records that the cloud acknowledged are gone from the disk.
+    Settled(Vec<u64>),
     /// What was read.
     Read(Fetch, Vec<Record>),
 }
 
 /// What one job did.
 struct Done {
-    settled: u64,
+    settled: Vec<u64>,
     /// What the disk would not delete.
     left: Vec<u64>,
     read: Option<(Fetch, Vec<Record>)>,
@@ -78,16 +78,19 @@ impl Pump {
         self.refused.push(sequence);
     }
 
-    /// Reads after all deletions so far; replaces a read of the same part that has not begun. From now on the
-    /// outbox is being sent from.
+    /// Reads after all deletions so far; replaces a read of the same part that has not begun.
     pub(super) fn fetch(&mut self, fetch: Fetch) {
-        self.store.set_line_up(true);
         let part = |fetch: &Fetch| discriminant(&fetch.selection.part);
         self.fetches.retain(|other| part(other) != part(&fetch));
         self.fetches.push_back(fetch);
     }
 
-    /// Nothing is sent any more until the next read.
+    /// From now on the outbox is being sent from.
+    pub(super) fn line_is_up(&self) {
+        self.store.set_line_up(true);
+    }
+
+    /// Nothing is sent any more until the line is up again.
     pub(super) fn line_is_down(&mut self) {
         self.fetches.clear();
         self.store.set_line_up(false);
@@ -145,7 +148,7 @@ impl Pump {
         let Done { settled, left, read } = result?;
         // The last one is told first.
         self.done.extend(read.map(|(fetch, records)| Pumped::Read(fetch, records)));
-        self.done.extend((settled > 0).then_some(Pumped::Settled(settled)));
+        self.done.extend((!settled.is_empty()).then_some(Pumped::Settled(settled)));
         Ok(left)
     }
 
@@ -185,14 +188,14 @@ async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result
         None => None,
         Some(fetch) => Some((fetch, read(&store, fetch).await?)),
     };
-    let Some(deleted) = deleted else { return Ok(Done { settled: 0, left: Vec::new(), read }) };
+    let Some(deleted) = deleted else { return Ok(Done { settled: Vec::new(), left: Vec::new(), read }) };
     match deleted.await {
-        Ok(()) => Ok(Done { settled: acknowledged.len() as u64, left: Vec::new(), read }),
+        Ok(()) => Ok(Done { settled: acknowledged, left: Vec::new(), read }),
         Err(StoreError::Stopped) => Err(StoreError::Stopped),
         // The store's fault is on the board and in the log.
         Err(_) => {
             tokio::time::sleep(AGAIN_AFTER).await;
-            Ok(Done { settled: 0, left: acknowledged, read })
+            Ok(Done { settled: Vec::new(), left: acknowledged, read })
         }
     }
 }

@@ -139,7 +139,7 @@ impl Link {
             wire = next_wire(&mut self.driver) => Ok(Event::Wire(wire)),
             answer = self.pump.next() => match answer {
                 Ok(Pumped::Read(fetch, records)) => Ok(Event::Stored(fetch, records)),
-                Ok(Pumped::Settled(count)) => Ok(Event::Settled(count)),
+                Ok(Pumped::Settled(sequences)) => Ok(Event::Settled(sequences)),
                 Err(_) => Err(LinkError::StoreStopped),
             },
             changed = self.appended.changed() => match changed {
@@ -164,6 +164,7 @@ impl Link {
                 self.pump.line_is_down();
                 self.intake.clear();
             }
+            Effect::LineUp => self.pump.line_is_up(),
             Effect::Deliver { message, redelivered, staleness, packet } => {
                 let (ack, handled) = if packet == 0 {
                     (Ack::none(), tokio::sync::oneshot::channel().1)

@@ -60,8 +60,8 @@ pub(super) enum Event {
     Wire(Wire),
     /// The store answered a [`Fetch`].
     Stored(Fetch, Vec<Record>),
-    /// So many records that were to be deleted are gone from the disk.
-    Settled(u64),
+    /// These records that were to be deleted are gone from the disk.
+    Settled(Vec<u64>),
     /// The highest sequences in the store.
     Appended(Highest),
     /// An arrived message is safe: its acknowledgement is due.
@@ -79,8 +79,10 @@ pub(super) enum Event {
 pub(super) enum Effect {
     /// Open a connection.
     Dial(Version),
-    /// Drop the connection or the attempt.
+    /// Drop the connection or the attempt; from now on nothing is sent.
     HangUp,
+    /// Every subscription is granted: from now on what is accepted is sent.
+    LineUp,
     /// Send one SUBSCRIBE.
     Subscribe(Vec<(TopicFilter, QoS)>),
     /// Send a PUBLISH; a record's with where it comes from.
@@ -222,7 +224,7 @@ impl Machine {
         match event {
             Event::Wire(wire) => self.on_wire(wire, now),
             Event::Stored(fetch, records) => self.window.fetched(fetch, records),
-            Event::Settled(count) => self.window.settled(count),
+            Event::Settled(sequences) => self.window.settled(&sequences),
             Event::Appended(highest) => self.highest = highest,
             Event::Handled(packet) => {
                 if let Phase::Up(up) = &mut self.phase {
@@ -316,6 +318,7 @@ impl Machine {
             return;
         }
         self.fault = None;
+        self.effects.push(Effect::LineUp);
         up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
         if up.drain.is_none() {
             up.urgent.extend([Parcel::Birth, Parcel::Fence]);

@@ -3,9 +3,10 @@
 //! Pure. Invariants: a record leaves only by [`Window::answered`]; records go out in the order of
 //! their sequences, but that live ones, accepted since the connection began, go before those that waited;
 //! never more than the limit is sent past the oldest unanswered publish, so that a packet id is free again
-//! before rumqttc comes round to it (else it wedges: `state.collision`). What the cloud has and the disk still
-//! has too takes room as well, so that a crash sends no more than the limit again. Memory is bounded by the limit
-//! plus three reads of the store.
+//! before rumqttc comes round to it (else it wedges: `state.collision`). A record that the cloud has and the disk still
+//! has too is not sent again while we know of it, and takes the room of a record, so that a crash sends no more than
+//! the limit again; what is the gateway's own, "online" above all, needs no room on the disk and goes all the same.
+//! Memory is bounded by the limit plus three reads of the store.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -86,8 +87,8 @@ pub(super) struct Window {
     bytes: usize,
     /// Sent on earlier connections and not answered.
     sent_before: BTreeSet<u64>,
-    /// So many that the cloud has are still on the disk.
-    unsettled: u64,
+    /// What the cloud has and is still on the disk.
+    unsettled: BTreeSet<u64>,
 }
 
 impl Window {
@@ -108,27 +109,35 @@ impl Window {
             backlog: highest.any,
             live: Queue { read_up_to: highest.any, ..Queue::default() },
             sent_before,
-            unsettled: self.unsettled,
+            unsettled: std::mem::take(&mut self.unsettled),
             ..Self::default()
         };
     }
 
-    /// Whether one more publish may go out.
-    pub(super) fn has_room(&self) -> bool {
+    /// Whether one more publish may go out that is not a record.
+    pub(super) fn has_room_for_own(&self) -> bool {
         let oldest = self.flights.front().map_or(self.sends, |flight| flight.ordinal);
-        self.sends - oldest < self.limit && self.flights.len() as u64 + self.unsettled < self.limit
+        self.sends - oldest < self.limit
+    }
+
+    /// Whether one more record may go out.
+    pub(super) fn has_room(&self) -> bool {
+        let taken = self.flights.len() + self.unsettled.len();
+        self.has_room_for_own() && (taken as u64) < self.limit
     }
 
     /// The cloud has a record: it takes room until it is gone from the disk. Says whether that is urgent, because
     /// half of the room is taken by such records.
-    pub(super) fn delete(&mut self) -> bool {
-        self.unsettled += 1;
-        2 * self.unsettled >= self.limit
+    pub(super) fn delete(&mut self, sequence: u64) -> bool {
+        self.unsettled.insert(sequence);
+        2 * self.unsettled.len() as u64 >= self.limit
     }
 
-    /// So many of these are gone from the disk.
-    pub(super) fn settled(&mut self, count: u64) {
-        self.unsettled = self.unsettled.saturating_sub(count);
+    /// These are gone from the disk.
+    pub(super) fn settled(&mut self, sequences: &[u64]) {
+        for sequence in sequences {
+            self.unsettled.remove(sequence);
+        }
     }
 
     /// The next live record to send, if there is one; ask [`Window::has_room`] first.
@@ -189,7 +198,8 @@ impl Window {
         live.into_iter().chain(ordinary)
     }
 
-    /// The store's answer. One for an earlier connection is dropped: it is read again.
+    /// The store's answer. One for an earlier connection is dropped: it is read again. What a sick disk has not
+    /// deleted yet is read once more, and is not to be sent.
     pub(super) fn fetched(&mut self, fetch: Fetch, records: Vec<Record>) {
         let queue = match fetch.selection.part {
             Part::Ordinary { .. } => &mut self.ordinary,
@@ -200,7 +210,7 @@ impl Window {
         }
         queue.reading = None;
         queue.read_up_to = records.last().map_or(fetch.up_to, |record| record.sequence);
-        queue.ready.extend(records);
+        queue.ready.extend(records.into_iter().filter(|record| !self.unsettled.contains(&record.sequence)));
     }
 
     /// From now on `limit` publishes may be unanswered.

@@ -30,7 +30,7 @@ impl Machine {
         match (parcel, verdict) {
             (Parcel::Record(record), Verdict::Accepted) => {
                 self.counters.acknowledged += 1;
-                let is_urgent = self.window.delete();
+                let is_urgent = self.window.delete(record.sequence);
                 self.effects.push(Effect::Delete(record.sequence));
                 self.effects.extend(is_urgent.then_some(Effect::Hurry));
             }
@@ -113,16 +113,18 @@ impl Machine {
         loop {
             let Phase::Up(up) = &mut self.phase else { return };
             up.paced = None;
-            if up.fence == Fence::NotSent
-                || up.pause.is_some()
-                || up.drain.is_some()
-                || !self.window.has_room()
-            {
+            if up.fence == Fence::NotSent || up.pause.is_some() || up.drain.is_some() {
+                break;
+            }
+            if !self.window.has_room_for_own() {
                 break;
             }
             if let Some(parcel) = up.urgent.pop_front() {
                 self.publish(parcel, now);
                 continue;
+            }
+            if !self.window.has_room() {
+                break;
             }
             let Some(record) = self.next_record(now) else { break };
             self.send_record(record, now);

@@ -73,9 +73,13 @@ impl Story {
     fn step(&mut self, event: Event) -> Vec<Effect> {
         let mut effects = self.machine.step(event, self.now);
         if self.settles {
-            let deleted = effects.iter().filter(|effect| matches!(effect, Effect::Delete(_))).count();
+            let deleted = effects.iter().filter_map(|effect| match effect {
+                Effect::Delete(sequence) => Some(*sequence),
+                _ => None,
+            });
+            let deleted = deleted.collect();
             effects.retain(|effect| *effect != Effect::Hurry);
-            effects.extend(self.machine.step(Event::Settled(deleted as u64), self.now));
+            effects.extend(self.machine.step(Event::Settled(deleted), self.now));
         }
         effects
     }
@@ -597,7 +601,7 @@ fn what_the_cloud_has_takes_room_until_it_is_gone_from_the_disk() {
     assert_eq!(acknowledge(&mut story, 3), [Effect::Delete(1)]);
     // Half of the room: the line would soon have to wait.
     assert_eq!(acknowledge(&mut story, 4), [Effect::Delete(2), Effect::Hurry]);
-    assert_eq!(published(&story.step(Event::Settled(1))), ["5"]);
+    assert_eq!(published(&story.step(Event::Settled(vec![1]))), ["5"]);
     // A new connection sends no more beyond what the disk still has.
     story.broken(FaultKind::Closed, VersionHint::None);
     let effects = story.subscribed_after(2 * SECOND);
@@ -609,7 +613,42 @@ fn what_the_cloud_has_takes_room_until_it_is_gone_from_the_disk() {
     }
     let effects = story.step(Event::Stored(fetch, (3..=8).map(record).collect()));
     assert_eq!(published(&effects), ["3", "4", "5"]);
-    assert_eq!(published(&story.step(Event::Settled(1))), ["6"]);
+    assert_eq!(published(&story.step(Event::Settled(vec![2]))), ["6"]);
+}
+
+#[test]
+fn a_disk_that_deletes_nothing_keeps_back_records_but_not_the_gateways_own_word_and_nothing_goes_twice() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=4);
+    story.settles = false;
+    for packet in 3..=6 {
+        story.wire(Wire::PublishSent(packet));
+        story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    }
+    story.broken(FaultKind::Closed, VersionHint::None);
+    story.step(appended(6));
+    let effects = story.subscribed_after(2 * SECOND);
+    assert_eq!(published(&effects).len(), 2, "birth and fence: {effects:?}");
+    let Some(&Effect::Fetch(fetch)) = effects.last() else { panic!("{effects:?}") };
+    // The disk still has them.
+    assert_eq!(story.step(Event::Stored(fetch, (1..=6).map(record).collect())), []);
+    for packet in 1..=2 {
+        story.wire(Wire::PublishSent(packet));
+        assert_eq!(story.wire(Wire::PublishAnswered(packet, Verdict::Accepted)), []);
+    }
+    assert_eq!(published(&story.step(Event::Settled(vec![1, 2, 3, 4]))), ["5", "6"]);
+}
+
+#[test]
+fn the_line_counts_as_up_from_the_last_subscription_on_though_nothing_waits() {
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    let is_up = |effects: &[Effect]| effects.iter().filter(|effect| **effect == Effect::LineUp).count();
+    assert_eq!(is_up(&story.wire(Wire::Connected(Greeting::default()))), 0);
+    assert_eq!(is_up(&story.wire(Wire::Subscribed(vec![None, None]))), 1);
+    assert_eq!(story.broken(FaultKind::Closed, VersionHint::None), [Effect::HangUp]);
+    assert_eq!(is_up(&story.subscribed_after(2 * SECOND)), 1);
 }
 
 #[test]
