@@ -38,6 +38,14 @@ pub(super) async fn resolve(url: &CloudUrl, limit: Duration) -> Result<Vec<Socke
     }
 }
 
+/// The addresses from another one on at each turn: one that opens TCP and then says nothing takes an attempt's whole
+/// time, so it must not be the first each time.
+pub(super) fn in_turn(mut addresses: Vec<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
+    let first = turn.checked_rem(addresses.len()).unwrap_or(0);
+    addresses.rotate_left(first);
+    addresses
+}
+
 /// Returns when an address has had its turn and TCP is not open; else never.
 pub(super) async fn turn_is_over(is_tcp_open: &AtomicBool) {
     tokio::time::sleep(TURN).await;

@@ -5,9 +5,12 @@
 //! [`Driver`] aborts the task, which closes the socket: that is how a connection is dropped.
 //! `EventLoop::poll` is never dropped half-way while its connection is to live.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
@@ -36,12 +39,13 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Begins to dial.
+    /// Begins to dial; `turn` counts the attempts that came to nothing.
     pub(super) fn start(
         version: Version,
         options: &Arc<LinkOptions>,
         credentials: &Credentials,
         clock: &Clock,
+        turn: usize,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
         let (tls, witness) = credentials.for_attempt();
@@ -53,7 +57,7 @@ impl Driver {
         let attempt = Attempt { options: options.clone(), tls, on_tcp_open };
         let (client, line) = wire::open(version, &attempt);
         let evidence = Evidence { witness, is_tcp_open, has_expired: credentials.has_expired(clock) };
-        let task = tokio::spawn(drive(line, sender, attempt, evidence));
+        let task = tokio::spawn(drive(line, sender, attempt, evidence, turn));
         Self { client, events, task }
     }
 
@@ -101,8 +105,23 @@ impl Evidence {
 }
 
 /// Dials and forwards events until the line breaks or nobody listens.
-async fn drive(mut line: Line, events: mpsc::Sender<Wire>, attempt: Attempt, evidence: Evidence) {
-    let breakage = match dial(&mut line, &attempt, &evidence).await {
+async fn drive(
+    mut line: Line,
+    events: mpsc::Sender<Wire>,
+    attempt: Attempt,
+    evidence: Evidence,
+    turn: usize,
+) {
+    let limit = attempt.options.connect_limit;
+    let deadline = Instant::now() + limit;
+    let dialled = match dial::resolve(&attempt.options.url, limit).await {
+        Ok(addresses) => {
+            let addresses = dial::in_turn(addresses, turn);
+            dial(&mut line, addresses, &attempt, &evidence, deadline).await
+        }
+        Err(fault) => Err(fault.into()),
+    };
+    let breakage = match dialled {
         Ok(first) => forward(&mut line, first, &events, &evidence).await,
         Err(breakage) => Some(breakage),
     };
@@ -113,10 +132,14 @@ async fn drive(mut line: Line, events: mpsc::Sender<Wire>, attempt: Attempt, evi
 }
 
 /// Up to CONNACK, at the first of the addresses where TCP opens.
-async fn dial(line: &mut Line, attempt: &Attempt, evidence: &Evidence) -> Result<Option<Wire>, Breakage> {
-    let limit = attempt.options.connect_limit;
-    let deadline = Instant::now() + limit;
-    let mut addresses = dial::resolve(&attempt.options.url, limit).await?.into_iter();
+async fn dial(
+    line: &mut Line,
+    addresses: Vec<SocketAddr>,
+    attempt: &Attempt,
+    evidence: &Evidence,
+    deadline: Instant,
+) -> Result<Option<Wire>, Breakage> {
+    let mut addresses = addresses.into_iter();
     while let Some(address) = addresses.next() {
         let is_last = addresses.len() == 0;
         line.aim_at(address, attempt);
@@ -135,7 +158,7 @@ async fn dial(line: &mut Line, attempt: &Attempt, evidence: &Evidence) -> Result
             Err(_) => break,
         }
     }
-    Err(diagnose::dial_timeout(limit, evidence.scene(false)))
+    Err(diagnose::dial_timeout(attempt.options.connect_limit, evidence.scene(false)))
 }
 
 /// From CONNACK on; `None` when nobody listens any more.
@@ -159,5 +182,81 @@ async fn forward(
                 return Some(evidence.explain(&error, true));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        link::state::tests::settings,
+        model::{CloudUrl, Receipts},
+    };
+
+    /// Two addresses with the same port.
+    async fn two_listeners() -> [TcpListener; 2] {
+        loop {
+            let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            if let Ok(second) = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port)).await {
+                return [first, second];
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_opens_tcp_and_says_nothing_has_its_turn_and_then_the_other_one() {
+        let listeners = two_listeners().await;
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let directory = tempfile::tempdir().unwrap();
+        let ca = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
+        let ca_file = directory.path().join("ca.pem");
+        std::fs::write(&ca_file, ca.cert.pem()).unwrap();
+        let credentials = Credentials::load(Some(&ca_file), None, &Clock::system()).unwrap();
+        let settings = settings();
+        let options = Arc::new(LinkOptions {
+            url: CloudUrl::parse(&format!("wss://localhost:{}", addresses[0].port())).unwrap(),
+            ca_file: Some(ca_file),
+            certificate_file: None,
+            key_file: None,
+            client_id: "gateway".to_owned(),
+            username: None,
+            password: None,
+            subscriptions: settings.subscriptions,
+            birth: settings.birth,
+            will: settings.will,
+            fence: settings.fence,
+            keep_alive: settings.keep_alive,
+            answer_limit: settings.answer_limit,
+            connect_limit: Duration::from_secs(30),
+            backoff: settings.backoff,
+            window: settings.window,
+            backlog_rate: None,
+            receipts: Receipts::default(),
+            session_expiry: Duration::ZERO,
+        });
+        let mut dialled = Vec::new();
+        for turn in 0..3 {
+            let is_tcp_open = Arc::new(AtomicBool::new(false));
+            let (tls, witness) = credentials.for_attempt();
+            let attempt = Attempt { options: options.clone(), tls, on_tcp_open: Arc::new(|| ()) };
+            let (_client, mut line) = wire::open(Version::V5, &attempt);
+            let evidence = Evidence { witness, is_tcp_open, has_expired: false };
+            let deadline = Instant::now() + Duration::from_secs(30);
+            let in_turn = dial::in_turn(addresses.clone(), turn);
+            tokio::select! {
+                result = dial(&mut line, in_turn, &attempt, &evidence, deadline) => {
+                    panic!("somebody answered: {:?}", result.err());
+                }
+                accepted = listeners[0].accept() => dialled.push(accepted.map(|_| 0).unwrap()),
+                accepted = listeners[1].accept() => dialled.push(accepted.map(|_| 1).unwrap()),
+            }
+        }
+        assert_eq!(dialled, [0, 1, 0]);
     }
 }

@@ -100,7 +100,7 @@ impl Link {
                     self.report(&mut machine);
                     return self.pump.finish().await.map_err(|_| LinkError::StoreStopped);
                 }
-                if self.obey(effect).is_err() {
+                if self.obey(effect, machine.turn()).is_err() {
                     let full = Breakage::new(FaultKind::NoAnswer, "the connection takes no more requests");
                     pending = Some(Event::Wire(Wire::Broken(full)));
                     break;
@@ -154,10 +154,11 @@ impl Link {
         }
     }
 
-    fn obey(&mut self, effect: Effect) -> Result<(), Full> {
+    fn obey(&mut self, effect: Effect, turn: usize) -> Result<(), Full> {
         match effect {
             Effect::Dial(version) => {
-                self.driver = Some(Driver::start(version, &self.options, &self.credentials, &self.clock));
+                let (options, credentials) = (&self.options, &self.credentials);
+                self.driver = Some(Driver::start(version, options, credentials, &self.clock, turn));
             }
             Effect::HangUp => {
                 self.driver = None;

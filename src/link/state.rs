@@ -141,6 +141,8 @@ pub(super) struct Machine {
     pacer: Pacer,
     highest: Highest,
     connections: u64,
+    /// Attempts and connections in a row that did not come as far as the subscriptions.
+    vain: usize,
     fault: Option<Fault>,
     counters: LinkCounters,
     reported: LinkCounters,
@@ -162,6 +164,7 @@ impl Machine {
             pacer: Pacer::new(settings.backlog_rate, now),
             highest: Highest::default(),
             connections: 0,
+            vain: 0,
             fault: None,
             counters: LinkCounters::default(),
             reported: LinkCounters::default(),
@@ -208,6 +211,11 @@ impl Machine {
             Phase::Ended => view.fault = None,
         }
         view
+    }
+
+    /// How often in a row dialling has come to nothing: the next attempt begins with another address each time.
+    pub(super) fn turn(&self) -> usize {
+        self.vain
     }
 
     /// When [`Event::Tick`] is due.
@@ -369,6 +377,8 @@ impl Machine {
             Phase::Up(up) => now.saturating_duration_since(up.since),
             Phase::Waiting { .. } | Phase::Dialling => Duration::ZERO,
         };
+        let was_up = matches!(&self.phase, Phase::Up(up) if up.fence != Fence::NotSent);
+        self.vain = if was_up { 0 } else { self.vain.wrapping_add(1) };
         self.counters.failures += 1;
         self.fault = Some(fault);
         self.effects.push(Effect::HangUp);
@@ -378,4 +388,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -23,7 +23,7 @@ pub(super) fn topic(text: &str) -> Topic {
     Topic::parse(text).unwrap()
 }
 
-pub(super) fn settings() -> Settings {
+pub(in crate::link) fn settings() -> Settings {
     Settings {
         subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
         birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
@@ -218,6 +218,24 @@ fn a_silent_hang_up_on_connect_must_happen_twice_to_change_the_version() {
     assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5)]);
     let effects = story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
     assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4)]);
+}
+
+#[test]
+fn each_attempt_in_vain_begins_with_another_address_until_the_line_is_up() {
+    let mut story = Story::new();
+    for turn in 0..3 {
+        assert_eq!(story.machine.turn(), turn);
+        story.after(300 * SECOND);
+        story.broken(FaultKind::NoAnswer, VersionHint::None);
+    }
+    // Connected, and then nothing is answered: as bad.
+    story.after(300 * SECOND);
+    story.wire(Wire::Connected(Greeting::default()));
+    story.after(15 * SECOND);
+    assert_eq!(story.machine.turn(), 4);
+    story.subscribed_after(300 * SECOND);
+    story.broken(FaultKind::Closed, VersionHint::None);
+    assert_eq!(story.machine.turn(), 0);
 }
 
 #[test]
