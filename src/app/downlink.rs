@@ -4,6 +4,8 @@
 //! Holds names only. What may come in at all was checked with the configuration; here it is looked at once
 //! more for each message, so that no topic of the gateway's own is reached by a wildcard.
 
+use std::sync::Arc;
+
 use crate::{
     config::{Names, RouteIn},
     model::{GatewayId, Message, Topic, TopicFilter},
@@ -50,6 +52,36 @@ impl Downlink {
         message.topic = topic;
         message.qos = route.qos.unwrap_or(message.qos);
         message.retain = route.retain.unwrap_or(message.retain);
+        if let Some(properties) = &mut message.properties {
+            // They ask whoever answers at home to publish where the cloud says: on a topic of the house.
+            let properties = Arc::make_mut(properties);
+            (properties.response_topic, properties.correlation_data) = (None, None);
+        }
         Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Properties, QoS};
+
+    #[test]
+    fn the_cloud_names_no_topic_of_the_house_for_an_answer() {
+        let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
+        let text = r#"{"cloud": "{prefix}/{gateway}/news/#", "local": "news/{1}"}"#;
+        let route: RouteIn = serde_json::from_str(text).unwrap();
+        let downlink = Downlink::new(&[route], &prefix, &gateway, Vec::new());
+        let mut message = Message::new(Topic::parse("p/g/news/a").unwrap(), "x", QoS::AtLeastOnce);
+        message.properties = Some(Arc::new(Properties {
+            content_type: Some("text/plain".into()),
+            response_topic: Some("cmnd/plug/POWER".into()),
+            correlation_data: Some("ON".into()),
+            ..Properties::default()
+        }));
+        let at_home = downlink.at_home(&message).unwrap();
+        assert_eq!(at_home.topic.as_str(), "news/a");
+        let expected = Properties { content_type: Some("text/plain".into()), ..Properties::default() };
+        assert_eq!(at_home.properties.as_deref(), Some(&expected));
     }
 }

@@ -17,6 +17,10 @@ use crate::model::{Availability, DeviceId, Fields, Request, Timestamp, Topic, To
 /// Tasmota says every change twice, on `RESULT` and on `POWER`; this long an echo is not a reading.
 const ECHO: Duration = Duration::from_secs(1);
 
+/// The group that every Tasmota is in unless it is told otherwise (`GroupTopic`); in the shape of its own topics, or
+/// with SetOption75 as `cmnd/tasmotas/…`.
+const GROUP: &str = "tasmotas";
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
@@ -46,8 +50,8 @@ struct Tasmota {
     /// `POWER` or `POWER2`.
     power: String,
     command: Topic,
-    /// All that it can be told.
-    commands: TopicFilter,
+    /// All that it can be told, by its own topic and by those of its group.
+    commands: Vec<TopicFilter>,
     inquiry: Topic,
     /// What stands before `POWER`, `RESULT`; before `LWT`, `STATE`, `SENSOR`.
     stat: String,
@@ -67,12 +71,17 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
         return Err(bad("relay", "relays are numbered from 1 to 8".to_owned()));
     }
     let power = options.relay.map_or_else(|| "POWER".to_owned(), |relay| format!("POWER{relay}"));
-    let below = |prefix: &str| {
-        let path = options.full_topic.replace("%prefix%", prefix).replace("%topic%", &options.topic);
+    let of = |prefix: &str, topic: &str| {
+        let path = options.full_topic.replace("%prefix%", prefix).replace("%topic%", topic);
         format!("{}/", path.trim_end_matches('/'))
     };
+    let below = |prefix: &str| of(prefix, &options.topic);
     let topic = |text: String| Topic::parse(&text).map_err(|error| bad("topic", error.to_string()));
     let (cmnd, stat, tele) = (below("cmnd"), below("stat"), below("tele"));
+    let mut obeyed = vec![cmnd.clone(), of("cmnd", GROUP), format!("cmnd/{GROUP}/")];
+    obeyed.dedup();
+    let commands: Result<Vec<_>, _> =
+        obeyed.iter().map(|below| TopicFilter::parse(&format!("{below}#"))).collect();
     let mut filters = Vec::new();
     for heard in [
         format!("{stat}{power}"),
@@ -90,7 +99,7 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     Ok(Box::new(Tasmota {
         id: spec.id.clone(),
         command: topic(format!("{cmnd}{power}"))?,
-        commands: TopicFilter::parse(&format!("{cmnd}#")).map_err(|error| bad("topic", error.to_string()))?,
+        commands: commands.map_err(|error| bad("topic", error.to_string()))?,
         inquiry: topic(format!("{cmnd}STATE"))?,
         power,
         stat,
@@ -159,7 +168,7 @@ impl Tasmota {
 
 impl Device for Tasmota {
     fn wiring(&self) -> Wiring {
-        Wiring::Lan { hears: self.filters.clone(), obeys: vec![self.commands.clone()] }
+        Wiring::Lan { hears: self.filters.clone(), obeys: self.commands.clone() }
     }
 
     fn presence(&self) -> Presence {

@@ -24,6 +24,21 @@ fn a_bad_option_is_refused_with_what_is_possible() {
 }
 
 #[test]
+fn what_it_is_told_on_the_topics_of_its_group_is_its_own_too() {
+    let obeyed = |options| match device("tasmota", options).unwrap().wiring() {
+        Wiring::Lan { obeys, .. } => {
+            obeys.iter().map(|filter| filter.as_str().to_owned()).collect::<Vec<_>>()
+        }
+        Wiring::Simulated(_) => Vec::new(),
+    };
+    assert_eq!(obeyed(json!({"topic": "plug"})), ["cmnd/plug/#", "cmnd/tasmotas/#"]);
+    assert_eq!(
+        obeyed(json!({"topic": "plug", "full_topic": "house/%topic%/%prefix%/"})),
+        ["house/plug/cmnd/#", "house/tasmotas/cmnd/#", "cmnd/tasmotas/#"]
+    );
+}
+
+#[test]
 fn a_plugs_messages_become_a_state() {
     for (topic, payload, fields) in [
         ("stat/plug/POWER", "ON", json!({"state": "ON"})),
