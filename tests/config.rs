@@ -387,6 +387,15 @@ fn routes_from_the_cloud_reach_nothing_that_is_the_gateways_or_a_commands() {
 }
 
 #[test]
+fn a_qos_that_the_line_does_not_know_is_refused() {
+    let with = |qos: &str| format!("gateway: {{id: x}}\nroutes:\n  - local: a/#\n    qos: {qos}\n");
+    for qos in ["0", "2"] {
+        refused(&with(qos), &[(4, 10, "the line sends with QoS 1 only", "leave it out")]);
+    }
+    assert!(load(home().path(), &with("1")).is_ok());
+}
+
+#[test]
 fn what_a_queue_cannot_keep_is_refused() {
     let with = |queue: &str| format!("gateway: {{id: x}}\nroutes:\n  - local: a/#\n    queue: {queue}\n");
     for (queue, column, what) in [

@@ -33,7 +33,6 @@ impl Uplink for Routes {
         }
         let mut message = message.clone();
         message.topic = topic;
-        message.qos = route.qos.unwrap_or(message.qos);
         message.retain = route.retain.unwrap_or(message.retain);
         let life = message.properties.as_ref().and_then(|properties| properties.expiry);
         Some(Entry { life, lane: *lane, ..Entry::new(message) })

@@ -23,7 +23,8 @@ pub struct Route {
     /// What they are called in the cloud. Default `{prefix}/{gateway}/{topic}`.
     #[serde(default = "in_the_tree")]
     pub cloud: Template,
-    /// The QoS of the line; left out, each message keeps its own. 0 is sent at most once and waits for nobody.
+    /// The QoS of the line: 1, which is also what it is when left out, for what counts as accepted must arrive. Others
+    /// are refused by the check.
     #[serde(default)]
     pub qos: Option<QoS>,
     /// Whether the cloud keeps the last one; left out, each message keeps its own flag.

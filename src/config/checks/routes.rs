@@ -9,7 +9,7 @@
 use super::Finding;
 use crate::{
     config::{Config, Names, Route, RouteIn, Template},
-    model::{GatewayId, Topic, TopicFilter},
+    model::{GatewayId, QoS, Topic, TopicFilter},
 };
 
 /// The gateway's own tree at home.
@@ -23,6 +23,10 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
             findings.push(shared(format!("{at}.local")));
         }
         findings.extend(wildcards(format!("{at}.cloud"), &route.cloud, &route.local));
+        if route.qos.is_some_and(|qos| qos != QoS::AtLeastOnce) {
+            let what = "the line sends with QoS 1 only, since what was accepted for the cloud must arrive";
+            findings.push(Finding::new(format!("{at}.qos"), what, "write 1, or leave it out"));
+        }
         let earlier = config.routes[..index].iter().position(|other| covers(&other.local, &route.local));
         if let Some(first) = earlier {
             let other = &config.routes[first].local;
