@@ -11,6 +11,7 @@ use super::{
     CloudTopics, LocalTopics,
     downlink::Downlink,
     translate::{self, Lanes},
+    unopened::Unopened,
     uplink::{AnyUplink, NoCloud, Routes},
 };
 use crate::{
@@ -72,6 +73,8 @@ pub enum BuildError {
 /// The parts, joined on paper.
 pub(super) struct Parts {
     pub(super) store: Store,
+    /// When `store` is not the real one.
+    pub(super) unopened: Option<Unopened>,
     pub(super) board: Board,
     pub(super) clock: Clock,
     pub(super) broker: Broker,
@@ -102,7 +105,7 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
     let fleet = Fleet::build(&translate::devices(&config.devices))?;
     let lanes = translate::lanes(config);
     let (receipts, issued) = Receipts::channel(translate::receipts(config.gateway.receipts), RECEIPTS);
-    let store = open_store(config, &lanes, &receipts, clock.clone()).await?;
+    let (store, unopened) = open_store(config, &lanes, &receipts, clock.clone()).await?;
     let last_states = store.states().await?;
     let lan = fleet.lan_filters();
     let line = line(config, &store, &receipts, &board, &clock)?;
@@ -129,6 +132,7 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
     };
     Ok(Parts {
         store,
+        unopened,
         board,
         clock,
         broker,
@@ -161,18 +165,11 @@ async fn open_store(
     lanes: &Lanes,
     receipts: &Receipts,
     clock: Clock,
-) -> Result<Store, BuildError> {
+) -> Result<(Store, Option<Unopened>), BuildError> {
     let path = config.gateway.data_dir.join(STORE_FILE);
     let options = translate::store(&config.store, lanes, receipts);
-    let open = move || match Store::open(&path, &options, clock.clone()) {
-        // Home works while the disk is in trouble, also after a restart.
-        Err(error @ (StoreError::Disk(_) | StoreError::DamagedAgain { .. })) => {
-            tracing::error!(%error, "the store cannot be opened; home works, and nothing is kept");
-            Store::refusing(&path, &error, &options, clock)
-        }
-        opened => opened,
-    };
-    let opened = tokio::task::spawn_blocking(open).await;
+    let unopened = Unopened { path, options, clock };
+    let opened = tokio::task::spawn_blocking(move || unopened.open()).await;
     Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
 }
 

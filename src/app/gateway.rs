@@ -41,6 +41,9 @@ pub enum RunError {
     /// The journal of the last run cannot be read or written.
     #[error("failed to settle the commands that the last stop interrupted: {0}")]
     Settle(#[from] StoreError),
+    /// The store could not be opened at the start, and can be now: build the gateway anew.
+    #[error("the store can be opened now; the gateway has to be started anew")]
+    StoreIsBack,
 }
 
 /// A gateway that is built: its addresses are bound, and nobody is served yet.
@@ -85,18 +88,26 @@ impl Gateway {
     /// Runs until `stop`, then ends every part in order. Calls `ready` once everything runs.
     ///
     /// # Errors
-    /// [`RunError`]; after `PartEnded` the other parts were stopped in order, too.
-    pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), RunError> {
+    /// [`RunError`]; after `PartEnded` and `StoreIsBack` the other parts were stopped in order, too.
+    pub async fn run(mut self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), RunError> {
         let mut stages = Stages::new();
+        let unopened = self.parts.unopened.take();
         let running = Running::start(self.parts, &stages).await?;
         ready();
-        // Cancel safety: neither branch holds anything.
+        let store_is_back = async {
+            match &unopened {
+                Some(unopened) => unopened.until_it_can_be().await,
+                None => std::future::pending().await,
+            }
+        };
+        // Cancel safety: no branch holds anything; a look at the store that is cut off ends by itself.
         let ended = tokio::select! {
-            () = stop.cancelled() => None,
-            part = stages.first_to_end() => Some(part),
+            () = stop.cancelled() => Ok(()),
+            part = stages.first_to_end() => Err(RunError::PartEnded(part)),
+            () = store_is_back => Err(RunError::StoreIsBack),
         };
         running.end().await;
-        ended.map_or(Ok(()), |part| Err(RunError::PartEnded(part)))
+        ended
     }
 }
 
@@ -118,6 +129,7 @@ impl Running {
     async fn start(parts: Parts, stages: &Stages) -> Result<Self, StoreError> {
         let Parts {
             store,
+            unopened: _,
             board,
             clock,
             broker,

@@ -14,6 +14,7 @@ mod reload;
 mod stages;
 mod topics;
 mod translate;
+mod unopened;
 mod uplink;
 
 pub use build::BuildError;

@@ -1,6 +1,6 @@
 //! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end. SIGHUP has certificates read again.
 
-use std::{path::Path, time::Duration};
+use std::{convert::Infallible, path::Path, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, configuration, logging};
 use crate::{
-    app::{Gateway, Reload},
+    app::{Gateway, Reload, RunError},
     config::Config,
 };
 
@@ -84,10 +84,10 @@ fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::i
     Ok(())
 }
 
-/// SIGHUP: the listeners' certificates are read again. Ends with `stop`.
-async fn reload_on(mut hangup: Signal, reload: Reload, stop: CancellationToken) {
+/// SIGHUP: the listeners' certificates are read again.
+async fn reload_on(hangup: &mut Signal, reload: Reload) -> Infallible {
     // Cancel safety: a signal that comes meanwhile is kept by its stream.
-    while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+    while let Some(()) = hangup.recv().await {
         match reload.certificates().await {
             Ok(listeners) => tracing::info!(listeners, "SIGHUP: the listeners' certificates are read again"),
             Err(error) => {
@@ -95,6 +95,8 @@ async fn reload_on(mut hangup: Signal, reload: Reload, stop: CancellationToken) 
             }
         }
     }
+    // No more signals: there is nothing to reload at.
+    std::future::pending().await
 }
 
 /// Tells systemd that everything runs (`true`) or that the end has begun.
@@ -110,17 +112,38 @@ fn notify(is_ready: bool) {
     let _ = is_ready;
 }
 
-async fn gateway(config: &Config, stop: CancellationToken, hangup: Signal) -> anyhow::Result<()> {
+/// Runs it, anew when a store that could not be opened at the start can be.
+async fn gateway(config: &Config, stop: CancellationToken, mut hangup: Signal) -> anyhow::Result<()> {
+    loop {
+        match run_once(config, stop.clone(), &mut hangup).await {
+            Ok(Err(RunError::StoreIsBack)) => {
+                tracing::warn!(
+                    "the store can be opened again; the gateway starts anew, and keeps what it accepts"
+                );
+            }
+            ended => return Ok(ended??),
+        }
+    }
+}
+
+async fn run_once(
+    config: &Config,
+    stop: CancellationToken,
+    hangup: &mut Signal,
+) -> anyhow::Result<Result<(), RunError>> {
     let gateway = Gateway::build(config).await.context("failed to start")?;
     let listeners: Vec<String> =
         gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
     let page = gateway.web_address().map(|address| format!("http://{address}/"));
-    tokio::spawn(reload_on(hangup, gateway.reload(), stop.clone()));
+    let reload = gateway.reload();
     let ready = || {
         let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
         tracing::info!(gateway = %config.gateway.id, ?listeners, page, cloud, "running");
         notify(true);
     };
-    gateway.run(stop, ready).await?;
-    Ok(())
+    // Cancel safety: a reload that is cut off at the end has changed nothing.
+    tokio::select! {
+        ended = gateway.run(stop, ready) => Ok(ended),
+        never = reload_on(hangup, reload) => match never {},
+    }
 }

@@ -279,14 +279,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Open`], `InUse`, `FromTheFuture`, `DamagedAgain` or `Disk`.
     pub fn open(path: &Path, options: &StoreOptions, clock: Clock) -> Result<Self, StoreError> {
-        let open_error = |error: std::io::Error| StoreError::open(path, &error);
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(open_error)?;
-        }
-        let lock = lock(path, &open_error)?;
-        make(path).map_err(open_error)?;
-        let opened = damage::open(path, options, &clock)?;
+        let (opened, lock) = open_file(path, options, &clock)?;
         Self::start(opened, (Keeping::OnDisk(lock), Damage::of(path)), options, clock)
+    }
+
+    /// Whether [`Store::open`] would go well now: does all of it and lets go of the file again. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn probe(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<(), StoreError> {
+        let (opened, lock) = open_file(path, options, clock)?;
+        drop(opened);
+        // After the file: whoever has the lock may open it.
+        drop(lock);
+        Ok(())
     }
 
     /// A store that remembers nothing and refuses everything for the reason why the real one cannot be opened: for
@@ -301,7 +307,7 @@ impl Store {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let refusal = StoreError::Disk(format!(
-            "the store could not be opened ({}); mend that and restart Hearthlink",
+            "the store could not be opened ({}); mend that, and Hearthlink opens it by itself",
             why.reason()
         ));
         let opened = damage::open_in_memory(options, &clock)?;
@@ -460,6 +466,17 @@ impl Store {
         self.jobs.send(Job::Read(read, room)).map_err(|_| StoreError::Stopped)?;
         Durable(receiver).await
     }
+}
+
+/// The file and its lock.
+fn open_file(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<(Opened, File), StoreError> {
+    let open_error = |error: std::io::Error| StoreError::open(path, &error);
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(open_error)?;
+    }
+    let lock = lock(path, &open_error)?;
+    make(path).map_err(open_error)?;
+    Ok((damage::open(path, options, clock)?, lock))
 }
 
 /// Made by us and not by SQLite, for the mode.

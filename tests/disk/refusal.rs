@@ -4,7 +4,7 @@ use crate::{
     disk::{FaultyDisk, Refusal},
     home::{AT_LEAST_ONCE, Home, house, kept},
     house::kill,
-    raw::{Raw, publish5},
+    raw::{Raw, publish, publish5},
 };
 
 #[tokio::test]
@@ -85,9 +85,19 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     assert_eq!(outcome["reason"], "not_durable");
     home.sensor_says(2, "lost").await;
     assert!(home.sensor.is_quiet().await, "nothing is acknowledged that is not kept");
+    let process = home.program.id();
+
+    // And all heals when the disk does, without anybody starting anything.
+    home.disk.heal();
+    home.disk_is_well().await;
+    assert_eq!((home.program.id(), home.program.try_wait().unwrap()), (process, None), "the same process");
     let Home { house, program, .. } = home;
+    let mut sensor = Raw::to(house.port).await;
+    sensor.connect("sensor", true).await;
+    sensor.send(&publish(AT_LEAST_ONCE, "sensors/attic", 3, b"after")).await;
+    assert_eq!(sensor.next().await, Some((0x40, vec![0, 3])));
     kill(program).await;
-    assert_eq!(kept(&house).await, ["before".to_owned()].into());
+    assert_eq!(kept(&house).await, ["before".to_owned(), "after".to_owned()].into());
 }
 
 #[tokio::test]
@@ -99,4 +109,10 @@ async fn a_home_that_never_had_a_store_starts_on_a_full_disk() {
     home.home_goes_on().await;
     home.sensor_says(2, "lost").await;
     assert!(home.sensor.is_quiet().await, "nothing is acknowledged that is not kept");
+    home.disk.heal();
+    home.disk_is_well().await;
+    let mut sensor = Raw::to(home.house.port).await;
+    sensor.connect("sensor", true).await;
+    sensor.send(&publish(AT_LEAST_ONCE, "sensors/attic", 3, b"after")).await;
+    assert_eq!(sensor.next().await, Some((0x40, vec![0, 3])));
 }
