@@ -134,10 +134,6 @@ impl Ledger {
             connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM outbox", [], |row| {
                 Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
             })?;
-        let any = connection
-            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'", [], |row| row.get(0))
-            .optional()?
-            .unwrap_or(0);
         let (timeline, anchor) = Timeline::load(connection, clock.clone())?;
         let mut ledger = Self {
             stats: StoreStats {
@@ -146,7 +142,7 @@ impl Ledger {
                 max_bytes: options.max_bytes,
                 ..StoreStats::default()
             },
-            highest: Highest { any, live: 0 },
+            highest: Highest { any: timeline.last_before(), live: 0 },
             lanes: Lanes::load(connection, &options.lanes)?,
             max_age: millis(options.max_age),
             oldest_born: None,
@@ -365,7 +361,6 @@ impl Ledger {
 
     /// Drops what is past its age or its own expiry, trims the journal, and looks up the oldest.
     pub(super) fn sweep(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        self.anchor.catch_up(&self.timeline);
         let now = self.timeline.now();
         let too_old = now.saturating_sub(self.max_age);
         // Ages go with the sequence: what is before the first young one is too old, and nothing else is read.
@@ -390,9 +385,26 @@ impl Ledger {
         self.refresh_oldest(transaction)
     }
 
-    /// What goes to the disk together with messages, and is not worth a commit of its own.
-    pub(super) fn hold_anchor(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        self.anchor.hold(transaction, &self.timeline)
+    /// Adds what passed before the start, once it is known, and writes down what ties the store's time to the wall
+    /// clock: at once when something was added, else with `has_company` only, since it is not worth a commit.
+    pub(super) fn keep_time(
+        &mut self,
+        transaction: &Transaction<'_>,
+        has_company: bool,
+    ) -> Result<(), StoreError> {
+        let is_added = self.anchor.catch_up(transaction, &self.timeline)?;
+        if is_added {
+            self.refresh_oldest(transaction)?;
+        }
+        if is_added || has_company {
+            self.anchor.hold(transaction, &self.timeline)?;
+        }
+        Ok(())
+    }
+
+    /// After a commit that failed, for the ledger of before: the time, which all share, is put back too.
+    pub(super) fn put_back_time(&self) {
+        self.anchor.put_back(&self.timeline);
     }
 
     fn refresh_oldest(&mut self, connection: &Connection) -> Result<(), StoreError> {

@@ -45,8 +45,9 @@ pub use flash::Written;
 pub use journal::Begun;
 pub use lane::{Keep, LaneOptions, LaneStats};
 pub use ledger::{Highest, StoreStats};
-pub use outbox::{Born, Entry, Part, Record, Selection};
+pub use outbox::{Entry, Part, Record, Selection};
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
+pub use timeline::Born;
 
 use crate::{clock::Clock, model::Receipts};
 use damage::{Damage, Opened};

@@ -9,7 +9,7 @@ use super::{
     Durable, Store, StoreError,
     ledger::{Gone, Ledger, Room, accepted_at},
     message,
-    timeline::Moment,
+    timeline::Born,
 };
 use crate::model::{Message, MessageId, Stage, Timestamp, Topic};
 
@@ -50,10 +50,6 @@ pub struct Record {
     /// Whether it may go before what waited longer.
     pub is_live: bool,
 }
-
-/// When something was accepted, on the store's own time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Born(pub(super) Moment);
 
 /// Which messages to read, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,8 +191,7 @@ impl Store {
 
     /// How long ago something was accepted. Setting the wall clock does not change it.
     pub fn age(&self, born: Born) -> Duration {
-        let age = self.timeline.now().saturating_sub(born.0);
-        Duration::from_millis(u64::try_from(age).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.timeline.age(born)).unwrap_or(0))
     }
 
     /// Deletes what the cloud acknowledged. Returns once queued: a crash before the commit, at which the
@@ -236,7 +231,8 @@ impl Store {
         if let Some(name) = row.get::<_, Option<String>>(9)? {
             message.payload = stamped(&message.payload, &id, &name, accepted_at);
         }
-        Ok(Record { sequence, id, message, accepted_at, born: Born(born), is_live: row.get(10)? })
+        let born = self.timeline.born(sequence, born);
+        Ok(Record { sequence, id, message, accepted_at, born, is_live: row.get(10)? })
     }
 }
 

@@ -1,13 +1,15 @@
 //! The store against its promises: durable before it answers, bounded, counted, nothing twice.
 
+mod ages;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
-    Awaiting, AwaitingChange, Begun, Entry, Keep, LaneOptions, Part, Selection, SessionState, Store,
-    StoreError, StoreOptions, WhenFull,
+    Awaiting, AwaitingChange, Begun, Born, Entry, Keep, LaneOptions, Part, Record, Selection, SessionState,
+    Store, StoreError, StoreOptions, WhenFull,
 };
 use crate::{
     clock::Clock,
@@ -73,7 +75,11 @@ async fn what_was_appended_survives_in_order_with_its_properties_and_its_id() {
 
     let store = open(&directory, &StoreOptions::default(), &clock);
     let after = store.pending(0, 10, 1 << 20).await.unwrap();
-    assert_eq!(after, before);
+    // When it was born is told in another way after a restart.
+    let unborn = |records: &[Record]| -> Vec<Record> {
+        records.iter().map(|record| Record { born: Born::default(), ..record.clone() }).collect()
+    };
+    assert_eq!(unborn(&after), unborn(&before));
     assert_eq!(after[0].message, message);
     assert_eq!(after[0].accepted_at, noon());
     assert_eq!(store.age(after[0].born), Duration::ZERO);
@@ -410,8 +416,7 @@ async fn what_passed_while_the_gateway_was_off_counts_once_the_clock_can_be_beli
     assert_eq!((stats.dropped_expired, stats.waiting), (1, 4), "only the first is an hour old");
     let records = store.pending(0, 10, 1 << 20).await.unwrap();
     let times: Vec<Timestamp> = records.iter().map(|record| record.accepted_at).collect();
-    assert_eq!(times[0], noon().plus(seconds(1800)));
-    assert_eq!(times[3], noon().plus(seconds(3661)));
+    assert_eq!(times, [1800, 3601, 3661, 3661].map(|passed| noon().plus(seconds(passed))));
 }
 
 #[tokio::test]

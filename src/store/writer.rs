@@ -169,6 +169,7 @@ impl Writer {
         match &result {
             Err(error) => {
                 self.ledger = before;
+                self.ledger.put_back_time();
                 if !had_fault {
                     tracing::error!(%error, "failed to write to the store; nothing is accepted for the cloud now");
                 }
@@ -219,8 +220,8 @@ impl Writer {
             return Err(refusal.clone());
         }
         // After the writes: if this fails, each of them hears of it.
+        self.ledger.keep_time(&transaction, !answers.is_empty())?;
         if !answers.is_empty() {
-            self.ledger.hold_anchor(&transaction)?;
             self.flash.hold(&transaction, self.ledger.timeline().now())?;
         }
         if self.ledger.has_fault() {
