@@ -94,6 +94,10 @@ pub(super) enum Gone {
 #[derive(Default)]
 pub(super) struct Terms {
     pub(super) born: Moment,
+/// When the last message of a topic was kept, by the index `outbox_topic` and one row of it.
+pub(super) const LAST_KEPT: &str =
+    "SELECT born FROM outbox WHERE is_folded = 1 AND topic = ?1 ORDER BY sequence DESC LIMIT 1";
+
     pub(super) expires_at: Option<Moment>,
     pub(super) lane: Option<i64>,
     pub(super) is_live: bool,
@@ -223,9 +227,8 @@ impl Ledger {
                 return Ok(None);
             }
             Keep::Every(time) => {
-                let last: Option<Moment> = transaction
-                    .prepare_cached("SELECT max(born) FROM outbox WHERE is_folded = 1 AND topic = ?1")?
-                    .query_row([topic], |row| row.get(0))?;
+                let last: Option<Moment> =
+                    transaction.prepare_cached(LAST_KEPT)?.query_row([topic], |row| row.get(0)).optional()?;
                 if last.is_some_and(|last| born.saturating_sub(last) < millis(time)) {
                     self.stats.thinned += 1;
                     self.count_dropped(terms.lane);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{
     Awaiting, AwaitingChange, Begun, Born, Entry, Keep, LaneOptions, Part, Record, Selection, SessionState,
-    Store, StoreError, StoreOptions, WhenFull,
+    Store, StoreError, StoreOptions, WhenFull, ledger::LAST_KEPT,
 };
 use crate::{
     clock::Clock,
@@ -531,6 +531,21 @@ async fn while_the_line_is_down_each_lane_keeps_what_its_policy_says_and_counts_
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn the_last_message_of_a_topic_is_found_without_reading_the_others() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
+    let plan = store
+        .read(|connection| {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {LAST_KEPT}"))?;
+            let lines = statement.query_map(["t"], |row| row.get::<_, String>(3))?;
+            Ok(lines.collect::<Result<Vec<_>, _>>()?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(plan, ["SEARCH outbox USING INDEX outbox_topic (topic=?)"], "and no sorting");
+}
+
 async fn a_lane_has_its_own_bound_and_its_own_life_and_takes_nothing_from_others() {
     let directory = TempDir::new().unwrap();
     let clock = Clock::manual(noon());
