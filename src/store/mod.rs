@@ -342,6 +342,7 @@ impl Store {
             pulse: pulse.clone(),
             damage: damage.clone(),
             keeping,
+            has_failed: matches!(keeping, Keeping::Nothing(_)),
         };
         std::thread::Builder::new()
             .name("store".to_owned())

@@ -75,6 +75,8 @@ pub(super) struct Writer {
     pub(super) appended: watch::Sender<Highest>,
     pub(super) pulse: Pulse,
     pub(super) damage: Damage,
+    /// The last commit failed: whether the disk has healed is found out by trying. Damage does not heal.
+    pub(super) has_failed: bool,
     /// The last field, so that the lock goes after the connection.
     pub(super) keeping: Keeping,
 }
@@ -89,7 +91,7 @@ impl Writer {
             let mut writes = Vec::new();
             let mut reads = Vec::new();
             let mut is_open = true;
-            let patience = if self.ledger.has_fault() { PROBE_EVERY } else { SWEEP_EVERY };
+            let patience = if self.has_failed { PROBE_EVERY } else { SWEEP_EVERY };
             match self.jobs.recv_timeout(patience) {
                 // Nothing has gathered that would have to hurry.
                 Ok(Job::Hurry) => continue,
@@ -100,10 +102,6 @@ impl Writer {
             if !writes.is_empty() {
                 let not_before = last_commit.map_or_else(Instant::now, |last| last + self.flash.floor());
                 self.gather(&mut writes, &mut reads, not_before);
-            }
-            if last_look.elapsed() >= SWEEP_EVERY {
-                self.look_aside();
-                last_look = Instant::now();
             }
             let is_write = !writes.is_empty();
             self.pulse.begin();
@@ -118,6 +116,11 @@ impl Writer {
             if self.damage.seen().is_some() && !self.ledger.has_fault() {
                 // A read has shown it.
                 self.commit(Vec::new());
+            }
+            // Behind those who wait, and where it is noticed when the disk hangs.
+            if last_look.elapsed() >= SWEEP_EVERY {
+                self.look_aside();
+                last_look = Instant::now();
             }
             self.pulse.end();
             if !is_open {
@@ -165,16 +168,16 @@ impl Writer {
         let before = self.ledger.clone();
         let mut answers = Vec::with_capacity(writes.len());
         let result = self.transact(writes, &mut answers);
-        let had_fault = before.has_fault();
+        let had_failed = std::mem::replace(&mut self.has_failed, result.is_err());
         match &result {
             Err(error) => {
                 self.ledger = before;
                 self.ledger.put_back_time();
-                if !had_fault {
+                if !had_failed {
                     tracing::error!(%error, "failed to write to the store; nothing is accepted for the cloud now");
                 }
             }
-            Ok(()) if had_fault => tracing::warn!("the store can be written again"),
+            Ok(()) if had_failed => tracing::warn!("the store can be written again"),
             Ok(()) => {}
         }
         self.damage.notice(&result);
@@ -224,7 +227,7 @@ impl Writer {
         if !answers.is_empty() {
             self.flash.hold(&transaction, self.ledger.timeline().now())?;
         }
-        if self.ledger.has_fault() {
+        if self.has_failed {
             // Nobody may be writing any more: find out by ourselves whether the disk has healed.
             transaction.execute("INSERT OR REPLACE INTO meta VALUES ('disk probe', datetime())", [])?;
         }

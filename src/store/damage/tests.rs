@@ -95,6 +95,11 @@ async fn damage_that_shows_while_it_runs_stays_reported_and_the_next_start_sets_
     assert_eq!(store.begin(&id, &device, clock().now()).await.unwrap(), Begun::Fresh);
     assert!(store.stats().borrow().fault.is_some());
     assert!(beside(&place.file(), SUSPECT).exists());
+    let look = Connection::open(place.file()).unwrap();
+    let probes: u64 =
+        look.query_row("SELECT count(*) FROM meta WHERE name = 'disk probe'", [], |row| row.get(0)).unwrap();
+    assert_eq!(probes, 0, "a disk that takes what is written is not tried out");
+    drop(look);
     drop(store);
 
     let store = place.open();
