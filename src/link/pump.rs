@@ -42,6 +42,8 @@ pub(super) struct Pump {
     /// One for each part of the outbox at most.
     fetches: VecDeque<Fetch>,
     is_hurried: bool,
+    /// The store is to hear that nothing is being sent.
+    is_down: bool,
     job: Option<Job>,
     done: Vec<Pumped>,
 }
@@ -55,6 +57,7 @@ impl Pump {
             refused: Vec::new(),
             fetches: VecDeque::new(),
             is_hurried: false,
+            is_down: false,
             job: None,
             done: Vec::new(),
         }
@@ -93,6 +96,7 @@ impl Pump {
     /// Nothing is sent any more until the line is up again.
     pub(super) fn line_is_down(&mut self) {
         self.fetches.clear();
+        self.is_down = true;
         self.store.set_line_up(false);
     }
 
@@ -153,13 +157,15 @@ impl Pump {
     }
 
     fn begin(&mut self) -> bool {
-        if self.acknowledged.is_empty() && self.refused.is_empty() && self.fetches.is_empty() {
+        let has_deletions = !self.acknowledged.is_empty() || !self.refused.is_empty();
+        if !has_deletions && !self.is_down && self.fetches.is_empty() {
             return false;
         }
         let (acknowledged, refused) =
             (std::mem::take(&mut self.acknowledged), std::mem::take(&mut self.refused));
         let is_hurried = std::mem::take(&mut self.is_hurried);
-        let deletions = Deletions { acknowledged, refused, is_hurried };
+        let is_down = std::mem::take(&mut self.is_down);
+        let deletions = Deletions { acknowledged, refused, is_hurried, is_down };
         self.job = Some(Box::pin(run(self.store.clone(), deletions, self.fetches.pop_front())));
         true
     }
@@ -169,10 +175,12 @@ struct Deletions {
     acknowledged: Vec<u64>,
     refused: Vec<u64>,
     is_hurried: bool,
+    /// These are the last ones of a connection.
+    is_down: bool,
 }
 
 async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result<Done, StoreError> {
-    let Deletions { acknowledged, refused, is_hurried } = deletions;
+    let Deletions { acknowledged, refused, is_hurried, is_down } = deletions;
     let mut deleted = None;
     if !acknowledged.is_empty() {
         deleted = Some(store.acknowledge(acknowledged.clone()).await?);
@@ -180,16 +188,29 @@ async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result
     if !refused.is_empty() {
         store.discard(refused).await?;
     }
-    if is_hurried {
+    if is_hurried || is_down {
         store.hurry();
+    }
+    let mut outcome = Ok(());
+    if is_down {
+        if let Some(deleted) = deleted.take() {
+            outcome = deleted.await;
+        }
+        // Not when the disk did not delete: a policy could drop, and count, what the cloud has. Then more is
+        // held than is being sent, until the line goes down again.
+        if outcome.is_ok() {
+            store.take_back().await?;
+        }
     }
     // Queued behind the deletions, so that one commit does for both.
     let read = match fetch {
         None => None,
         Some(fetch) => Some((fetch, read(&store, fetch).await?)),
     };
-    let Some(deleted) = deleted else { return Ok(Done { settled: Vec::new(), left: Vec::new(), read }) };
-    match deleted.await {
+    if let Some(deleted) = deleted {
+        outcome = deleted.await;
+    }
+    match outcome {
         Ok(()) => Ok(Done { settled: acknowledged, left: Vec::new(), read }),
         Err(StoreError::Stopped) => Err(StoreError::Stopped),
         // The store's fault is on the board and in the log.
@@ -210,3 +231,6 @@ async fn read(store: &Store, fetch: Fetch) -> Result<Vec<Record>, StoreError> {
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,9 @@ use serde::Serialize;
 
 use super::{
     Keep, LaneStats, StoreError, StoreOptions, WhenFull, Written,
+    hand::{self, BEHIND, FREE, Hand},
     lane::{Lane, Lanes},
-    outbox::Entry,
+    outbox::{Entry, Selection},
     timeline::{Anchor, Moment, Timeline},
 };
 use crate::{clock::Clock, model::Timestamp};
@@ -90,14 +91,14 @@ pub(super) enum Gone {
     Unreadable,
 }
 
-/// What a new message's row says beside the message.
-#[derive(Default)]
-pub(super) struct Terms {
-    pub(super) born: Moment,
 /// When the last message of a topic was kept, by the index `outbox_topic` and one row of it.
 pub(super) const LAST_KEPT: &str =
     "SELECT born FROM outbox WHERE is_folded = 1 AND topic = ?1 ORDER BY sequence DESC LIMIT 1";
 
+/// What a new message's row says beside the message.
+#[derive(Default)]
+pub(super) struct Terms {
+    pub(super) born: Moment,
     pub(super) expires_at: Option<Moment>,
     pub(super) lane: Option<i64>,
     pub(super) is_live: bool,
@@ -112,6 +113,7 @@ pub(super) struct Ledger {
     stats: StoreStats,
     highest: Highest,
     lanes: Lanes,
+    hand: Hand,
     max_age: i64,
     oldest_born: Option<Moment>,
     journal: u64,
@@ -148,6 +150,7 @@ impl Ledger {
             },
             highest: Highest { any: timeline.last_before(), live: 0 },
             lanes: Lanes::load(connection, &options.lanes)?,
+            hand: Hand::default(),
             max_age: millis(options.max_age),
             oldest_born: None,
             journal: connection.query_row("SELECT count(*) FROM journal", [], |row| row.get(0))?,
@@ -184,6 +187,16 @@ impl Ledger {
 
     pub(super) fn set_fault(&mut self, error: Option<&StoreError>) {
         self.stats.fault = error.map(StoreError::reason);
+    }
+
+    /// The link has read a part of the outbox, up to `last`: no policy drops that while it has it.
+    pub(super) fn hand_out(&mut self, selection: &Selection, last: u64) {
+        self.hand.take(selection, last);
+    }
+
+    /// The link has nothing in its hands any more.
+    pub(super) fn take_back(&mut self) {
+        self.hand = Hand::default();
     }
 
     pub(super) fn has_set_aside(&self) -> bool {
@@ -249,11 +262,12 @@ impl Ledger {
         terms: &Terms,
     ) -> Result<(), StoreError> {
         let (size, topic) = (entry.message.size() as u64, entry.message.topic.as_str());
-        const SUPERSEDED: &str = "is_folded = 1 AND topic = ?1 AND lane = ?2";
+        let superseded = format!("is_folded = 1 AND topic = ?6 AND lane = ?7 AND {FREE}");
         let freed: u64 = if terms.supersedes {
+            let marks = self.marks();
             transaction
-                .prepare_cached(&format!("SELECT coalesce(sum(size), 0) FROM outbox WHERE {SUPERSEDED}"))?
-                .query_row(params![topic, terms.lane], |row| row.get(0))?
+                .prepare_cached(&format!("SELECT coalesce(sum(size), 0) FROM outbox WHERE {superseded}"))?
+                .query_row(&hand::parameters(&marks, params![topic, terms.lane])[..], |row| row.get(0))?
         } else {
             0
         };
@@ -264,17 +278,17 @@ impl Ledger {
             self.refuse(size, waiting.saturating_sub(freed), max, room)?;
         }
         if terms.supersedes {
-            self.delete(transaction, SUPERSEDED, params![topic, terms.lane], Gone::Superseded)?;
+            self.drop_free(transaction, &superseded, params![topic, terms.lane], Gone::Superseded)?;
         }
         if let Some((_, max)) = of_lane {
-            const OLDEST: &str = "sequence = (SELECT min(sequence) FROM outbox WHERE lane = ?1)";
+            let oldest = oldest_free("lane = ?6 AND");
             while self.lanes.of(terms.lane).is_some_and(|lane| lane.stats.waiting_bytes + size > max)
-                && self.delete(transaction, OLDEST, params![terms.lane], Gone::Full)? > 0
+                && self.drop_free(transaction, &oldest, params![terms.lane], Gone::Full)? > 0
             {}
         }
-        const OLDEST: &str = "sequence = (SELECT min(sequence) FROM outbox)";
+        let oldest = oldest_free("");
         while self.stats.waiting_bytes + size > self.stats.max_bytes
-            && self.delete(transaction, OLDEST, params![], Gone::Full)? > 0
+            && self.drop_free(transaction, &oldest, params![], Gone::Full)? > 0
         {}
         Ok(())
     }
@@ -335,6 +349,22 @@ impl Ledger {
         Ok(count)
     }
 
+    fn marks(&self) -> [i64; 5] {
+        self.hand.marks(self.highest.live)
+    }
+
+    /// As [`Ledger::delete`], by a policy: `which` says [`FREE`], and has its own parameters from `?6` on.
+    fn drop_free(
+        &mut self,
+        transaction: &Transaction<'_>,
+        which: &str,
+        parameters: &[&dyn rusqlite::ToSql],
+        gone: Gone,
+    ) -> Result<usize, StoreError> {
+        let marks = self.marks();
+        self.delete(transaction, which, &hand::parameters(&marks, parameters), gone)
+    }
+
     fn leave(&mut self, size: u64, lane: Option<i64>, gone: Gone) {
         let stats = &mut self.stats;
         stats.waiting = stats.waiting.saturating_sub(1);
@@ -368,12 +398,14 @@ impl Ledger {
         let too_old = now.saturating_sub(self.max_age);
         // Ages go with the sequence: what is before the first young one is too old, and nothing else is read.
         if self.oldest_born.is_some_and(|oldest| oldest < too_old) {
-            let which = "sequence < coalesce(
-                (SELECT sequence FROM outbox WHERE born >= ?1 ORDER BY sequence LIMIT 1), 9223372036854775807)";
-            self.delete(transaction, which, params![too_old], Gone::Expired)?;
+            let which = format!(
+                "{BEHIND} AND {FREE} AND sequence < coalesce(
+                     (SELECT sequence FROM outbox WHERE born >= ?6 ORDER BY sequence LIMIT 1), 9223372036854775807)"
+            );
+            self.drop_free(transaction, &which, params![too_old], Gone::Expired)?;
         }
-        let which = "expires_at IS NOT NULL AND expires_at <= ?1";
-        self.delete(transaction, which, params![now], Gone::Expired)?;
+        let which = format!("expires_at IS NOT NULL AND expires_at <= ?6 AND {FREE}");
+        self.drop_free(transaction, &which, params![now], Gone::Expired)?;
         if self.journal > self.journal_limit {
             // Commands that still run stay, however old. By their order and not by the wall clock, which may
             // have been set back: the newest would be forgotten, and could run twice.
@@ -420,6 +452,12 @@ impl Ledger {
             oldest.map(|(born, at, is_unsure)| accepted_at(&self.timeline, &self.clock, born, at, is_unsure));
         Ok(())
     }
+}
+
+fn oldest_free(which: &str) -> String {
+    format!(
+        "sequence = (SELECT sequence FROM outbox WHERE {which} {BEHIND} AND {FREE} ORDER BY sequence LIMIT 1)"
+    )
 }
 
 /// When a message was accepted, by the wall clock as it is known now: what was written before the clock could be

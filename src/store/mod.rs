@@ -11,6 +11,7 @@
 
 mod damage;
 mod flash;
+mod hand;
 mod house;
 mod journal;
 mod lane;
@@ -341,8 +342,8 @@ impl Store {
             appended: appended_sender,
             pulse: pulse.clone(),
             damage: damage.clone(),
-            keeping,
             has_failed: matches!(keeping, Keeping::Nothing(_)),
+            keeping,
         };
         std::thread::Builder::new()
             .name("store".to_owned())
@@ -457,11 +458,19 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.read_by(move |connection, _| work(connection)).await
+    }
+
+    /// As [`Store::read`], by what the ledger says; what it is told stays in memory.
+    async fn read_by<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &mut Ledger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let room = self.gate.pass(0).await?;
         let (sender, receiver) = oneshot::channel();
         let damage = self.damage.clone();
-        let read: writer::Read = Box::new(move |connection| {
-            let result = work(connection);
+        let read: writer::Read = Box::new(move |connection, ledger| {
+            let result = work(connection, ledger);
             damage.notice(&result);
             drop(sender.send(result));
         });

@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// Up to `max_count` records after sequence `after`, oldest first, at most `max_bytes` in all but
-    /// at least one.
+    /// at least one: a look, after which they can be dropped as before.
     ///
     /// # Errors
     /// As [`Store::select`].
@@ -139,31 +139,55 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Vec<Record>, StoreError> {
         let part = Part::Ordinary { backlog: u64::MAX };
-        self.select(Selection { after, part, max_count, max_bytes }).await
+        self.look(Selection { after, part, max_count, max_bytes }, |_, _| {}).await
     }
 
-    /// The oldest records of a selection. One that cannot be read would stop the queue for ever: it is dropped,
-    /// and counted.
+    /// The oldest records of a selection, to be sent: until [`Store::take_back`] no policy drops them. One that
+    /// cannot be read would stop the queue for ever: it is dropped, and counted.
     ///
     /// # Errors
     /// [`StoreError::Disk`] or `Stopped`.
     pub async fn select(&self, selection: Selection) -> Result<Vec<Record>, StoreError> {
+        self.look(selection, move |ledger, last| ledger.hand_out(&selection, last)).await
+    }
+
+    /// Says that nothing of what was selected is being sent any more: what is not deleted by now waits, and can be
+    /// dropped. Writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`].
+    pub async fn take_back(&self) -> Result<(), StoreError> {
+        self.read_by(|_, ledger| {
+            ledger.take_back();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn look(
+        &self,
+        selection: Selection,
+        found: impl FnOnce(&mut Ledger, u64) + Send + 'static,
+    ) -> Result<Vec<Record>, StoreError> {
         let Selection { after, part, max_count, max_bytes } = selection;
         let store = self.clone();
-        let read = self.read(move |connection| {
+        let read = self.read_by(move |connection, ledger| {
             const COLUMNS: &str =
                 "SELECT sequence, topic, payload, qos, retain, properties, accepted_at, born,
                  is_unsure, stamp, is_live FROM outbox WHERE sequence > ?1";
             let (which, backlog) = match part {
-                Part::Ordinary { backlog } => ("(is_live = 0 OR sequence <= ?3)", backlog),
-                Part::Live => ("is_live = 1 AND ?3 = 0", 0),
+                Part::Ordinary { backlog } => ("(is_live = 0 OR sequence <= ?2)", backlog),
+                Part::Live => ("is_live = 1 AND ?2 = 0", 0),
             };
             let mut statement =
-                connection.prepare_cached(&format!("{COLUMNS} AND {which} ORDER BY sequence LIMIT ?2"))?;
+                connection.prepare_cached(&format!("{COLUMNS} AND {which} ORDER BY sequence"))?;
             let backlog = i64::try_from(backlog).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![after, max_count, backlog])?;
+            let mut rows = statement.query(params![after, backlog])?;
             let (mut records, mut unreadable, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while let Some(row) = rows.next()? {
+            // Counted here and not by SQLite, so that what cannot be read hides nothing of what lies behind it.
+            while records.len() < max_count
+                && let Some(row) = rows.next()?
+            {
                 let record = match store.record(row) {
                     Ok(record) => record,
                     Err(error @ StoreError::Row { .. }) => {
@@ -179,6 +203,9 @@ impl Store {
                     break;
                 }
                 records.push(record);
+            }
+            if let Some(last) = records.last() {
+                found(ledger, last.sequence);
             }
             Ok((records, unreadable))
         });

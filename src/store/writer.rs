@@ -28,7 +28,7 @@ const JOB_OVERHEAD: usize = 128;
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub(super) type Write =
     Box<dyn FnOnce(&Transaction<'_>, &mut Ledger) -> (Result<(), StoreError>, Answer) + Send>;
-pub(super) type Read = Box<dyn FnOnce(&Connection) + Send>;
+pub(super) type Read = Box<dyn FnOnce(&Connection, &mut Ledger) + Send>;
 
 pub(super) enum Job {
     Write(Write, OwnedSemaphorePermit),
@@ -111,7 +111,7 @@ impl Writer {
                 last_commit = Some(Instant::now());
             }
             for (read, _room) in reads {
-                read(&self.connection);
+                read(&self.connection, &mut self.ledger);
             }
             if self.damage.seen().is_some() && !self.ledger.has_fault() {
                 // A read has shown it.
