@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rusqlite::params;
 
-use super::{Durable, Store, StoreError, message, rows::readable};
+use super::{Durable, Store, StoreError, message, rows::readable, timeline::Moment};
 use crate::model::{DeviceId, Fields, Message, Timestamp, Topic};
 
 impl Store {
@@ -14,19 +14,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Stopped`] here, the others from the [`Durable`].
     pub async fn put_retained(&self, message: Message) -> Result<Durable<()>, StoreError> {
-        let expires_at = message::expires_at(&message, self.clock.now());
-        self.write(message.size(), move |transaction, _| {
+        let asked = self.clock.uptime();
+        self.write(message.size(), move |transaction, ledger| {
             transaction
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO retained (topic, payload, qos, properties, expires_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT OR REPLACE INTO retained (topic, payload, qos, properties, expires_at, is_early)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![
                     message.topic.as_str(),
                     &message.payload[..],
                     u8::from(message.qos),
                     message::properties_to_text(&message),
-                    expires_at
+                    message::expires_at(&message, ledger.timeline().at(asked)),
+                    ledger.is_early()
                 ])?;
             Ok(())
         })
@@ -50,12 +51,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Disk`] or `Stopped`.
     pub async fn retained(&self) -> Result<Vec<Message>, StoreError> {
-        let now = self.clock.now();
-        self.read(move |connection| {
+        self.read_by(|connection, ledger| {
             let mut statement =
                 connection.prepare("SELECT topic, payload, qos, properties, expires_at FROM retained")?;
             readable(statement.query([])?, "retained", |row| {
-                Ok(message::aged(message::from_row(row, 0, true, 3)?, row.get(4)?, now))
+                let left = row.get::<_, Option<Moment>>(4)?.map(|end| ledger.left_until(end));
+                Ok(message::aged(message::from_row(row, 0, true, 3)?, left))
             })
         })
         .await

@@ -4,9 +4,12 @@
 //! Owned by the writer's thread. Invariant: after a commit the sums equal the file's; after a
 //! failed one they are put back. Every dropped message is counted under the policy that dropped it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -17,7 +20,7 @@ use super::{
     hand::{self, BEHIND, FREE, Hand},
     lane::{Lane, Lanes},
     outbox::{Entry, Selection},
-    timeline::{Anchor, Moment, Timeline},
+    timeline::{Anchor, Gap, Moment, Timeline, millis},
 };
 use crate::{clock::Clock, model::Timestamp};
 
@@ -125,10 +128,6 @@ pub(super) struct Ledger {
     is_line_up: Arc<AtomicBool>,
 }
 
-fn millis(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 impl Ledger {
     pub(super) fn load(
         connection: &Connection,
@@ -140,7 +139,7 @@ impl Ledger {
             connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM outbox", [], |row| {
                 Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
             })?;
-        let (timeline, anchor) = Timeline::load(connection, clock.clone())?;
+        let (timeline, anchor) = Timeline::load(connection, clock.clone(), millis(options.max_age))?;
         let mut ledger = Self {
             stats: StoreStats {
                 waiting,
@@ -397,15 +396,19 @@ impl Ledger {
         let now = self.timeline.now();
         let too_old = now.saturating_sub(self.max_age);
         // Ages go with the sequence: what is before the first young one is too old, and nothing else is read.
-        if self.oldest_born.is_some_and(|oldest| oldest < too_old) {
+        let grace = self.anchor.grace(now);
+        if grace.is_none() && self.oldest_born.is_some_and(|oldest| oldest < too_old) {
             let which = format!(
                 "{BEHIND} AND {FREE} AND sequence < coalesce(
                      (SELECT sequence FROM outbox WHERE born >= ?6 ORDER BY sequence LIMIT 1), 9223372036854775807)"
             );
             self.drop_free(transaction, &which, params![too_old], Gone::Expired)?;
         }
-        let which = format!("expires_at IS NOT NULL AND expires_at <= ?6 AND {FREE}");
-        self.drop_free(transaction, &which, params![now], Gone::Expired)?;
+        let Gap { from, to } = grace.unwrap_or(Gap { from: Moment::MIN, to: Moment::MIN });
+        let which = format!(
+            "expires_at IS NOT NULL AND expires_at <= ?6 AND NOT (expires_at > ?7 AND expires_at <= ?8) AND {FREE}"
+        );
+        self.drop_free(transaction, &which, params![now, from, to], Gone::Expired)?;
         if self.journal > self.journal_limit {
             // Commands that still run stay, however old. By their order and not by the wall clock, which may
             // have been set back: the newest would be forgotten, and could run twice.
@@ -435,6 +438,16 @@ impl Ledger {
             self.anchor.hold(transaction, &self.timeline)?;
         }
         Ok(())
+    }
+
+    /// Whether what is written now will have to move along when what passed before the start is added.
+    pub(super) fn is_early(&self) -> bool {
+        self.anchor.is_early()
+    }
+
+    /// What is left now of a life that ends then, perhaps nothing.
+    pub(super) fn left_until(&self, end: Moment) -> Duration {
+        self.anchor.left_until(end, self.timeline.now())
     }
 
     /// After a commit that failed, for the ledger of before: the time, which all share, is put back too.

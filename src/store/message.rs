@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use rusqlite::Row;
 
-use super::StoreError;
-use crate::model::{Message, QoS, Timestamp, Topic};
+use super::{StoreError, timeline::Moment};
+use crate::model::{Message, QoS, Topic};
 
 /// The MQTT 5 properties as JSON; `None` when there are none.
 pub(super) fn properties_to_text(message: &Message) -> Option<String> {
@@ -40,27 +40,22 @@ pub(super) fn from_row(
 }
 
 /// When a life ends of which this is left now.
-pub(super) fn end_of(left: Option<Duration>, now: Timestamp) -> Option<i64> {
-    now.as_millis().checked_add(i64::try_from(left?.as_millis()).ok()?)
-}
-
-/// What is left now of a life that ends then, perhaps nothing.
-pub(super) fn left_until(end: i64, now: Timestamp) -> Duration {
-    Duration::from_millis(u64::try_from(end.saturating_sub(now.as_millis())).unwrap_or(0))
+pub(super) fn end_of(left: Option<Duration>, now: Moment) -> Option<Moment> {
+    now.checked_add(i64::try_from(left?.as_millis()).ok()?)
 }
 
 /// When a message's life ends, which has as much left of it as its expiry says now.
-pub(super) fn expires_at(message: &Message, now: Timestamp) -> Option<i64> {
+pub(super) fn expires_at(message: &Message, now: Moment) -> Option<Moment> {
     end_of(message.properties.as_ref()?.expiry, now)
 }
 
-/// The message with what is left of its life, perhaps nothing. A clock that was set back (a Pi's at its
-/// start) gives no message more life than it had when it was written.
-pub(super) fn aged(mut message: Message, expires_at: Option<i64>, now: Timestamp) -> Message {
+/// The message with what is `left` of its life, perhaps nothing. A run whose time is not known yet gives no message
+/// more life than it had when it was written.
+pub(super) fn aged(mut message: Message, left: Option<Duration>) -> Message {
     if let Some(properties) = message.properties.as_mut()
-        && let (Some(written), Some(end)) = (properties.expiry, expires_at)
+        && let (Some(written), Some(left)) = (properties.expiry, left)
     {
-        Arc::make_mut(properties).expiry = Some(written.min(left_until(end, now)));
+        Arc::make_mut(properties).expiry = Some(written.min(left));
     }
     message
 }

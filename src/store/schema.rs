@@ -76,6 +76,20 @@ pub(super) const STEPS: &[&str] = &[
     CREATE TABLE lane (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
     DROP INDEX journal_age;
 ",
+    // What ended by the wall clock ends at a moment of the store's own time, too; `anchor` has one pair of both.
+    // `is_early`: written before it was known what had passed before the start.
+    "
+    ALTER TABLE retained ADD COLUMN is_early INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE session ADD COLUMN is_early INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE session_message ADD COLUMN is_early INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE ahead AS SELECT coalesce((
+        SELECT CAST(value AS INTEGER) - CAST(substr(value, instr(value, ' ') + 1) AS INTEGER)
+        FROM meta WHERE name = 'anchor'), 0) AS by;
+    UPDATE retained SET expires_at = expires_at + (SELECT by FROM ahead) WHERE expires_at IS NOT NULL;
+    UPDATE session SET ends_at = ends_at + (SELECT by FROM ahead) WHERE ends_at IS NOT NULL;
+    UPDATE session_message SET expires_at = expires_at + (SELECT by FROM ahead) WHERE expires_at IS NOT NULL;
+    DROP TABLE ahead;
+",
 ];
 
 /// Makes an open file ready for writing: WAL, and a commit is on the disk when it returns (synchronous FULL).

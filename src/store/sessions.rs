@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Transaction, params};
 
-use super::{Durable, Store, StoreError, message, rows::readable};
+use super::{Durable, Store, StoreError, message, rows::readable, timeline::Moment};
 use crate::model::Message;
 
 /// A session, as the broker wants it remembered.
@@ -68,19 +68,21 @@ impl Store {
         let cost = client.len()
             + state.as_ref().map_or(0, |state| state.bytes.len())
             + changes.iter().map(AwaitingChange::cost).sum::<usize>();
-        let now = self.clock.now();
-        self.write(cost, move |transaction, _| {
+        let asked = self.clock.uptime();
+        self.write(cost, move |transaction, ledger| {
+            let (now, is_early) = (ledger.timeline().at(asked), ledger.is_early());
             if let Some(state) = state {
                 transaction
                     .prepare_cached(
-                        "INSERT OR REPLACE INTO session (client, state, ends_at) VALUES (?1, ?2, ?3)",
+                        "INSERT OR REPLACE INTO session (client, state, ends_at, is_early)
+                             VALUES (?1, ?2, ?3, ?4)",
                     )?
-                    .execute(params![client, state.bytes, message::end_of(state.left, now)])?;
+                    .execute(params![client, state.bytes, message::end_of(state.left, now), is_early])?;
             }
             for change in changes {
                 match change {
                     AwaitingChange::Put(awaiting) => {
-                        put(transaction, &client, &awaiting, message::expires_at(&awaiting.message, now))?;
+                        put(transaction, &client, &awaiting, (now, is_early))?;
                     }
                     AwaitingChange::Released(sequence) => {
                         transaction
@@ -126,11 +128,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Disk`] or `Stopped`.
     pub async fn sessions(&self) -> Result<Vec<(String, SessionState)>, StoreError> {
-        let now = self.clock.now();
-        self.read(move |connection| {
+        self.read_by(|connection, ledger| {
             let mut statement = connection.prepare("SELECT client, state, ends_at FROM session")?;
             readable(statement.query([])?, "session", |row| {
-                let left = row.get::<_, Option<i64>>(2)?.map(|end| message::left_until(end, now));
+                let left = row.get::<_, Option<Moment>>(2)?.map(|end| ledger.left_until(end));
                 Ok((row.get(0)?, SessionState { bytes: row.get(1)?, left }))
             })
         })
@@ -142,15 +143,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Disk`], `Row` or `Stopped`.
     pub async fn awaiting(&self, client: &str) -> Result<Vec<Awaiting>, StoreError> {
-        let (client, now) = (client.to_owned(), self.clock.now());
-        self.read(move |connection| {
+        let client = client.to_owned();
+        self.read_by(move |connection, ledger| {
             let mut statement = connection.prepare(
                 "SELECT topic, payload, qos, properties, sequence, retain, identifiers, is_released, expires_at
                  FROM session_message WHERE client = ?1 ORDER BY sequence",
             )?;
             readable(statement.query([client])?, "session_message", |row| {
                 let message = message::from_row(row, 0, row.get(5)?, 3)?;
-                let message = message::aged(message, row.get(8)?, now);
+                let left = row.get::<_, Option<Moment>>(8)?.map(|end| ledger.left_until(end));
+                let message = message::aged(message, left);
                 let identifiers = match row.get::<_, Option<String>>(6)? {
                     None => Vec::new(),
                     Some(text) => serde_json::from_str(&text)
@@ -167,7 +169,7 @@ fn put(
     transaction: &Transaction<'_>,
     client: &str,
     awaiting: &Awaiting,
-    expires_at: Option<i64>,
+    (now, is_early): (Moment, bool),
 ) -> Result<(), StoreError> {
     let Awaiting { sequence, message, identifiers, is_released } = awaiting;
     // Serialising numbers cannot fail.
@@ -175,8 +177,9 @@ fn put(
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO session_message
-                 (client, sequence, topic, payload, qos, retain, properties, identifiers, is_released, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 (client, sequence, topic, payload, qos, retain, properties, identifiers, is_released, expires_at,
+                  is_early)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             client,
@@ -188,7 +191,8 @@ fn put(
             message::properties_to_text(message),
             identifiers,
             is_released,
-            expires_at
+            message::expires_at(message, now),
+            is_early
         ])?;
     Ok(())
 }

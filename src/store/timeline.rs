@@ -7,12 +7,21 @@
 //! run has written moves along: it is as old as before. A new store begins at the wall clock's time, so that a
 //! person who opens the file reads times. The days of `flash` do not move: what was written stays in its day.
 //!
+//! What passed while the gateway was off, the wall clock alone vouches for, and one that is wrong (2099) would make
+//! everything too old at once. So a gap that is longer than the age limit ends nothing at once: what only
+//! the gap has ended is kept for an hour more ([`GRACE`]), or as long as the age limit if that is less. In that hour
+//! the line can send it. Rejected: to leave such a gap out. After a winter without power everything would be as
+//! fresh as in autumn.
+//!
 //! Rejected: ages by the wall clock (one step by NTP would empty the queue), and the kernel's boot time (it
 //! does not outlive a restart of the machine).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -24,6 +33,11 @@ use crate::{clock::Clock, model::Timestamp};
 /// makes it wrong is a wall clock that was wrong when it was written.
 const ANCHOR_EVERY: i64 = 600_000;
 const ANCHOR: &str = "anchor";
+/// How long what a long gap has ended is kept, at most, in milliseconds.
+const GRACE: i64 = 3_600_000;
+/// What ends at a moment beside messages of the outbox: table and column.
+const ENDS: [(&str, &str); 3] =
+    [("retained", "expires_at"), ("session", "ends_at"), ("session_message", "expires_at")];
 
 /// A moment of the store's own time, in milliseconds; only differences mean something.
 pub(super) type Moment = i64;
@@ -62,15 +76,30 @@ pub(super) struct Anchor {
     /// When the pair was last written.
     written: Option<Moment>,
     base: i64,
+    /// The last gap that was longer than the age limit.
+    gap: Option<Gap>,
+    longest_gap: i64,
+}
+
+/// From the moment when the gateway was last on to the first one of which is known what had passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) from: Moment,
+    pub(super) to: Moment,
 }
 
 impl Timeline {
-    /// The time of the store in `connection`, at least as late as anything in it.
-    pub(super) fn load(connection: &Connection, clock: Clock) -> Result<(Self, Anchor), StoreError> {
+    /// The time of the store in `connection`, at least as late as anything in it. A gap longer than `longest_gap`,
+    /// in milliseconds, has a grace.
+    pub(super) fn load(
+        connection: &Connection,
+        clock: Clock,
+        longest_gap: i64,
+    ) -> Result<(Self, Anchor), StoreError> {
         let before: Option<String> = connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [ANCHOR], |row| row.get(0))
             .optional()?;
-        let before = before.as_deref().and_then(read);
+        let (before, gap) = before.as_deref().and_then(read).unzip();
         let newest: Option<Moment> = connection
             .query_row("SELECT born FROM outbox ORDER BY sequence DESC LIMIT 1", [], |row| row.get(0))
             .optional()?;
@@ -86,7 +115,11 @@ impl Timeline {
         let start = start.max(newest.unwrap_or(Moment::MIN));
         let base = start - uptime(&clock);
         let timeline = Self { base: Arc::new(AtomicI64::new(base)), clock, last_before };
-        let mut anchor = Anchor { before, written: None, base };
+        let mut anchor = Anchor { before, written: None, base, gap: gap.flatten(), longest_gap };
+        for (table, _) in ENDS {
+            // A run whose time was never known counts as part of the gap.
+            connection.execute(&format!("UPDATE {table} SET is_early = 0 WHERE is_early = 1"), [])?;
+        }
         anchor.catch_up(connection, &timeline)?;
         Ok((timeline, anchor))
     }
@@ -112,7 +145,12 @@ impl Timeline {
 
     /// Now.
     pub(super) fn now(&self) -> Moment {
-        self.base.load(Ordering::Relaxed).saturating_add(uptime(&self.clock))
+        self.at(self.clock.uptime())
+    }
+
+    /// When the clock had been running for so long.
+    pub(super) fn at(&self, uptime: Duration) -> Moment {
+        self.base.load(Ordering::Relaxed).saturating_add(millis(uptime))
     }
 
     /// By the wall clock, when `moment` was.
@@ -144,10 +182,48 @@ impl Anchor {
                 "UPDATE outbox SET born = born + ?1, expires_at = expires_at + ?1 WHERE sequence > ?2",
             )?
             .execute(params![missing, timeline.last_before])?;
+        for (table, end) in ENDS {
+            connection.execute(
+                &format!("UPDATE {table} SET {end} = {end} + ?1, is_early = 0 WHERE is_early = 1"),
+                [missing],
+            )?;
+        }
+        if missing > self.longest_gap {
+            let from = timeline.now();
+            self.gap = Some(Gap { from, to: from.saturating_add(missing) });
+            tracing::warn!(
+                days = missing / 86_400_000,
+                "by the clock the gateway was off for longer than messages are kept; what is too old by that is \
+                 kept for a while, in case the clock is wrong"
+            );
+        }
         self.base = self.base.saturating_add(missing);
         self.written = None;
         self.put_back(timeline);
         Ok(true)
+    }
+
+    /// Whether it is still to be added what passed: what is written now will have to move along.
+    pub(super) fn is_early(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// The long gap whose grace lasts.
+    pub(super) fn grace(&self, now: Moment) -> Option<Gap> {
+        self.gap.filter(|gap| now < self.end_of_grace(*gap))
+    }
+
+    /// What is left of a life that ends then, perhaps nothing.
+    pub(super) fn left_until(&self, end: Moment, now: Moment) -> Duration {
+        let end = match self.gap {
+            Some(gap) if gap.from < end && end <= gap.to => self.end_of_grace(gap),
+            _ => end,
+        };
+        Duration::from_millis(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
+    }
+
+    fn end_of_grace(&self, gap: Gap) -> Moment {
+        gap.to.saturating_add(GRACE.min(self.longest_gap))
     }
 
     /// Makes the time what it was when this copy was made.
@@ -168,7 +244,10 @@ impl Anchor {
         let moment = timeline.now();
         let is_due = self.written.is_none_or(|written| moment - written >= ANCHOR_EVERY);
         if is_due && timeline.clock.is_trusted() {
-            let text = format!("{moment} {}", timeline.clock.now().as_millis());
+            let mut text = format!("{moment} {}", timeline.clock.now().as_millis());
+            if let Some(Gap { from, to }) = self.grace(moment) {
+                text.push_str(&format!(" {from} {to}"));
+            }
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
                 .execute(params![ANCHOR, text])?;
@@ -178,11 +257,20 @@ impl Anchor {
     }
 }
 
-fn read(text: &str) -> Option<Pair> {
-    let (moment, wall) = text.split_once(' ')?;
-    Some(Pair { moment: moment.parse().ok()?, wall: Timestamp::from_millis(wall.parse().ok()?) })
+fn read(text: &str) -> Option<(Pair, Option<Gap>)> {
+    let mut numbers = text.split(' ').map(|word| word.parse().ok());
+    let (moment, wall) = (numbers.next()??, numbers.next()??);
+    let gap = match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(from), Some(to)) => Some(Gap { from, to }),
+        _ => None,
+    };
+    Some((Pair { moment, wall: Timestamp::from_millis(wall) }, gap))
 }
 
 fn uptime(clock: &Clock) -> i64 {
-    i64::try_from(clock.uptime().as_millis()).unwrap_or(i64::MAX)
+    millis(clock.uptime())
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -78,3 +78,140 @@ async fn a_second_restart_adds_only_what_passed_since_the_first() {
     let ages: Vec<u64> = records.iter().map(|record| store.age(record.born).as_secs()).collect();
     assert_eq!(ages, [4000, 400, 400]);
 }
+
+fn brief(life: u64) -> Message {
+    let mut message = Message::new(Topic::parse("t").unwrap(), "x", QoS::AtLeastOnce).retained();
+    message.properties = Some(Properties { expiry: Some(seconds(life)), ..Properties::default() }.into());
+    message
+}
+
+/// A session, a message that waits for it and a retained one, each with so much of its life left.
+async fn put_with_life(store: &Store, name: &str, life: u64) {
+    let retained = Message { topic: Topic::parse(name).unwrap(), ..brief(life) };
+    store.put_retained(retained).await.unwrap().await.unwrap();
+    let state = SessionState { bytes: vec![1], left: Some(seconds(life)) };
+    let awaiting =
+        Awaiting { sequence: 1, message: brief(life), identifiers: Vec::new(), is_released: false };
+    let changes = vec![AwaitingChange::Put(awaiting)];
+    store.put_session(name, Some(state), changes).await.unwrap().await.unwrap();
+}
+
+/// How much is left of the three, in seconds.
+async fn lives(store: &Store, name: &str) -> [u64; 3] {
+    let expiry = |message: &Message| message.properties.as_ref().unwrap().expiry.unwrap().as_secs();
+    let sessions = store.sessions().await.unwrap();
+    let session = sessions.iter().find(|(client, _)| client == name).unwrap().1.left.unwrap().as_secs();
+    let retained = store.retained().await.unwrap();
+    let retained = retained.iter().find(|message| message.topic.as_str() == name).unwrap();
+    [session, expiry(&store.awaiting(name).await.unwrap()[0].message), expiry(retained)]
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_ends_no_session_and_no_retained_message() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    put_with_life(&store, "a", 60).await;
+    for wrong in [noon().plus(365 * seconds(24 * 3600)), Timestamp::from_millis(0), noon()] {
+        clock.set(wrong);
+        assert_eq!(lives(&store, "a").await, [60; 3], "{wrong}");
+    }
+    clock.advance(seconds(10));
+    assert_eq!(lives(&store, "a").await, [50; 3]);
+}
+
+#[tokio::test]
+async fn lives_go_on_while_the_gateway_is_off_but_not_for_what_came_before_the_clock_was_set() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
+    put_with_life(&store, "before", 7200).await;
+    drop(store);
+    let (store, clock) = woken_in_1970(&directory, &StoreOptions::default()).await;
+    assert_eq!(lives(&store, "before").await, [7200; 3]);
+    put_with_life(&store, "early", 600).await;
+    set(&clock, noon().plus(seconds(3600)));
+    append(&store, entry(1, 1)).await.unwrap();
+    put_with_life(&store, "late", 600).await;
+    for name in ["early", "late"] {
+        assert_eq!(lives(&store, name).await, [600; 3], "{name}");
+    }
+    assert_eq!(lives(&store, "before").await, [3600; 3]);
+}
+
+#[tokio::test]
+async fn a_file_whose_sessions_ended_by_the_wall_clock_keeps_their_lives() {
+    let directory = TempDir::new().unwrap();
+    let old = rusqlite::Connection::open(directory.path().join("store.db")).unwrap();
+    for (number, step) in crate::store::schema::STEPS.iter().enumerate().take(3) {
+        old.execute_batch(&format!("{step}PRAGMA user_version = {};", number + 1)).unwrap();
+    }
+    let end = noon().as_millis() + 60_000;
+    old.execute("INSERT INTO meta VALUES ('anchor', ?1)", [format!("1000 {}", noon().as_millis())]).unwrap();
+    let properties = r#"{"expiry":{"secs":90,"nanos":0},"user":[]}"#;
+    old.execute_batch(&format!(
+        "INSERT INTO retained VALUES ('a', x'31', 1, '{properties}', {end});
+         INSERT INTO session VALUES ('a', x'01', {end});
+         INSERT INTO session VALUES ('connected', x'01', NULL);
+         INSERT INTO session_message
+             VALUES ('a', 1, 't', x'31', 1, 0, '{properties}', NULL, 0, {end});"
+    ))
+    .unwrap();
+    drop(old);
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon().plus(seconds(10))));
+    assert_eq!(lives(&store, "a").await, [50; 3]);
+    let sessions = store.sessions().await.unwrap();
+    assert_eq!(sessions[1], ("connected".to_owned(), session(1)));
+}
+
+fn in_2099() -> Timestamp {
+    Timestamp::parse_rfc3339("2099-01-01T00:00:00Z").unwrap()
+}
+
+#[tokio::test]
+async fn a_clock_that_wakes_up_in_2099_drops_nothing_for_an_hour() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions::default();
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(1, 1)).await.unwrap();
+    append(&store, Entry { life: Some(seconds(86_400)), ..entry(2, 1) }).await.unwrap();
+    put_with_life(&store, "a", 86_400).await;
+    drop(store);
+
+    let clock = Clock::manual(in_2099());
+    let store = open(&directory, &options, &clock);
+    append(&store, Entry { life: Some(seconds(60)), ..entry(3, 1) }).await.unwrap();
+    assert_eq!(lives(&store, "a").await, [3600; 3]);
+    clock.advance(seconds(1800));
+    append(&store, entry(4, 1)).await.unwrap();
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.dropped_expired, stats.waiting), (1, 3), "what came since has no grace");
+    drop(store);
+
+    // By now the time has been put right, and the gateway is started again.
+    let clock = Clock::manual(noon().plus(seconds(1800)));
+    let store = open(&directory, &options, &clock);
+    append(&store, entry(5, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().waiting, 4);
+    assert_eq!(lives(&store, "a").await, [1800; 3]);
+    clock.advance(seconds(1801));
+    append(&store, entry(6, 1)).await.unwrap();
+    let stats = store.stats().borrow().clone();
+    assert_eq!((stats.dropped_expired, stats.waiting), (2, 3));
+    assert_eq!(lives(&store, "a").await, [0; 3]);
+}
+
+#[tokio::test]
+async fn the_grace_is_no_longer_than_the_age_limit() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { max_age: seconds(60), ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(1, 1)).await.unwrap();
+    drop(store);
+    let clock = Clock::manual(noon().plus(seconds(120)));
+    let store = open(&directory, &options, &clock);
+    append(&store, entry(2, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().dropped_expired, 0);
+    clock.advance(seconds(60));
+    append(&store, entry(3, 1)).await.unwrap();
+    assert_eq!(store.stats().borrow().dropped_expired, 1);
+}
