@@ -57,7 +57,8 @@ impl Pump {
             refused: Vec::new(),
             fetches: VecDeque::new(),
             is_hurried: false,
-            is_down: false,
+            // An earlier link may have ended with something in its hands.
+            is_down: true,
             job: None,
             done: Vec::new(),
         }
