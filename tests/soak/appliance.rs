@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lan::Lan;
 use crate::{
-    history::{Diary, Event},
+    history::{Diary, Event, Text},
     raw,
 };
 
@@ -54,6 +54,7 @@ impl Appliance {
                     () = stop.cancelled() => return,
                     () = sleep_until(due), if !to_show.is_empty() => {
                         let (_, word) = to_show.remove(0);
+                        self.diary.write(Event::Shown { id: String::from_utf8_lossy(&word).into() });
                         is_up = lan.send(&raw::publish(0, &state, 0, &word)).await.is_ok();
                     }
                     packet = lan.next() => match packet {
@@ -67,12 +68,19 @@ impl Appliance {
                                 to_show.sort();
                             }
                         }
+                        Ok((0x90, _)) => self.listens(true),
                         Ok(_) => {}
                         Err(_) => is_up = false,
                     },
                 }
             }
+            self.listens(false);
         }
+    }
+
+    fn listens(&self, is_on: bool) {
+        let device: Text = self.name.into();
+        self.diary.write(Event::Listens { device, is_on });
     }
 
     /// The word, and the packet id if it wants an acknowledgement.

@@ -1,18 +1,19 @@
-//! The judge is judged: every kind of fault is found in a made-up history, and a clean one passes.
+//! The judge is judged: every kind of fault is found in a made-up history, and a clean one passes. Here messages;
+//! commands and work are in [`super::command_claims`].
 
 use std::time::Duration;
 
+use super::command_claims::{RULES, acted, asked, handed, told, told_again};
 use crate::history::{
-    Command, Entry, Event, Receipt,
+    Entry, Event, Receipt,
     verdict::{Kind, Rules, judge},
 };
-
-const RULES: Rules = Rules { window: 2, tolerance: Duration::from_millis(500), has_id_in_payload: true };
 
 /// A history with an entry every 10 ms.
 fn history(events: Vec<Event>) -> Vec<Entry> {
     let moments = (1..).map(|tick| Duration::from_millis(10 * tick));
-    moments.zip(events).map(|(at, event)| Entry { at, event }).collect()
+    let own = Entry { at: Duration::ZERO, event: Event::Own("lamp".into()) };
+    std::iter::once(own).chain(moments.zip(events).map(|(at, event)| Entry { at, event })).collect()
 }
 
 fn published(payload: &str) -> Event {
@@ -43,22 +44,6 @@ fn state(payload: &str, id: &str) -> Event {
     })
 }
 
-fn asked(id: &str) -> Command {
-    Command { id: id.into(), expires: Some(Duration::from_secs(1)), is_allowed: true, is_confirmed: true }
-}
-
-fn acted(id: &str) -> Event {
-    Event::Acted { id: id.into() }
-}
-
-fn told(id: &str, status: &str) -> Event {
-    Event::Told { id: id.into(), status: status.into(), is_duplicate: false }
-}
-
-fn told_again(id: &str, status: &str) -> Event {
-    Event::Told { id: id.into(), status: status.into(), is_duplicate: true }
-}
-
 #[track_caller]
 fn finds(expected: &[Kind], events: Vec<Event>) {
     let verdict = judge(&history(events), RULES);
@@ -84,7 +69,8 @@ fn a_clean_history_passes_with_all_that_is_allowed() {
             // Not accepted, and never to be seen again.
             published("3"),
             state(r#"{"state":"ON","message_id":"s-4"}"#, "s-4"),
-            Event::Asked(asked("c-1")),
+            asked("c-1"),
+            handed("c-1"),
             Event::AskedAgain,
             acted("c-1"),
             Event::Taken { id: "c-1".into() },
@@ -156,58 +142,30 @@ fn first_receipts_out_of_the_order_of_publishing_are_found_and_repetitions_are_n
 }
 
 #[test]
-fn an_act_after_the_expiry_is_late_unless_the_rig_itself_stood_still() {
-    let mut command = asked("c-1");
-    command.expires = Some(Duration::from_millis(20));
-    let at = |millis, event| Entry { at: Duration::from_millis(millis), event };
-    let story = |act, stutter: Option<u64>| {
-        let mut entries = vec![at(10, Event::Asked(command.clone()))];
-        entries.extend(stutter.map(|length| at(act - 1, Event::Stutter(Duration::from_millis(length)))));
-        entries.extend([at(act, acted("c-1")), at(act + 10, told("c-1", "applied"))]);
-        judge(&entries, RULES).kinds()
+fn a_message_on_a_topic_that_is_nobodys_is_foreign() {
+    finds(&[], vec![state(r#"{"state":"ON","message_id":"s-1"}"#, "s-1")]);
+    let elsewhere = |topic: &str| {
+        let (topic, id) = (topic.into(), Some("s-1".into()));
+        Event::Received(Receipt { connection: 1, topic, payload: "online".into(), id, is_ours: false })
     };
-    assert_eq!(story(519, None), []);
-    assert_eq!(story(521, None), [Kind::Late]);
-    assert_eq!(story(521, Some(100)), []);
-    assert_eq!(story(621, Some(100)), [Kind::Late]);
+    finds(&[], vec![Event::Own("lamp/availability".into()), elsewhere("lamp/availability")]);
+    finds(&[Kind::Foreign], vec![elsewhere("lamp/availability")]);
+    finds(&[Kind::Foreign], vec![published("1"), elsewhere("sensors/b")]);
 }
 
 #[test]
-fn a_command_that_reached_the_bus_twice_ran_twice() {
-    let events = vec![Event::Asked(asked("c-1")), acted("c-1"), acted("c-1"), told("c-1", "applied")];
-    finds(&[Kind::RanTwice], events);
-}
-
-#[test]
-fn what_nobody_may_do_and_what_nobody_asked_for_is_forbidden() {
-    let command = Command { is_allowed: false, ..asked("c-1") };
-    let ran = vec![Event::Asked(command), acted("c-1"), told("c-1", "unknown")];
-    finds(&[Kind::Forbidden], ran);
-    finds(&[Kind::Forbidden], vec![acted("c-2")]);
-}
-
-#[test]
-fn a_command_without_an_outcome_or_with_a_repeated_one_only_is_found() {
-    finds(&[Kind::WithoutOutcome], vec![Event::Asked(asked("c-1")), Event::Taken { id: "c-1".into() }]);
-    finds(&[Kind::WithoutOutcome], vec![Event::Asked(asked("c-1")), told_again("c-1", "unknown")]);
-}
-
-#[test]
-fn outcomes_that_differ_contradict_each_other() {
-    let events =
-        vec![Event::Asked(asked("c-1")), acted("c-1"), told("c-1", "unknown"), told_again("c-1", "applied")];
-    finds(&[Kind::Contradicted], events);
-}
-
-#[test]
-fn an_outcome_that_says_what_did_not_happen_is_untrue() {
-    finds(&[Kind::Untrue], vec![Event::Asked(asked("c-1")), told("c-1", "applied")]);
-    // A device that does not confirm: `applied` only says that it was handed over.
-    let unconfirmed = Command { is_confirmed: false, ..asked("c-1") };
-    finds(&[], vec![Event::Asked(unconfirmed), told("c-1", "applied")]);
-    for status in ["refused", "expired", "failed"] {
-        finds(&[Kind::Untrue], vec![Event::Asked(asked("c-1")), acted("c-1"), told("c-1", status)]);
-    }
+fn an_acknowledgement_of_what_was_not_sent_is_a_stray() {
+    finds(&[Kind::Stray], vec![Event::Stray { connection: 1, packet: 7 }]);
+    finds(
+        &[],
+        vec![
+            asked("c-1"),
+            handed("c-1"),
+            Event::Taken { id: "c-1".into() },
+            told("c-1", "applied"),
+            acted("c-1"),
+        ],
+    );
 }
 
 #[test]

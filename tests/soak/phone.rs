@@ -14,6 +14,9 @@ use crate::{
     history::{Command, Diary, Event, Text},
 };
 
+/// `commands.max_age` of the gateway: short, so that it counts for some.
+pub const MAX_AGE: Duration = Duration::from_secs(5);
+
 pub struct Phone {
     pub cloud: Cloud,
     /// The devices, and whether they show what they did.
@@ -64,29 +67,52 @@ impl Phone {
     /// Sends a new command; `None`: the cloud does not take any now.
     fn ask(&mut self, id: &Text) -> Option<Sent> {
         let (device, is_confirmed) = self.devices[self.random.usize(..self.devices.len())];
-        let millis = |from: SystemTime, add: i64| {
-            let now = from.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64;
-            now + add
-        };
-        let (now, wall) = (self.diary.now(), SystemTime::now());
+        let (now, wall) = self.both_clocks();
         let life = self.random.u64(100..8000);
-        let after = |millis: u64| Some(now + Duration::from_millis(millis));
-        let (rest, expires, is_allowed) = match self.random.u8(..100) {
-            0..40 => (format!(r#","expires_at":{}"#, millis(wall, life as i64)), after(life), true),
-            40..60 => {
-                let seconds = life as f64 / 1000.0;
-                (format!(r#","at":{},"ttl":{seconds}"#, millis(wall, 0)), after(life), true)
+        let over = |millis: u64| Some(now + Duration::from_millis(millis));
+        let longest = MAX_AGE.as_millis() as u64;
+        let ttl = format!(r#","ttl":{}"#, life as f64 / 1000.0);
+        // Its text, when it is over by its own words, and how long it lives once the gateway has it.
+        let (rest, expires, lives) = match self.random.u8(..100) {
+            0..35 => (format!(r#","expires_at":{}"#, wall + life), over(life), longest),
+            35..50 => {
+                let lives = life.min(longest);
+                (format!(r#","at":{wall}{ttl}"#), over(lives), lives)
             }
             // Over before it was sent: as forbidden as what the allow-list does not name.
-            60..70 => (format!(r#","expires_at":{}"#, millis(wall, -(life as i64))), Some(now), false),
+            50..60 => {
+                (format!(r#","expires_at":{}"#, wall - life), Some(now.saturating_sub(after(life))), longest)
+            }
             // Undated, with a life of its own or not: counted from when the gateway gets it.
-            70..80 => (format!(r#","ttl":{}"#, life as f64 / 1000.0), None, true),
-            80..95 => (String::new(), None, true),
-            _ => (r#","power":"max""#.to_owned(), None, false),
+            60..77 => (ttl, None, life.min(longest)),
+            77..95 => (String::new(), None, longest),
+            _ => (r#","power":"max""#.to_owned(), None, longest),
         };
         let payload = format!(r#"{{"id":"{id}","state":"{id}"{rest}}}"#);
-        let command = Command { id: id.clone(), expires, is_allowed, is_confirmed };
+        let command = Command {
+            id: id.clone(),
+            device: device.into(),
+            expires,
+            lives: after(lives),
+            is_listed: !rest.contains("power"),
+            is_confirmed,
+        };
         let is_taken = self.cloud.ask(device, id, payload.clone(), Event::Asked(command));
         is_taken.then_some(Sent { device, payload })
     }
+
+    /// The diary's clock and, in milliseconds since 1970, the wall clock, at one moment: nothing came in between.
+    fn both_clocks(&self) -> (Duration, u64) {
+        loop {
+            let before = self.diary.now();
+            let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            if self.diary.now() - before < Duration::from_millis(1) {
+                return (before, wall.as_millis() as u64);
+            }
+        }
+    }
+}
+
+fn after(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }

@@ -53,8 +53,8 @@ impl Plan {
     pub fn life(&mut self) -> Life {
         let random = &mut self.lives;
         let sky = match random.u8(..100) {
-            0..38 => Sky::Up,
-            38..56 => Sky::Down,
+            0..36 => Sky::Up,
+            36..56 => Sky::Down,
             56..80 => Sky::Flapping,
             80..84 => Sky::Hung,
             84..86 => Sky::HalfOpen(Way::Out),
@@ -65,11 +65,13 @@ impl Plan {
         };
         let millis = match (sky, random.u8(..100)) {
             // Long enough for the gateway to notice, most of the time.
-            (Sky::Hung | Sky::HalfOpen(_), _) => random.u64(500..6000),
+            (Sky::Hung | Sky::HalfOpen(_), _) => random.u64(500..4500),
+            // Long enough for commands that wait in the cloud to be over when the gateway gets them.
+            (Sky::Down, 0..9) => random.u64(4000..9000),
             // While it starts: before it listens, while it opens its store, while it settles what was interrupted.
-            (_, 0..20) => random.u64(0..40),
-            (_, 20..45) => random.u64(40..300),
-            (_, 45..90) => random.u64(300..2000),
+            (_, 0..14) => random.u64(0..40),
+            (_, 14..32) => random.u64(40..300),
+            (_, 32..93) => random.u64(300..1500),
             _ => random.u64(2000..u64::try_from(self.longest.as_millis()).unwrap()),
         };
         Life { sky, length: Duration::from_millis(millis), seed: random.u64(..) }

@@ -18,17 +18,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RULES, WINDOW,
+    RULES, WINDOW, WORK,
     appliance::{Appliance, Manner},
-    phone::Phone,
+    kills::{Kills, Line},
+    phone::{MAX_AGE, Phone},
     plan::Plan,
     sensor::Sensor,
 };
 use crate::{
     cloud::Cloud,
     history::{
-        Diary,
+        Diary, Event,
         verdict::{Kind, Verdict, judge},
+        work,
     },
     program::{Port, Program, status},
     proxy::{End, Proxy, Weather},
@@ -45,7 +47,7 @@ const APPLIANCES: [(&str, Manner, bool); 4] = [
     ("oven", Manner::Slow, false),
 ];
 
-/// How much is to be done; all of it, at least.
+/// How much is to be done; all of it, at least. Kills of the gateway count under load only.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub kills: u64,
@@ -53,7 +55,7 @@ pub struct Size {
     pub length: Duration,
 }
 
-pub async fn run(seed: u64, size: Size) -> Verdict {
+pub async fn run(seed: u64, size: Size) -> (Verdict, Kills) {
     let mut random = fastrand::Rng::with_seed(seed ^ 0x5EED);
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new("soak").unwrap();
@@ -63,6 +65,11 @@ pub async fn run(seed: u64, size: Size) -> Verdict {
     issue(&Wish::client("home"), "gateway");
 
     let diary = Diary::new();
+    for (device, ..) in APPLIANCES {
+        for below in ["", "/availability", "/result"] {
+            diary.write(Event::Own(format!("{device}{below}").into()));
+        }
+    }
     let cloud = Cloud::new(&server, "hearthlink/home/", diary.clone(), random.u64(..));
     let proxy = Arc::new(Proxy::start(cloud.revive().await).await);
     let (lan, page) = (Port::reserve(), Port::reserve());
@@ -107,24 +114,30 @@ pub async fn run(seed: u64, size: Size) -> Verdict {
         stop.clone(),
     ));
     let started = Instant::now();
-    let mut lives = 0;
-    while lives < size.kills
+    let (mut lives, mut kills) = (0, Kills::default());
+    while kills.under_load() < size.kills
         || deaths.load(Ordering::Relaxed) < size.cloud_kills
         || started.elapsed() < size.length
     {
         let life = plan.lock().await.life();
         diary.mark(format!("the gateway starts its life {lives}: {life:?}"));
+        let born = diary.now();
+        diary.write(Event::Started);
         program.start();
         tokio::select! {
             () = program.run_for(life.length) => {}
             () = life.blow(&proxy) => {}
         }
+        let line = Line::new(life.sky, cloud.is_alive(), cloud.is_connected());
         program.kill().await;
-        diary.mark(format!("the gateway is killed at the end of its life {lives}"));
+        diary.write(Event::Killed);
+        diary.mark(format!("the gateway is killed at the end of its life {lives}, the line {line:?}"));
+        kills.add(line, diary.has_since(born, |event| matches!(event, Event::Accepted { .. })));
         lives += 1;
         if lives % 50 == 0 {
             eprintln!(
-                "{lives} lives, {} deaths of the cloud, {:.0?}",
+                "{lives} lives, {} kills under load, {} deaths of the cloud, {:.0?}",
+                kills.under_load(),
                 deaths.load(Ordering::Relaxed),
                 started.elapsed()
             );
@@ -136,15 +149,20 @@ pub async fn run(seed: u64, size: Size) -> Verdict {
     proxy.set(Weather::Clear);
     proxy.cut(End::Reset);
     diary.mark("everything heals");
+    diary.write(Event::Started);
     program.start();
-    heal(&mut sensors, &cloud, page.address(), &diary, &program).await;
+    let at_the_end = heal(&mut sensors, &cloud, page.address(), &diary, &program).await;
+    diary.write(at_the_end);
     end.cancel();
     while let Some(ended) = others.join_next().await {
         ended.unwrap();
     }
     stutter.abort();
     program.kill().await;
-    let mut verdict = judge(&diary.entries(), RULES);
+    diary.write(Event::Killed);
+    let entries = diary.entries();
+    let mut verdict = judge(&entries, RULES);
+    work::demand(&entries, WORK, &mut verdict);
     if !verdict.is_clean() {
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{seed}.txt"));
         diary.keep(&path);
@@ -154,11 +172,20 @@ pub async fn run(seed: u64, size: Size) -> Verdict {
             program.last_words()
         );
     }
-    verdict.add("kills of the gateway", lives);
+    for (line, count) in [
+        ("under load", kills.under_load()),
+        ("of these with the line up", kills.up),
+        ("of these with line or cloud down", kills.down),
+        ("of these with the line flapping", kills.flapping),
+        ("of these with the line ill otherwise or not found yet", kills.others),
+        ("beside them, before anything was accepted", kills.idle),
+    ] {
+        verdict.add(&format!("kills of the gateway: {line}"), count);
+    }
     verdict.add("kills of the cloud", deaths.load(Ordering::Relaxed));
     verdict.add("connections that the gateway opened", proxy.accepted());
     verdict.add("seconds", started.elapsed().as_secs());
-    verdict
+    (verdict, kills)
 }
 
 async fn kill_the_cloud(
@@ -180,31 +207,38 @@ async fn kill_the_cloud(
     }
 }
 
-/// Waits until nothing is on its way any more. What never heals is for the judge, who knows what it was.
+/// Waits until nothing is on its way any more, and says how it stands then. What never heals is for the judge.
 async fn heal(
     sensors: &mut JoinSet<()>,
     cloud: &Cloud,
     page: std::net::SocketAddr,
     diary: &Diary,
     program: &Program,
-) {
+) -> Event {
+    let stand = async || {
+        let status = status(page).await.unwrap_or_default();
+        let waiting = status["store"]["waiting"].as_u64().map(|queued| queued + cloud.waiting() as u64);
+        (Event::AtTheEnd { is_online: status["link"]["state"] == "online", waiting }, status)
+    };
     let healing = async {
         while let Some(ended) = sensors.join_next().await {
             ended.unwrap();
         }
         loop {
-            let is_empty = status(page).await.is_some_and(|status| status["store"]["waiting"] == 0);
+            let (at_the_end, _) = stand().await;
             let is_told = || judge(&diary.entries(), RULES).count(Kind::WithoutOutcome) == 0;
-            if is_empty && cloud.waiting() == 0 && is_told() {
-                return;
+            if matches!(at_the_end, Event::AtTheEnd { is_online: true, waiting: Some(0) }) && is_told() {
+                return at_the_end;
             }
             sleep(Duration::from_millis(500)).await;
         }
     };
-    if timeout(HEALING, healing).await.is_err() {
-        let status = status(page).await.unwrap_or_default();
-        eprintln!("it did not heal within {HEALING:?}: {status}\n{}", program.last_words());
+    if let Ok(healed) = timeout(HEALING, healing).await {
+        return healed;
     }
+    let (at_the_end, status) = stand().await;
+    eprintln!("it did not heal within {HEALING:?}: {status}\n{}", program.last_words());
+    at_the_end
 }
 
 fn config(floor: u64, lan: std::net::SocketAddr, page: std::net::SocketAddr, cloud_port: u16) -> String {
@@ -218,7 +252,8 @@ fn config(floor: u64, lan: std::net::SocketAddr, page: std::net::SocketAddr, clo
          store: {{ commit_floor: {floor}ms }}\n\
          routes: [ {{ local: \"sensors/#\" }}, {{ local: \"meter/#\" }} ]\n"
     );
-    let (mut devices, mut allow) = (String::from("devices:\n"), String::from("commands:\n  allow:\n"));
+    let (mut devices, mut allow) =
+        (String::from("devices:\n"), format!("commands:\n  max_age: {MAX_AGE:?}\n  allow:\n"));
     for (name, manner, _) in APPLIANCES {
         let state = match manner {
             Manner::Silent => String::new(),

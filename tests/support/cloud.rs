@@ -16,7 +16,10 @@ use std::{
 
 use async_tungstenite::tokio::{TokioAdapter, accept_hdr_async};
 use bytes::{Buf, Bytes, BytesMut};
-use hearthlink::{demo::certificates::IdentityFiles, model::TopicFilter};
+use hearthlink::{
+    demo::certificates::IdentityFiles,
+    model::{Timestamp, TopicFilter},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -28,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use ws_stream_tungstenite::WsStream;
 
 use super::{
-    history::{Diary, Event, Receipt, Text},
+    history::{Diary, Event, Outcome, Receipt, Text},
     peer::{self, CONNACK, CONNECT, PUBACK, PUBLISH, SUBSCRIBE},
     raw,
 };
@@ -55,6 +58,8 @@ struct State {
     life: Option<CancellationToken>,
     /// The connection that counts.
     connection: u64,
+    /// Whether it is there: CONNECT came, and no end.
+    is_open: bool,
     current: CancellationToken,
     session: Option<Session>,
     forgotten: Vec<Text>,
@@ -76,6 +81,8 @@ struct Order {
     payload: Bytes,
     /// The command in it; `None`: the gateway's own fence.
     command: Option<Text>,
+    /// When the cloud was asked for it, by the diary's clock.
+    asked: Duration,
     /// The connection on which it went out last; 0: on none.
     sent_on: u64,
 }
@@ -88,6 +95,7 @@ impl Cloud {
             random: fastrand::Rng::with_seed(seed),
             life: None,
             connection: 0,
+            is_open: false,
             current: CancellationToken::new(),
             session: None,
             forgotten: Vec::new(),
@@ -128,6 +136,7 @@ impl Cloud {
         life.cancel();
         // From here on nothing that still runs is the last connection.
         state.connection += 1;
+        state.is_open = false;
         if !keeps_session && let Some(session) = state.session.take() {
             state.forgotten.extend(session.waiting.into_iter().filter_map(|order| order.command));
         }
@@ -141,7 +150,8 @@ impl Cloud {
     pub fn ask(&self, device: &str, id: &Text, payload: String, event: Event) -> bool {
         let topic = format!("{}{device}/set", self.0.root);
         let mut state = self.0.state.lock().unwrap();
-        let is_kept = state.life.is_some() && state.route(topic, payload.into(), Some(id.clone()));
+        let is_kept =
+            state.life.is_some() && state.route(topic, payload.into(), Some(id.clone()), self.0.diary.now());
         if is_kept {
             // Before anything can come of it: no connection sends without the lock.
             self.0.diary.write(event);
@@ -161,6 +171,15 @@ impl Cloud {
         self.0.state.lock().unwrap().told.contains(id)
     }
 
+    pub fn is_alive(&self) -> bool {
+        self.0.state.lock().unwrap().life.is_some()
+    }
+
+    /// Whether the gateway is connected, as far as can be seen here.
+    pub fn is_connected(&self) -> bool {
+        self.0.state.lock().unwrap().is_open
+    }
+
     /// How many messages wait for the gateway or for its acknowledgement.
     pub fn waiting(&self) -> usize {
         let state = self.0.state.lock().unwrap();
@@ -169,14 +188,14 @@ impl Cloud {
 }
 
 impl State {
-    fn route(&mut self, topic: String, payload: Bytes, command: Option<Text>) -> bool {
+    fn route(&mut self, topic: String, payload: Bytes, command: Option<Text>, asked: Duration) -> bool {
         let Some(session) = &mut self.session else { return false };
         let is_wanted = hearthlink::model::Topic::parse(&topic)
             .is_ok_and(|topic| session.filters.iter().any(|filter| filter.matches(&topic)));
         if is_wanted {
             session.next_packet = session.next_packet % 60_000 + 1;
             let packet = session.next_packet;
-            session.waiting.push_back(Order { packet, topic, payload, command, sent_on: 0 });
+            session.waiting.push_back(Order { packet, topic, payload, command, asked, sent_on: 0 });
         }
         is_wanted
     }
@@ -214,6 +233,8 @@ impl Inner {
             // Cancel safety: another connection of the same gateway takes over, and this one counts no more.
             gone.run_until_cancelled(self.talk(&mut line, buffer, number)).await;
         }
+        let mut state = self.state.lock().unwrap();
+        state.is_open &= state.connection != number;
     }
 
     /// The number of the connection, what ends it, and whether there is a session; `None`: the cloud is dead.
@@ -223,6 +244,7 @@ impl Inner {
         state.current.cancel();
         state.current = CancellationToken::new();
         state.connection += 1;
+        state.is_open = true;
         if hello.is_clean
             && let Some(session) = state.session.take()
         {
@@ -288,6 +310,9 @@ impl Inner {
         for order in session.waiting.iter_mut().take(maximum).filter(|order| order.sent_on != number) {
             let dup = if order.sent_on == 0 { 0 } else { 8 };
             order.sent_on = number;
+            if let Some(id) = order.command.clone() {
+                self.diary.write(Event::Handed { id, connection: number, asked: order.asked });
+            }
             bytes.extend(raw::publish5(2 | dup, &order.topic, order.packet, &[], &order.payload));
         }
         bytes
@@ -304,10 +329,11 @@ impl Inner {
             PUBACK => {
                 let packet = body.get_u16();
                 let waiting = &mut state.session.as_mut()?.waiting;
-                if let Some(at) = waiting.iter().position(|order| order.packet == packet)
-                    && let Some(Order { command: Some(id), .. }) = waiting.remove(at)
-                {
-                    self.diary.write(Event::Taken { id });
+                let sent = |order: &Order| order.packet == packet && order.sent_on == number;
+                match waiting.iter().position(sent).and_then(|at| waiting.remove(at)) {
+                    Some(Order { command: Some(id), .. }) => self.diary.write(Event::Taken { id }),
+                    Some(Order { command: None, .. }) => {}
+                    None => self.diary.write(Event::Stray { connection: number, packet }),
                 }
                 drop(state);
                 self.tell();
@@ -342,22 +368,35 @@ impl Inner {
         let id = message_id(&mut body);
         let answer = if packet == 0 { Vec::new() } else { peer::puback(packet).to_vec() };
         let Some(below) = topic.strip_prefix(&self.root) else { return Some(answer) };
-        if below.starts_with("bridge/") {
-            state.route(topic, body, None);
-            self.tell();
-            return Some(answer);
+        match below {
+            "bridge/fence" => {
+                // Both under the lock: what is asked for later stands behind it.
+                let now = self.diary.now();
+                if state.route(topic, body, None, now) {
+                    self.diary.write(Event::Fence { connection: state.connection });
+                }
+                self.tell();
+                return Some(answer);
+            }
+            // It never stops in order here, and nobody publishes its last will.
+            "bridge/state" if &*body == b"online" => return Some(answer),
+            _ => {}
         }
         let payload = String::from_utf8_lossy(&body).into_owned();
         let is_result = below.ends_with("/result");
         if is_result {
             let outcome: serde_json::Value = serde_json::from_str(&payload).unwrap_or_default();
-            let id: Text = outcome["id"].as_str().unwrap_or_default().into();
+            let text = |name: &str| outcome[name].as_str().unwrap_or_default();
+            let id: Text = text("id").into();
             state.told.insert(id.clone());
-            self.diary.write(Event::Told {
+            let decided = Timestamp::parse_rfc3339(text("at")).map_or(0, |at| at.as_millis());
+            self.diary.write(Event::Told(Outcome {
                 id,
-                status: outcome["status"].as_str().unwrap_or_default().into(),
+                status: text("status").into(),
+                reason: text("reason").into(),
+                decided: self.diary.moment(u64::try_from(decided).unwrap_or(0)),
                 is_duplicate: outcome["duplicate"] == true,
-            });
+            }));
         }
         self.diary.write(Event::Received(Receipt {
             connection: state.connection,

@@ -1,15 +1,19 @@
 //! What happened in a run, as each party wrote it down, and what is wrong with it.
 //!
-//! Owns the diary and its words; [`verdict`] judges. Every party writes what it did or saw at the moment it did or
+//! Owns the diary and its words; [`verdict`] judges, and [`work`] whether there was anything to judge. Every party writes what it did or saw at the moment it did or
 //! saw it, by one monotonic clock. A message is known by its topic and its payload, which its sender makes unique;
 //! a command by its id, which is also the word that reaches the bus.
 
+mod commands;
+mod messages;
+mod outcomes;
 pub mod verdict;
+pub mod work;
 
 use std::{
     fmt,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 pub type Text = Arc<str>;
@@ -17,22 +21,40 @@ pub type Text = Arc<str>;
 /// What a party did or saw.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// The gateway may say something of its own on this topic; where it may not, only devices may.
+    Own(Text),
     /// A device is about to send this, perhaps again.
     Published { topic: Text, payload: Text },
     /// A device read its PUBACK.
     Accepted { topic: Text, payload: Text },
     /// The cloud has this and will acknowledge it, or died before it could.
     Received(Receipt),
+    /// The cloud got the gateway's fence on this connection: what it is asked from now on comes after its echo.
+    Fence { connection: u64 },
+    /// The gateway acknowledged what the cloud had not sent it on this connection.
+    Stray { connection: u64, packet: u16 },
     /// A phone sent this command, for the first time.
     Asked(Command),
     /// A phone sent one of them again.
     AskedAgain,
+    /// The cloud writes it to the gateway's connection; this copy it was asked for at `asked`.
+    Handed { id: Text, connection: u64, asked: Duration },
     /// The gateway acknowledged it to the cloud.
     Taken { id: Text },
     /// It reached the bus: the device read it.
     Acted { id: Text },
+    /// The device showed that it did it.
+    Shown { id: Text },
+    /// A device has its subscription for commands, or its connection is gone.
+    Listens { device: Text, is_on: bool },
     /// An outcome reached the cloud.
-    Told { id: Text, status: Text, is_duplicate: bool },
+    Told(Outcome),
+    /// The gateway was started.
+    Started,
+    /// The gateway is dead.
+    Killed,
+    /// How everything stood when it had had time to heal; `waiting`: in the gateway's queue and in the cloud's.
+    AtTheEnd { is_online: bool, waiting: Option<u64> },
     /// The rig itself did not run for so long, up to now: nobody's clock is to be blamed for that.
     Stutter(Duration),
     /// Something that explains the rest: `the gateway is killed`.
@@ -57,12 +79,27 @@ pub struct Receipt {
 #[derive(Debug, Clone)]
 pub struct Command {
     pub id: Text,
-    /// When its life is over, by the diary's clock; `None`: nobody but the gateway can tell.
+    pub device: Text,
+    /// When its life is over, by the diary's clock; `None`: it carries no time.
     pub expires: Option<Duration>,
+    /// How long it lives at most once the gateway has it.
+    pub lives: Duration,
     /// Whether the allow-list names it.
-    pub is_allowed: bool,
+    pub is_listed: bool,
     /// Whether its device shows what it did, so that `applied` means that it acted.
     pub is_confirmed: bool,
+}
+
+/// What became of a command, in the gateway's words.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub id: Text,
+    pub status: Text,
+    /// Empty: none.
+    pub reason: Text,
+    /// When the gateway says that it was decided, by the diary's clock.
+    pub decided: Duration,
+    pub is_duplicate: bool,
 }
 
 /// An entry of the diary.
@@ -83,17 +120,31 @@ impl fmt::Display for Entry {
 #[derive(Clone)]
 pub struct Diary {
     start: Instant,
+    /// The same moment by the wall clock, which the gateway on this machine goes by, too.
+    wall: SystemTime,
     entries: Arc<Mutex<Vec<Entry>>>,
 }
 
 impl Diary {
     pub fn new() -> Self {
-        Self { start: Instant::now(), entries: Arc::default() }
+        Self { start: Instant::now(), wall: SystemTime::now(), entries: Arc::default() }
     }
 
     /// Now, by the diary's clock.
     pub fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// A moment of the wall clock, in milliseconds since 1970, by the diary's clock.
+    pub fn moment(&self, millis: u64) -> Duration {
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        moment.duration_since(self.wall).unwrap_or_default()
+    }
+
+    /// Whether something like this happened since then.
+    pub fn has_since(&self, from: Duration, is_it: impl Fn(&Event) -> bool) -> bool {
+        let entries = self.entries.lock().unwrap();
+        entries.iter().rev().take_while(|entry| entry.at >= from).any(|entry| is_it(&entry.event))
     }
 
     pub fn write(&self, event: Event) {
