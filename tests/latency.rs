@@ -1,9 +1,8 @@
 //! How long a message takes from its publisher to its subscriber at home, while something else is in trouble.
 //!
-//! Rounds alternate, so that what disturbs the machine disturbs all of them. Other topics feed the line to the
-//! cloud all the time, 20 messages a second, as a house does. `normal` is a healthy disk and a cloud that takes
-//! them. The ratio is judged round by round, and of these the median counts. A test binary of its own, so that no
-//! other test runs beside it.
+//! Each round with a trouble follows one without, so that what disturbs the machine disturbs both alike; the rounds
+//! are pooled, and each trouble's p99 is compared with that of all the normal rounds. Other topics feed the line to the cloud all the time, 20 messages a second, as a house does. `normal` is a
+//! healthy disk and a cloud that takes them. A test binary of its own, so that no other test runs beside it.
 #![cfg(all(feature = "demo", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -35,7 +34,7 @@ use hearthlink::demo::{
 };
 
 use disk::FaultyDisk;
-use house::{House, PATIENCE};
+use house::{House, PATIENCE, Program};
 use raw::{packet, publish, text};
 
 /// Between two messages that are measured: they are spread over everything that a slow disk does.
@@ -45,12 +44,11 @@ const LOAD: Duration = Duration::from_millis(50);
 const SLOW: Duration = Duration::from_millis(300);
 /// The topics that are measured: one that stays at home, one that goes to the cloud as well.
 const TOPICS: [&str; 2] = ["lights/hall", "sensors/pair"];
-/// What the light judgement takes for normal at least: a busy machine makes that by itself, and nobody sees it.
-const FLOOR: Duration = Duration::from_millis(5);
+/// What the judgement allows beside twice the normal: one turn of a scheduler that others use, too.
+const SLACK: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
-    None,
     CloudRefuses,
     CloudIsSilent,
     NamesHang,
@@ -59,18 +57,11 @@ enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 6] = [
-        Self::None,
-        Self::CloudRefuses,
-        Self::CloudIsSilent,
-        Self::NamesHang,
-        Self::SyncsSlow,
-        Self::SyncsHang,
-    ];
+    const ALL: [Self; 5] =
+        [Self::CloudRefuses, Self::CloudIsSilent, Self::NamesHang, Self::SyncsSlow, Self::SyncsHang];
 
     fn words(self) -> &'static str {
         match self {
-            Self::None => "normal",
             Self::CloudRefuses => "the cloud refuses connections",
             Self::CloudIsSilent => "the cloud accepts and says nothing",
             Self::NamesHang => "DNS does not answer",
@@ -184,8 +175,15 @@ impl Drop for Load {
     }
 }
 
-/// What was measured in one round, by topic.
+/// What was measured, by topic.
 type Samples = [Vec<Duration>; TOPICS.len()];
+
+/// What was measured without a trouble, and with each.
+#[derive(Default)]
+struct Compared {
+    normal: Samples,
+    troubles: BTreeMap<Trouble, Samples>,
+}
 
 fn quantile(samples: &[Duration], share: f64) -> Duration {
     let mut sorted = samples.to_vec();
@@ -193,17 +191,13 @@ fn quantile(samples: &[Duration], share: f64) -> Duration {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 /// A house with a cloud that works, and everything that can be done to them.
 struct Laboratory {
+    // Gone before its directory is.
+    _gateway: Program,
     house: House,
     disk: FaultyDisk,
     cloud: Cloud,
-    _gateway: tokio::process::Child,
 }
 
 impl Laboratory {
@@ -232,7 +226,7 @@ impl Laboratory {
             cloud.url()
         ));
         let gateway = house.start_with(disk.environment()).await;
-        Self { house, disk, cloud, _gateway: gateway }
+        Self { _gateway: gateway, house, disk, cloud }
     }
 
     async fn line_is(&self, states: &[&str]) {
@@ -240,14 +234,16 @@ impl Laboratory {
         self.house.status_when(&format!("the line is {states:?}"), is_so).await;
     }
 
-    /// Everything well, and then this trouble, when it has been noticed.
-    async fn begin(&self, trouble: Trouble) {
+    async fn heal(&self) {
         self.disk.heal();
         self.cloud.line().restore();
         self.line_is(&["online", "catchingup"]).await;
+    }
+
+    /// Returns when the trouble has been noticed.
+    async fn begin(&self, trouble: Trouble) {
         let hung = self.disk.names_hung();
         match trouble {
-            Trouble::None => {}
             Trouble::CloudRefuses | Trouble::CloudIsSilent => {
                 self.cloud.line().cut();
                 self.line_is(&["waiting", "connecting"]).await;
@@ -273,73 +269,97 @@ impl Laboratory {
     }
 }
 
-/// Every trouble's samples, round by round.
-async fn measure(rounds: usize, messages: usize) -> BTreeMap<Trouble, Vec<Samples>> {
+/// Measures for one round, and adds it to what there is.
+async fn one_round(mut pair: Pair, messages: usize, into: &mut Samples) -> Pair {
+    let round = move || {
+        let mut samples = Samples::default();
+        for _ in 0..messages {
+            for (topic, samples) in samples.iter_mut().enumerate() {
+                samples.push(pair.message(topic));
+                thread::sleep(PAUSE);
+            }
+            pair.drain();
+        }
+        (pair, samples)
+    };
+    let (pair, samples) = tokio::task::spawn_blocking(round).await.unwrap();
+    for (all, more) in into.iter_mut().zip(samples) {
+        all.extend(more);
+    }
+    pair
+}
+
+async fn measure(rounds: usize, messages: usize) -> Compared {
     let laboratory = Laboratory::start().await;
     let port = laboratory.house.port;
     let _load = Load::start(port);
     let mut pair = Pair::new(port);
-    let mut all: BTreeMap<Trouble, Vec<Samples>> = BTreeMap::new();
+    let mut all = Compared::default();
     for _ in 0..rounds {
         for trouble in Trouble::ALL {
+            laboratory.heal().await;
+            pair = one_round(pair, messages, &mut all.normal).await;
             laboratory.begin(trouble).await;
-            let (returned, samples) = tokio::task::spawn_blocking(move || {
-                let mut samples = Samples::default();
-                for _ in 0..messages {
-                    for (topic, samples) in samples.iter_mut().enumerate() {
-                        samples.push(pair.message(topic));
-                        thread::sleep(PAUSE);
-                    }
-                    pair.drain();
-                }
-                (pair, samples)
-            })
-            .await
-            .unwrap();
-            pair = returned;
-            all.entry(trouble).or_default().push(samples);
+            pair = one_round(pair, messages, all.troubles.entry(trouble).or_default()).await;
         }
     }
     all
 }
 
-/// The median of the rounds' ratios to normal at p99.
-fn ratio(all: &BTreeMap<Trouble, Vec<Samples>>, trouble: Trouble, topic: usize, floor: Duration) -> f64 {
-    let p99 = |samples: &Samples| quantile(&samples[topic], 0.99);
-    let rounds = all[&trouble].iter().zip(&all[&Trouble::None]);
-    let ratio =
-        |(ours, normal): (&Samples, &Samples)| p99(ours).as_secs_f64() / p99(normal).max(floor).as_secs_f64();
-    median(rounds.map(ratio).collect())
-}
-
-fn show(all: &BTreeMap<Trouble, Vec<Samples>>) {
+fn show(all: &Compared) {
     println!("| trouble | topic | p50 | p99 | p99 by normal |");
     println!("| --- | --- | --- | --- | --- |");
-    for (trouble, rounds) in all {
+    let troubles = all.troubles.iter().map(|(trouble, samples)| (trouble.words(), samples));
+    for (words, samples) in [("normal", &all.normal)].into_iter().chain(troubles) {
         for (topic, name) in TOPICS.iter().enumerate() {
-            let samples: Vec<Duration> = rounds.iter().flat_map(|round| round[topic].clone()).collect();
-            let millis = |share| quantile(&samples, share).as_secs_f64() * 1e3;
-            let ratio = ratio(all, *trouble, topic, Duration::ZERO);
-            println!(
-                "| {} | `{name}` | {:.2} ms | {:.2} ms | {ratio:.2} |",
-                trouble.words(),
-                millis(0.5),
-                millis(0.99)
-            );
+            let millis = |samples: &Samples, share| quantile(&samples[topic], share).as_secs_f64() * 1e3;
+            let (p50, p99) = (millis(samples, 0.5), millis(samples, 0.99));
+            let ratio = p99 / millis(&all.normal, 0.99);
+            println!("| {words} | `{name}` | {p50:.2} ms | {p99:.2} ms | {ratio:.2} |");
         }
     }
+}
+
+/// Those that take more than twice as long as normal and the slack.
+fn too_slow(all: &Compared) -> Vec<String> {
+    let mut found = Vec::new();
+    for (trouble, samples) in &all.troubles {
+        for (topic, name) in TOPICS.iter().enumerate() {
+            let (ours, normal) = (quantile(&samples[topic], 0.99), quantile(&all.normal[topic], 0.99));
+            if ours > 2 * normal + SLACK {
+                found.push(format!("{}, {name}: {ours:?}, normal {normal:?}", trouble.words()));
+            }
+        }
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_at_home_take_no_longer_while_cloud_dns_or_disk_are_in_trouble() {
-    let all = measure(5, 150).await;
-    show(&all);
-    for trouble in Trouble::ALL {
-        for (topic, name) in TOPICS.iter().enumerate() {
-            let ratio = ratio(&all, trouble, topic, FLOOR);
-            assert!(ratio <= 2.0, "{}, {name}: {ratio:.2} times normal", trouble.words());
+    // Once more as a whole, if it misses: a machine that others use stands still now and then. A fault of ours misses
+    // both times.
+    for attempt in 1..=2 {
+        let all = measure(6, 100).await;
+        show(&all);
+        let too_slow = too_slow(&all);
+        if too_slow.is_empty() {
+            return;
         }
+        assert!(attempt < 2, "twice in a row, more than twice the normal and {SLACK:?}: {too_slow:#?}");
+        eprintln!("once more: {too_slow:#?}");
     }
+}
+
+#[test]
+fn what_takes_more_than_twice_as_long_is_found_even_if_it_is_quick() {
+    let compared = |ours, normal| {
+        let samples =
+            |micros| [vec![Duration::from_micros(micros); 100], vec![Duration::from_micros(500); 100]];
+        let troubles = BTreeMap::from([(Trouble::SyncsHang, samples(ours))]);
+        Compared { normal: samples(normal), troubles }
+    };
+    assert!(too_slow(&compared(1_800, 400)).is_empty());
+    assert_eq!(too_slow(&compared(1_801, 400)).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 #[allow(dead_code, reason = "shared with the tests of a faulty disk")]
 mod house;
 
-use house::{House, PATIENCE, free_port, kill};
+use house::{House, PATIENCE, free_port};
 
 /// A house whose cloud is at an address where nobody answers.
 fn house() -> House {
@@ -62,7 +62,7 @@ async fn every_publish_that_was_acknowledged_is_on_the_disk_after_kill_9() {
                 _ => {}
             }
         }
-        kill(gateway).await;
+        gateway.kill().await;
     }
     let store = house.open_store().await;
     let kept = store.pending(0, 10_000, usize::MAX).await.unwrap();
@@ -123,7 +123,7 @@ async fn what_was_acknowledged_for_an_absent_client_reaches_it_after_kill_9() {
                 _ => {}
             }
         }
-        kill(gateway).await;
+        gateway.kill().await;
         gateway = house.start().await;
     }
     let (_client, mut events) = persistent(port);
@@ -170,7 +170,7 @@ async fn a_command_that_ran_at_kill_9_is_unknown_and_never_runs_again() {
     home.publish("home/plug/set", QoS::AtLeastOnce, false, order).await.unwrap();
     // The plug has heard it and says nothing: the gateway waits for its word when the power goes.
     assert_eq!(next_on(&mut events, "cmnd/plug/POWER").await.payload, "ON");
-    kill(gateway).await;
+    gateway.kill().await;
 
     let _gateway = house.start().await;
     let (home, mut events) = connect("home-2", port);

@@ -10,7 +10,7 @@ use hearthlink::{
 
 use crate::{
     home::house,
-    house::{House, kill},
+    house::House,
     raw::{Raw, publish},
 };
 
@@ -76,7 +76,7 @@ async fn a_damaged_store_is_set_aside_untouched_and_reported_and_the_gateway_sta
         sensor.send(&publish(2, "sensors/attic", 1, b"new")).await;
         assert_eq!(sensor.next().await, Some((0x40, vec![0, 1])), "{case}: the new store takes messages");
 
-        kill(gateway).await;
+        gateway.kill().await;
         // Still reported, and nothing more is set aside.
         let _gateway = house.start().await;
         let status = house.status_when(case, is_reported).await;
@@ -110,7 +110,7 @@ async fn the_log_of_a_damaged_store_is_set_aside_with_it() {
             sensor.send(&publish(2, "sensors/attic", id, &[b'x'; 3000])).await;
             assert_eq!(sensor.next().await, Some((0x40, id.to_be_bytes().to_vec())));
         }
-        kill(gateway).await;
+        gateway.kill().await;
         let file = house.store_file();
         let log = fs::read(file.with_file_name("hearthlink.db-wal")).unwrap();
         assert!(log.len() > 60_000, "{}", log.len());

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    home::{Home, kept},
-    house::kill,
-};
+use crate::home::{Home, kept};
 
 #[tokio::test]
 async fn a_disk_that_hangs_holds_up_nobody_at_home_and_what_was_given_up_is_taken_back() {
@@ -41,7 +38,7 @@ async fn a_disk_that_hangs_holds_up_nobody_at_home_and_what_was_given_up_is_take
     home.disk_is_well().await;
     let outcome = home.command_runs("ON").await;
     assert_eq!(outcome["detail"], "the relay shows ON", "the journal is used again");
-    kill(home.program).await;
+    home.program.kill().await;
     assert!(kept(&home.house).await.contains("waits"));
     let interrupted = home.house.open_store().await.interrupted().await.unwrap();
     assert_eq!(interrupted, [], "nothing is reported as interrupted that was not");

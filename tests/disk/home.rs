@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use hearthlink::demo::certificates::Authority;
 use serde_json::Value;
-use tokio::process::Child;
 
 use crate::{
     disk::FaultyDisk,
-    house::{House, free_port},
+    house::{House, Program, free_port},
     raw::{Raw, publish},
 };
 
@@ -29,9 +28,10 @@ pub fn house() -> House {
 
 /// The program on a disk that does as it is told, and who talks to it.
 pub struct Home {
+    // Gone before its directory is.
+    pub program: Program,
     pub house: House,
     pub disk: FaultyDisk,
-    pub program: Child,
     pub sensor: Raw,
     pub switch: Raw,
     pub panel: Raw,
@@ -58,7 +58,7 @@ impl Home {
         plug.subscribe("cmnd/plug/POWER", 0).await;
         plug.send(&publish(0, "tele/plug/LWT", 0, b"Online")).await;
         while panel.got().await.payload != b"online" {}
-        Self { house, disk, program, sensor, switch, panel, plug }
+        Self { program, house, disk, sensor, switch, panel, plug }
     }
 
     /// The panel's next message.

@@ -42,7 +42,7 @@ async fn every_acknowledged_message_survives_power_cuts_in_the_middle_of_writes(
         // Where the flood was over before its turn came.
         let ended = timeout(Duration::from_millis(500), program.wait()).await;
         if ended.is_err() {
-            program.kill().await.unwrap();
+            program.kill().await;
         }
         disk.heal();
         // Opened and closed in order its log is folded in, so a look in between is another history.

@@ -3,7 +3,6 @@
 use crate::{
     disk::{FaultyDisk, Refusal},
     home::{AT_LEAST_ONCE, Home, house, kept},
-    house::kill,
     raw::{Raw, publish, publish5},
 };
 
@@ -61,7 +60,7 @@ async fn what_a_disk_refuses_is_not_acknowledged_while_the_home_goes_on_and_all_
     }
     home.disk.refuse(Refusal::Full);
     home.sensor_says(300, "lost").await;
-    kill(home.program).await;
+    home.program.kill().await;
     let kept = kept(&home.house).await;
     let lost: Vec<_> = acknowledged.iter().filter(|payload| !kept.contains(*payload)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
@@ -73,7 +72,7 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     home.sensor_says(1, "before").await;
     home.sensor_is_acknowledged(1).await;
     let Home { house, program, disk, .. } = home;
-    kill(program).await;
+    program.kill().await;
     disk.refuse(Refusal::ReadOnly);
 
     let mut home = Home::start_in(house, disk).await;
@@ -90,13 +89,14 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     // And all heals when the disk does, without anybody starting anything.
     home.disk.heal();
     home.disk_is_well().await;
-    assert_eq!((home.program.id(), home.program.try_wait().unwrap()), (process, None), "the same process");
+    home.program.must_run();
+    assert_eq!(home.program.id(), process, "the same process");
     let Home { house, program, .. } = home;
     let mut sensor = Raw::to(house.port).await;
     sensor.connect("sensor", true).await;
     sensor.send(&publish(AT_LEAST_ONCE, "sensors/attic", 3, b"after")).await;
     assert_eq!(sensor.next().await, Some((0x40, vec![0, 3])));
-    kill(program).await;
+    program.kill().await;
     assert_eq!(kept(&house).await, ["before".to_owned(), "after".to_owned()].into());
 }
 

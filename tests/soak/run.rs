@@ -76,7 +76,9 @@ pub async fn run(seed: u64, size: Size) -> (Verdict, Kills) {
     // A store that commits seldom shows what hides behind quick commits, and makes everything slow.
     let floor = if random.u8(..) < 64 { 40 } else { 0 };
     let config = config(floor, lan.address(), page.address(), proxy.address().port());
-    let mut program = Program::new(directory.path(), &config);
+    let path = directory.path().join("hearthlink.yaml");
+    std::fs::write(&path, config).unwrap();
+    let start = || Program::start::<&str>(&path, []);
 
     let (stop, end) = (CancellationToken::new(), CancellationToken::new());
     let mut sensors = JoinSet::new();
@@ -123,7 +125,7 @@ pub async fn run(seed: u64, size: Size) -> (Verdict, Kills) {
         diary.mark(format!("the gateway starts its life {lives}: {life:?}"));
         let born = diary.now();
         diary.write(Event::Started);
-        program.start();
+        let mut program = start();
         tokio::select! {
             () = program.run_for(life.length) => {}
             () = life.blow(&proxy) => {}
@@ -150,7 +152,7 @@ pub async fn run(seed: u64, size: Size) -> (Verdict, Kills) {
     proxy.cut(End::Reset);
     diary.mark("everything heals");
     diary.write(Event::Started);
-    program.start();
+    let program = start();
     let at_the_end = heal(&mut sensors, &cloud, page.address(), &diary, &program).await;
     diary.write(at_the_end);
     end.cancel();
@@ -158,6 +160,7 @@ pub async fn run(seed: u64, size: Size) -> (Verdict, Kills) {
         ended.unwrap();
     }
     stutter.abort();
+    let last_words = program.last_words();
     program.kill().await;
     diary.write(Event::Killed);
     let entries = diary.entries();
@@ -166,11 +169,7 @@ pub async fn run(seed: u64, size: Size) -> (Verdict, Kills) {
     if !verdict.is_clean() {
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{seed}.txt"));
         diary.keep(&path);
-        eprintln!(
-            "the whole diary is in {}\nthe gateway's last words:\n{}",
-            path.display(),
-            program.last_words()
-        );
+        eprintln!("the whole diary is in {}\nthe gateway's last words:\n{last_words}", path.display());
     }
     for (line, count) in [
         ("under load", kills.under_load()),

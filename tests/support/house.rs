@@ -1,4 +1,4 @@
-//! The real program in a directory of its own: started, looked at, killed.
+//! The real program in a directory of its own, with a broker and a page on reserved ports.
 
 use std::{
     ffi::OsStr,
@@ -11,16 +11,14 @@ use hearthlink::{
     clock::Clock,
     store::{Store, StoreError, StoreOptions},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
-#[path = "port.rs"]
-mod port;
-use port::Port;
+#[allow(dead_code, reason = "shared with the soak")]
+#[path = "program.rs"]
+mod program;
+
+pub use program::Program;
+use program::{Port, status};
 
 /// How long anything may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,37 +32,37 @@ pub fn free_port() -> u16 {
 pub struct House {
     directory: tempfile::TempDir,
     pub port: u16,
-    pub page: u16,
-    _reservations: [Port; 2],
+    page: Port,
+    _broker: Port,
 }
 
 impl House {
     /// `more` is the configuration but for the gateway, the listener and the page.
     pub fn new(more: &str) -> Self {
-        let (broker, web) = (Port::reserve(), Port::reserve());
-        let house = Self {
-            directory: tempfile::tempdir().unwrap(),
-            port: broker.address().port(),
-            page: web.address().port(),
-            _reservations: [broker, web],
-        };
+        let (broker, page) = (Port::reserve(), Port::reserve());
+        let port = broker.address().port();
+        let house = Self { directory: tempfile::tempdir().unwrap(), port, page, _broker: broker };
         house.configure(more);
         house
     }
 
     /// Writes the configuration anew.
     pub fn configure(&self, more: &str) {
-        let Self { directory, port, page, .. } = self;
+        let (port, page) = (self.port, self.page.address());
         let text = format!(
             "gateway: {{ id: home, data_dir: data }}\n\
              broker: {{ listeners: [ {{ address: \"127.0.0.1:{port}\" }} ] }}\n\
-             web: {{ address: \"127.0.0.1:{page}\" }}\n{more}"
+             web: {{ address: \"{page}\" }}\n{more}"
         );
-        std::fs::write(directory.path().join("home.yaml"), text).unwrap();
+        std::fs::write(self.config(), text).unwrap();
     }
 
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path().join("home.yaml")
     }
 
     /// The store's file.
@@ -73,7 +71,7 @@ impl House {
     }
 
     /// Starts the program; killed, not stopped, when dropped. Returns when it listens.
-    pub async fn start(&self) -> Child {
+    pub async fn start(&self) -> Program {
         self.start_with::<&OsStr>([]).await
     }
 
@@ -81,37 +79,24 @@ impl House {
     pub async fn start_with<V: AsRef<OsStr>>(
         &self,
         environment: impl IntoIterator<Item = (&'static str, V)>,
-    ) -> Child {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hearthlink"))
-            .args(["run", "--config"])
-            .arg(self.path().join("home.yaml"))
-            .current_dir(self.path())
-            .envs(environment)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+    ) -> Program {
+        let mut program = Program::start(&self.config(), environment);
         let listening = async {
             // The broker listens before the whole house runs; the page comes last.
             while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_err()
                 || self.status().await.is_none()
             {
-                assert_eq!(child.try_wait().unwrap(), None, "the gateway ended");
+                program.must_run();
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         timeout(PATIENCE, listening).await.expect("the gateway listens");
-        child
+        program
     }
 
     /// `/api/status`, if the page answers.
     pub async fn status(&self) -> Option<serde_json::Value> {
-        let mut page = TcpStream::connect((Ipv4Addr::LOCALHOST, self.page)).await.ok()?;
-        let request =
-            format!("GET /api/status HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.page);
-        page.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        page.read_to_string(&mut answer).await.ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        status(self.page.address()).await
     }
 
     /// Waits until the status is so, and gives it.
@@ -153,9 +138,4 @@ impl House {
             }
         }
     }
-}
-
-/// `kill -9`, and it is gone.
-pub async fn kill(mut program: Child) {
-    program.kill().await.unwrap();
 }

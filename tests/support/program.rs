@@ -1,8 +1,18 @@
-//! The real binary as a child process: killed -9 at any moment and started again on the same files and ports.
+//! The real binary as a child process: started, looked at, killed -9 at any moment and started again on the same files
+//! and ports.
 //!
-//! Invariants: a program that ends by itself is a failed test, and its log says why; one that is dropped is killed.
+//! The one place of the integration tests that starts it ([`super::house`] and the soak build on it). Invariants: one
+//! that is dropped is killed, and gone when that returns, so that nothing is left running after a test; its log says
+//! why it ended by itself.
 
-use std::{fs::File, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,49 +25,64 @@ use tokio::{
 mod port;
 pub use port::Port;
 
-/// A gateway's files, and the process while it runs.
+/// A gateway that runs.
 pub struct Program {
-    config: PathBuf,
+    child: Child,
     log: PathBuf,
-    child: Option<Child>,
 }
 
 impl Program {
-    /// Writes the configuration into `directory`; relative names in it begin there.
-    pub fn new(directory: &std::path::Path, config: &str) -> Self {
-        let path = directory.join("hearthlink.yaml");
-        std::fs::write(&path, config).unwrap();
-        Self { config: path, log: directory.join("gateway.log"), child: None }
-    }
-
-    /// Starts it; whether it comes up is for the caller to see.
-    pub fn start(&mut self) {
-        assert!(self.child.is_none(), "it runs already");
-        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+    /// Starts it on this configuration; relative names in that begin where it lies, and its log is written beside it.
+    /// Whether it comes up is for the caller to see.
+    pub fn start<V: AsRef<OsStr>>(
+        config: &Path,
+        environment: impl IntoIterator<Item = (&'static str, V)>,
+    ) -> Self {
+        let log = config.with_file_name("gateway.log");
+        let stderr = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_hearthlink"))
             .args(["run", "--config"])
-            .arg(&self.config)
+            .arg(config)
             .env("HEARTHLINK_LOG", "warn")
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(stderr)
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        self.child = Some(child);
+        Self { child, log }
+    }
+
+    /// Its process id.
+    #[allow(dead_code, reason = "the tests of a faulty disk ask for it")]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait(&mut self) -> ExitStatus {
+        self.child.wait().await.unwrap()
     }
 
     /// Lets it run for so long; it must not end by itself.
     pub async fn run_for(&mut self, life: Duration) {
-        let child = self.child.as_mut().expect("it runs");
-        if let Ok(status) = timeout(life, child.wait()).await {
-            panic!("the gateway ended by itself, {}:\n{}", status.unwrap(), self.last_words());
+        if let Ok(status) = timeout(life, self.wait()).await {
+            panic!("the gateway ended by itself, {status}:\n{}", self.last_words());
+        }
+    }
+
+    /// It must not have ended by itself.
+    #[allow(dead_code, reason = "the soak lets it run instead")]
+    pub fn must_run(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("the gateway ended by itself, {status}:\n{}", self.last_words());
         }
     }
 
     /// SIGKILL, and gone when this returns.
-    pub async fn kill(&mut self) {
-        self.child.take().expect("it runs").kill().await.unwrap();
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// The end of its log.
@@ -65,6 +90,17 @@ impl Program {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Program {
+    /// `kill_on_drop` leaves the waiting to a runtime that ends with the test: the directory would be deleted under
+    /// a process that still writes, and a lock on its store could outlive the test.
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
