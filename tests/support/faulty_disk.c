@@ -8,7 +8,13 @@
  * the order. So each such write's old bytes are remembered until the file is synced; at the cut half of the last
  * write is made, a coin is tossed for every other, and the process is killed. Not played: a torn sector inside of
  * what was synced (no disk does that), and the order of directory entries.
+ *
+ * A program calls `pwrite` or `pwrite64`, `ftruncate` or `ftruncate64`, as it was compiled. On 64 bits they are the
+ * same; on 32 bits the plain ones take a shorter offset. All are taken over, and what is behind them has 64 bits
+ * always. _FILE_OFFSET_BITS=64, which some compilers set by themselves, would make one name of the two.
  */
+#undef _FILE_OFFSET_BITS
+#undef _TIME_BITS
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -45,7 +51,7 @@ enum kind { OTHER, MAIN, LOG };
 /* What a write that is not synced yet has replaced. */
 struct undo {
     int fd;
-    off_t offset;
+    off64_t offset;
     size_t length, old_length;
     unsigned char *old;
 };
@@ -58,14 +64,16 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
-static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_pread)(int, void *, size_t, off64_t);
+static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
 static int (*real_fsync)(int);
-static int (*real_ftruncate)(int, off_t);
+static int (*real_ftruncate)(int, off64_t);
 static int (*real_getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
 __attribute__((constructor)) static void begin(void) {
     real_open = dlsym(RTLD_NEXT, "open64");
     real_close = dlsym(RTLD_NEXT, "close");
+    real_pread = dlsym(RTLD_NEXT, "pread64");
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
@@ -97,11 +105,11 @@ static void forget(int fd) {
     undo_count = kept;
 }
 
-static void remember(int fd, size_t length, off_t offset) {
+static void remember(int fd, size_t length, off64_t offset) {
     if (undo_count == MOST_UNSYNCED) abort();
     struct undo *undo = &undos[undo_count++];
     *undo = (struct undo){ .fd = fd, .offset = offset, .length = length, .old = calloc(1, length) };
-    ssize_t old = pread(fd, undo->old, length, offset);
+    ssize_t old = real_pread(fd, undo->old, length, offset);
     undo->old_length = old < 0 ? 0 : (size_t)old;
 }
 
@@ -163,7 +171,7 @@ int close(int fd) {
     return real_close(fd);
 }
 
-ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset) {
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
     if (kind_of(fd) == OTHER) return real_pwrite(fd, bytes, length, offset);
     if (orders->refuse_writes) return refuse(orders->refuse_writes);
     pthread_mutex_lock(&lock);
@@ -199,7 +207,7 @@ int fdatasync(int fd) {
     return fsync(fd);
 }
 
-int ftruncate64(int fd, off_t length) {
+int ftruncate64(int fd, off64_t length) {
     if (kind_of(fd) != OTHER && orders->refuse_writes) return refuse(orders->refuse_writes);
     return real_ftruncate(fd, length);
 }
