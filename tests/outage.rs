@@ -1,23 +1,34 @@
 //! Six hours without a line, on a clock that the test moves: what a bounded queue makes of it, in memory and on the
-//! disk, and how it goes out afterwards. Alone in its binary, because it looks at the memory of the whole process.
-#![cfg(feature = "demo")]
+//! disk, and how it goes out afterwards. Here store and line by themselves; the whole gateway in `outage/whole.rs`.
+//! Alone in their binary and one after the other, because they look at the memory of the whole process.
+#![cfg(all(feature = "demo", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[allow(dead_code, reason = "tests/link.rs needs more of it")]
-mod support {
-    pub mod gateway;
-}
+#[path = "support/gateway.rs"]
+mod gateway;
+#[allow(dead_code, reason = "tests/cloud_faults.rs needs more of it")]
+#[path = "support/peer.rs"]
+mod peer;
+#[allow(dead_code, reason = "only the page is asked here")]
+#[path = "support/program.rs"]
+mod program;
+#[allow(dead_code, reason = "shared with the tests of the broker")]
+#[path = "support/raw.rs"]
+mod raw;
+#[path = "outage/whole.rs"]
+mod whole;
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use gateway::{Gateway, Papers, Watcher, topic};
 use hearthlink::{
     clock::Clock,
     demo::cloud::{Cloud, CloudOptions, Dialect},
     model::{LinkState, Message, QoS},
     store::{Entry, Keep, LaneOptions, Store, StoreOptions},
 };
-use support::gateway::{Gateway, Papers, Watcher, topic};
 
 const HOURS: usize = 6;
 /// A reading every second on each of two topics.
@@ -54,6 +65,9 @@ async fn an_hour(store: &Store, clock: &Clock, hour: usize) {
     }
 }
 
+/// Held by the test that runs: the memory is the process's.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// What this process has in memory, in bytes.
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -67,6 +81,7 @@ fn number(payload: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn six_hours_without_a_line_take_no_memory_lose_only_what_the_policy_says_and_come_back_at_their_pace()
 {
+    let _alone = ALONE.lock().await;
     let papers = Papers::new();
     let cloud = Cloud::start(CloudOptions {
         certificate: papers.server.certificate.clone(),
@@ -124,7 +139,8 @@ async fn six_hours_without_a_line_take_no_memory_lose_only_what_the_policy_says_
     let drained = |watcher: &Watcher| watcher.on(ORDINARY).len() + watcher.on(LIVE).len() >= 5_010 - gone;
     watcher.until("everything that waited", drained).await;
     eprintln!("grown by {grown} bytes; live readings overtook {overtaken}; 5,000 that waited took {took:?}");
-    assert!(overtaken > 0, "live readings came after everything that waited");
+    // They were appended within the first moments of the 5 s that the backlog takes.
+    assert!(overtaken >= 2_000, "live readings overtook only {overtaken} of those that waited");
     // A token bucket lets no more through than its pace and what it holds, however quick the machine is.
     let least = Duration::from_secs_f64((5_000.0 - gone as f64) / f64::from(PACE) - 0.1);
     assert!(took >= least, "5,000 at {PACE} a second within {took:?}");

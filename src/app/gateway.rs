@@ -57,7 +57,15 @@ impl Gateway {
     /// # Errors
     /// [`BuildError`] of the first part that cannot be built.
     pub async fn build(config: &Config) -> Result<Self, BuildError> {
-        Ok(Self { parts: build::build(config, Clock::system()).await? })
+        Self::build_by(config, Clock::system()).await
+    }
+
+    /// The same by another clock: a test lets hours pass at once.
+    ///
+    /// # Errors
+    /// [`BuildError`] of the first part that cannot be built.
+    pub async fn build_by(config: &Config, clock: Clock) -> Result<Self, BuildError> {
+        Ok(Self { parts: build::build(config, clock).await? })
     }
 
     /// Where the local broker listens: what is spoken, whether in TLS, the address.

@@ -97,15 +97,7 @@ impl Peer {
     /// The same with another CONNACK.
     pub async fn online_with(&self, connack: &[u8]) -> Session {
         let mut session = self.session().await;
-        session.send(connack).await;
-        session.grant_subscriptions().await;
-        for _ in 0..2 {
-            let publish = session.publish().await;
-            session.send(&puback(publish.packet)).await;
-            if publish.topic.ends_with("fence") {
-                session.send_publish(&publish.topic, &publish.payload, 0).await;
-            }
-        }
+        session.welcome(connack).await;
         session
     }
 }
@@ -159,6 +151,19 @@ pub struct Published {
 }
 
 impl Session {
+    /// Answers CONNECT so, SUBSCRIBE well, birth and fence with their acknowledgements, and echoes the fence.
+    pub async fn welcome(&mut self, connack: &[u8]) {
+        self.send(connack).await;
+        self.grant_subscriptions().await;
+        for _ in 0..2 {
+            let publish = self.publish().await;
+            self.send(&puback(publish.packet)).await;
+            if publish.topic.ends_with("fence") {
+                self.send_publish(&publish.topic, &publish.payload, 0).await;
+            }
+        }
+    }
+
     /// The next packet: first byte and what follows the length.
     pub async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
         let read = async {
