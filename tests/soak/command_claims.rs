@@ -248,6 +248,10 @@ fn failed_is_true_only_of_a_device_that_did_not_listen() {
     finds(&[], failed(vec![(500, true)]));
     finds(&[], failed(vec![(20, true), (300, false)]));
     finds(&[Kind::Untrue], failed(vec![(20, true)]));
+    // In the life before; in this one it has not come back yet.
+    let mut killed = failed(vec![(20, true)]);
+    killed.insert(killed.len() - 1, (700, Event::Killed));
+    finds(&[], killed);
 }
 
 #[test]

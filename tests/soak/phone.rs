@@ -17,6 +17,10 @@ use crate::{
 /// `commands.max_age` of the gateway: short, so that it counts for some.
 pub const MAX_AGE: Duration = Duration::from_secs(5);
 
+/// So many wait in the cloud at most before the phone asks for more: on a slow machine they would only pile up, and
+/// all be over when their turn comes.
+const CROWD: usize = 40;
+
 pub struct Phone {
     pub cloud: Cloud,
     /// The devices, and whether they show what they did.
@@ -42,7 +46,7 @@ impl Phone {
         while !end.is_cancelled() {
             owed.extend(self.cloud.forgotten());
             owed.retain(|id| !self.cloud.is_told(id) && !self.again(id, &sent));
-            if !stop.is_cancelled() {
+            if !stop.is_cancelled() && self.cloud.waiting() < CROWD {
                 let id: Text = format!("c-{number}").into();
                 if let Some(order) = self.ask(&id) {
                     sent.insert(id.clone(), order);

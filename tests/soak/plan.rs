@@ -69,10 +69,10 @@ impl Plan {
             // Long enough for commands that wait in the cloud to be over when the gateway gets them.
             (Sky::Down, 0..9) => random.u64(4000..9000),
             // While it starts: before it listens, while it opens its store, while it settles what was interrupted.
-            (_, 0..14) => random.u64(0..40),
-            (_, 14..32) => random.u64(40..300),
-            (_, 32..93) => random.u64(300..1500),
-            _ => random.u64(2000..u64::try_from(self.longest.as_millis()).unwrap()),
+            (_, 0..10) => random.u64(0..40),
+            (_, 10..22) => random.u64(40..400),
+            (_, 22..95) => random.u64(400..1200),
+            _ => random.u64(1200..u64::try_from(self.longest.as_millis()).unwrap()),
         };
         Life { sky, length: Duration::from_millis(millis), seed: random.u64(..) }
     }

@@ -52,12 +52,15 @@ impl<'a> House<'a> {
         self.kills.get(next).is_some_and(|kill| *kill <= until)
     }
 
-    /// Whether the device listened in this life of the gateway, for some time already.
-    fn listened(&self, device: &Text, at: Duration) -> bool {
+    /// Whether the device listened all the time between the two moments, in one life of the gateway.
+    fn listened(&self, device: &Text, from: Duration, until: Duration) -> bool {
         let Some(changes) = self.listens.get(device) else { return false };
-        let before = changes.partition_point(|(since, _)| *since <= at);
+        let before = changes.partition_point(|(since, _)| *since <= from);
         match before.checked_sub(1).map(|last| changes[last]) {
-            Some((since, true)) => !self.has_kill(since, at),
+            Some((since, true)) => {
+                let has_changed = changes.get(before).is_some_and(|(next, _)| *next <= until);
+                !has_changed && !self.has_kill(since, until)
+            }
             _ => false,
         }
     }
@@ -96,7 +99,7 @@ pub(super) fn judge_outcome(
         }
         ("expired", "too_late") => holds(is_over(), "its time was not over"),
         ("failed", "device_error") => {
-            holds(!house.listened(&command.device, a_while_before), "its device listened")
+            holds(!house.listened(&command.device, a_while_before, decided), "its device listened")
         }
         ("unknown", "interrupted") => {
             let was_killed =
