@@ -10,7 +10,7 @@ mod gateway;
 #[allow(dead_code, reason = "tests/cloud_faults.rs needs more of it")]
 #[path = "support/peer.rs"]
 mod peer;
-#[allow(dead_code, reason = "only the page is asked here")]
+#[allow(dead_code, unused_imports, reason = "only the page is asked here")]
 #[path = "support/program.rs"]
 mod program;
 #[allow(dead_code, reason = "shared with the tests of the broker")]
