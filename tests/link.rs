@@ -397,6 +397,30 @@ async fn a_reading_that_the_cloud_answers_with_a_hang_up_does_not_stop_the_queue
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_breaks_while_readings_go_out_says_why_it_broke() {
+    const ROUNDS: usize = 40;
+    let papers = Papers::new();
+    let peer = Peer::bind(&papers.server).await;
+    let gateway = Gateway::start(papers.options(&peer.url()));
+    for number in 0..2 * ROUNDS * 20 {
+        gateway.append(&number.to_string()).await;
+    }
+    for _ in 0..ROUNDS {
+        let mut session = peer.online().await;
+        let mut acknowledgements = Vec::new();
+        for _ in 0..20 {
+            acknowledgements.extend(puback(session.publish().await.packet));
+        }
+        // As many readings go out as the end of the connection comes in.
+        session.send(&acknowledgements).await;
+        drop(session);
+        let fault = gateway.until("down", |report| report.state != LinkState::Online).await.fault;
+        assert_ne!(fault.map(|fault| fault.kind), Some(FaultKind::NoAnswer), "nobody was waited for");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_acknowledged_is_sent_again_on_the_next_connection() {
     let papers = Papers::new();
     let peer = Peer::bind(&papers.server).await;

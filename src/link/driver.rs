@@ -67,6 +67,12 @@ impl Driver {
         self.events.recv().await.unwrap_or_else(ended)
     }
 
+    /// Whether the connection is over, and all that is left of it are the events that [`Driver::next`] still has. The
+    /// client then takes nothing either, as if it were full: `drive` lets go of the events before the connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.events.is_closed()
+    }
+
     /// Where commands go.
     pub(super) fn client(&self) -> &Client {
         &self.client
@@ -129,6 +135,9 @@ async fn drive(
         // Nobody listens any more: the link has stopped.
         let _ = events.send(Wire::Broken(breakage)).await;
     }
+    // In this order, for `Driver::is_over`.
+    drop(events);
+    drop(line);
 }
 
 /// Up to CONNACK, at the first of the addresses where TCP opens.

@@ -198,10 +198,11 @@ impl Link {
     }
 
     fn tell(&self, command: impl FnOnce(&super::wire::Client) -> Result<(), Full>) -> Result<(), Full> {
-        match &self.driver {
-            Some(driver) => command(driver.client()),
-            None => Ok(()),
-        }
+        let Some(driver) = &self.driver else { return Ok(()) };
+        let told = command(driver.client());
+        // It is not full but over. What it still said, and why it is over, comes as events; nothing told from here on
+        // counts as sent then.
+        if driver.is_over() { Ok(()) } else { told }
     }
 
     /// Tells the board and the log what has changed.
