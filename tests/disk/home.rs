@@ -147,10 +147,8 @@ pub async fn kept(house: &House) -> HashSet<String> {
 
 /// A sensor that sends `count` messages, twenty at a time, and gives the numbers of those that were acknowledged
 /// before the gateway went.
-pub async fn flood(port: u16, count: u16, payload: impl Fn(u16) -> Vec<u8>) -> Vec<u16> {
+pub async fn flood(mut sensor: Raw, count: u16, payload: impl Fn(u16) -> Vec<u8>) -> Vec<u16> {
     const AT_A_TIME: u16 = 20;
-    let mut sensor = Raw::to(port).await;
-    sensor.connect("flood", true).await;
     let mut unsent = 1..=count;
     let mut acknowledged = Vec::new();
     for number in unsent.by_ref().take(usize::from(AT_A_TIME)) {
