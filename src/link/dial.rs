@@ -39,8 +39,15 @@ pub(super) async fn resolve(url: &CloudUrl, limit: Duration) -> Result<Vec<Socke
 }
 
 /// The addresses from another one on at each turn: one that opens TCP and then says nothing takes an attempt's whole
-/// time, so it must not be the first each time.
+/// time, so it must not be the first each time. Any `addresses.len()` turns in a row from the first one on begin with
+/// each of them once, because they are sorted then: a name server turns its list too, and the one could undo the other.
+/// Turn 0 takes them as they came, which is how a cloud spreads its load. The family that came first stays first.
 pub(super) fn in_turn(mut addresses: Vec<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
+    if turn == 0 {
+        return addresses;
+    }
+    let family = addresses.first().map(SocketAddr::is_ipv6);
+    addresses.sort_by_key(|address| (Some(address.is_ipv6()) != family, *address));
     let first = turn.checked_rem(addresses.len()).unwrap_or(0);
     addresses.rotate_left(first);
     addresses
@@ -62,5 +69,32 @@ mod tests {
     async fn a_name_that_does_not_exist_is_a_dns_fault() {
         let url = CloudUrl::parse("wss://nowhere.invalid").unwrap();
         assert_eq!(resolve(&url, Duration::from_secs(10)).await.unwrap_err().kind, FaultKind::Dns);
+    }
+
+    fn addresses(texts: [&str; 3]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn each_address_has_its_turn_however_the_name_server_turns_the_list() {
+        let [a, b, c] = ["192.0.2.9:1", "192.0.2.10:1", "192.0.2.11:1"];
+        let orders = [[a, b, c], [c, a, b], [b, c, a]];
+        // The server's own rotation may begin anywhere, and go either way.
+        for begin in 0..3 {
+            for step in [0, 1, 2] {
+                let answer = |turn: usize| addresses(orders[(begin + step * turn) % 3]);
+                let mut first: Vec<_> = (1..4).map(|turn| in_turn(answer(turn), turn)[0]).collect();
+                first.sort();
+                assert_eq!(first, addresses([a, b, c]), "{begin} {step}");
+                assert_eq!(in_turn(answer(0), 0), answer(0), "the first attempt is the server's to direct");
+            }
+        }
+    }
+
+    #[test]
+    fn the_kind_of_address_that_the_system_prefers_goes_before_the_other() {
+        let listed = addresses(["[2001:db8::2]:1", "192.0.2.1:1", "[2001:db8::1]:1"]);
+        let sorted = addresses(["[2001:db8::1]:1", "[2001:db8::2]:1", "192.0.2.1:1"]);
+        assert_eq!(in_turn(listed, 3), sorted);
     }
 }
