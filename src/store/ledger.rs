@@ -274,7 +274,8 @@ impl Ledger {
     }
 
     /// Adds what passed before the start, once it is known, and writes down what ties the store's time to the wall
-    /// clock: at once when something was added, else with `has_company` only, since it is not worth a commit.
+    /// clock: at once when something was added or the clock was set, else with `has_company` only, since it is not
+    /// worth a commit.
     pub(super) fn keep_time(
         &mut self,
         transaction: &Transaction<'_>,
@@ -284,7 +285,7 @@ impl Ledger {
         if is_added {
             self.refresh_oldest(transaction)?;
         }
-        if is_added || has_company {
+        if is_added || has_company || self.anchor.is_off(&self.timeline) {
             self.anchor.hold(transaction, &self.timeline)?;
         }
         Ok(())

@@ -30,8 +30,10 @@ use super::StoreError;
 use crate::{clock::Clock, model::Timestamp};
 
 /// How often the pair of both times is written down, in milliseconds. A pair stays true however old it is; what
-/// makes it wrong is a wall clock that was wrong when it was written.
+/// makes it wrong is a wall clock that was wrong when it was written. That shows when the clock is set.
 const ANCHOR_EVERY: i64 = 600_000;
+/// By how much the wall clock may have been set before the pair is written again, in milliseconds.
+const ANCHOR_OFF: i64 = 60_000;
 const ANCHOR: &str = "anchor";
 /// How long what a long gap has ended is kept, at most, in milliseconds.
 const GRACE: i64 = 3_600_000;
@@ -73,8 +75,8 @@ struct Pair {
 pub(super) struct Anchor {
     /// From before the start; gone once the time that passed meanwhile was added.
     before: Option<Pair>,
-    /// When the pair was last written.
-    written: Option<Moment>,
+    /// What this run last wrote.
+    written: Option<Pair>,
     base: i64,
     /// The last gap that was longer than the age limit.
     gap: Option<Gap>,
@@ -231,6 +233,16 @@ impl Anchor {
         timeline.base.store(self.base, Ordering::Relaxed);
     }
 
+    /// Whether the wall clock was set since the pair was written, by more than a correction. A pair that says so is
+    /// worth a commit: after a power cut it would make everything as much too old, or add too little.
+    pub(super) fn is_off(&self, timeline: &Timeline) -> bool {
+        let apart = |pair: Pair| pair.wall.as_millis().saturating_sub(pair.moment);
+        self.written.is_some_and(|written| {
+            let now = Pair { moment: timeline.now(), wall: timeline.clock.now() };
+            apart(now).abs_diff(apart(written)) > ANCHOR_OFF.unsigned_abs()
+        })
+    }
+
     /// Writes the pair down, from time to time, together with what is written anyway.
     pub(super) fn hold(
         &mut self,
@@ -241,17 +253,17 @@ impl Anchor {
             // It would say that nothing had passed.
             return Ok(());
         }
-        let moment = timeline.now();
-        let is_due = self.written.is_none_or(|written| moment - written >= ANCHOR_EVERY);
-        if is_due && timeline.clock.is_trusted() {
-            let mut text = format!("{moment} {}", timeline.clock.now().as_millis());
+        let (moment, wall) = (timeline.now(), timeline.clock.now());
+        let is_due = self.written.is_none_or(|written| moment - written.moment >= ANCHOR_EVERY);
+        if (is_due || self.is_off(timeline)) && timeline.clock.is_trusted() {
+            let mut text = format!("{moment} {}", wall.as_millis());
             if let Some(Gap { from, to }) = self.grace(moment) {
                 text.push_str(&format!(" {from} {to}"));
             }
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
                 .execute(params![ANCHOR, text])?;
-            self.written = Some(moment);
+            self.written = Some(Pair { moment, wall });
         }
         Ok(())
     }

@@ -215,3 +215,44 @@ async fn the_grace_is_no_longer_than_the_age_limit() {
     append(&store, entry(3, 1)).await.unwrap();
     assert_eq!(store.stats().borrow().dropped_expired, 1);
 }
+
+#[tokio::test]
+async fn a_power_cut_after_the_clock_was_stepped_makes_nothing_older() {
+    let directory = TempDir::new().unwrap();
+    // It wakes up with the time of eight days ago, which looks right.
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    append(&store, entry(1, 1)).await.unwrap();
+    clock.advance(seconds(5));
+    let stepped = noon().plus(seconds(8 * 86_400));
+    clock.set(stepped);
+    // Nothing more is written; the store only looks, as it does every few seconds.
+    store.pending(0, 10, 1 << 20).await.unwrap();
+    clock.advance(seconds(5));
+    drop(store);
+
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(stepped.plus(seconds(60))));
+    append(&store, entry(2, 1)).await.unwrap();
+    let records = store.pending(0, 10, 1 << 20).await.unwrap();
+    let ages: Vec<u64> = records.iter().map(|record| store.age(record.born).as_secs()).collect();
+    assert_eq!(ages, [65, 0]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_corrected_by_a_little_costs_no_commit() {
+    let directory = TempDir::new().unwrap();
+    let clock = Clock::manual(noon());
+    let store = open(&directory, &StoreOptions::default(), &clock);
+    append(&store, entry(1, 1)).await.unwrap();
+    let anchor = async || {
+        let read = |connection: &rusqlite::Connection| -> Result<String, StoreError> {
+            Ok(connection.query_row("SELECT value FROM meta WHERE name = 'anchor'", [], |row| row.get(0))?)
+        };
+        store.read(read).await.unwrap()
+    };
+    let first = anchor().await;
+    clock.set(noon().plus(seconds(60)));
+    assert_eq!(anchor().await, first);
+    clock.set(noon().plus(seconds(61)));
+    assert_ne!(anchor().await, first);
+}
