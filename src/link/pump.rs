@@ -26,9 +26,16 @@ pub(super) enum Pumped {
 /// What one job did.
 struct Done {
     settled: Vec<u64>,
-    /// What the disk would not delete.
-    left: Vec<u64>,
+    left: Left,
     read: Option<(Fetch, Vec<Record>)>,
+}
+
+/// What is to be done again because the disk would not delete.
+#[derive(Default)]
+struct Left {
+    acknowledged: Vec<u64>,
+    /// The store has not heard that nothing is being sent, and it is still true.
+    is_down: bool,
 }
 
 type Job = Pin<Box<dyn Future<Output = Result<Done, StoreError>> + Send>>;
@@ -126,7 +133,8 @@ impl Pump {
                 std::future::pending::<()>().await;
             }
             let left = self.work().await?;
-            self.acknowledged.extend(left);
+            self.acknowledged.extend(left.acknowledged);
+            self.is_down |= left.is_down;
         }
     }
 
@@ -146,8 +154,8 @@ impl Pump {
     }
 
     /// Goes on with the job to its end; what it could not delete.
-    async fn work(&mut self) -> Result<Vec<u64>, StoreError> {
-        let Some(job) = &mut self.job else { return Ok(Vec::new()) };
+    async fn work(&mut self) -> Result<Left, StoreError> {
+        let Some(job) = &mut self.job else { return Ok(Left::default()) };
         let result = job.await;
         self.job = None;
         let Done { settled, left, read } = result?;
@@ -198,11 +206,13 @@ async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result
             outcome = deleted.await;
         }
         // Not when the disk did not delete: a policy could drop, and count, what the cloud has. Then more is
-        // held than is being sent, until the line goes down again.
+        // held than is being sent, until it has deleted, or else until the line goes down again.
         if outcome.is_ok() {
             store.take_back().await?;
         }
     }
+    // What is read now is being sent: that must not be taken back.
+    let is_down = is_down && fetch.is_none();
     // Queued behind the deletions, so that one commit does for both.
     let read = match fetch {
         None => None,
@@ -212,12 +222,12 @@ async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result
         outcome = deleted.await;
     }
     match outcome {
-        Ok(()) => Ok(Done { settled: acknowledged, left: Vec::new(), read }),
+        Ok(()) => Ok(Done { settled: acknowledged, left: Left::default(), read }),
         Err(StoreError::Stopped) => Err(StoreError::Stopped),
         // The store's fault is on the board and in the log.
         Err(_) => {
             tokio::time::sleep(AGAIN_AFTER).await;
-            Ok(Done { settled: Vec::new(), left: acknowledged, read })
+            Ok(Done { settled: Vec::new(), left: Left { acknowledged, is_down }, read })
         }
     }
 }
