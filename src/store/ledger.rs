@@ -281,7 +281,7 @@ impl Ledger {
         transaction: &Transaction<'_>,
         has_company: bool,
     ) -> Result<(), StoreError> {
-        let is_added = self.anchor.catch_up(transaction, &self.timeline)?;
+        let is_added = self.anchor.catch_up(transaction, &mut self.timeline)?;
         if is_added {
             self.refresh_oldest(transaction)?;
         }
@@ -301,9 +301,9 @@ impl Ledger {
         self.anchor.left_until(end, self.timeline.now())
     }
 
-    /// After a commit that failed, for the ledger of before: the time, which all share, is put back too.
-    pub(super) fn put_back_time(&self) {
-        self.anchor.put_back(&self.timeline);
+    /// After a commit that went well: what [`Ledger::keep_time`] added is added for everybody.
+    pub(super) fn share_time(&mut self) {
+        self.anchor.share(&mut self.timeline);
     }
 
     fn refresh_oldest(&mut self, connection: &Connection) -> Result<(), StoreError> {

@@ -53,11 +53,13 @@ pub struct Born {
     is_of_this_run: bool,
 }
 
-/// The store's own time; cheap to clone, all clones move together.
+/// The store's own time; cheap to clone, all clones move together, but for what is not on the disk yet.
 #[derive(Debug, Clone)]
 pub(super) struct Timeline {
     clock: Clock,
     base: Arc<AtomicI64>,
+    /// What a transaction under way has added, for this clone only: [`Anchor::share`].
+    added: i64,
     /// The last message of the runs before.
     last_before: u64,
 }
@@ -69,15 +71,13 @@ struct Pair {
     wall: Timestamp,
 }
 
-/// What ties the store's time to the wall clock over a restart. The writer's thread has it; a copy from before a
-/// commit puts back what the commit did to the time.
+/// What ties the store's time to the wall clock over a restart. The writer's thread has it.
 #[derive(Debug, Clone)]
 pub(super) struct Anchor {
     /// From before the start; gone once the time that passed meanwhile was added.
     before: Option<Pair>,
     /// What this run last wrote.
     written: Option<Pair>,
-    base: i64,
     /// The last gap that was longer than the age limit.
     gap: Option<Gap>,
     longest_gap: i64,
@@ -116,13 +116,14 @@ impl Timeline {
         };
         let start = start.max(newest.unwrap_or(Moment::MIN));
         let base = start - uptime(&clock);
-        let timeline = Self { base: Arc::new(AtomicI64::new(base)), clock, last_before };
-        let mut anchor = Anchor { before, written: None, base, gap: gap.flatten(), longest_gap };
+        let mut timeline = Self { base: Arc::new(AtomicI64::new(base)), added: 0, clock, last_before };
+        let mut anchor = Anchor { before, written: None, gap: gap.flatten(), longest_gap };
         for (table, _) in ENDS {
             // A run whose time was never known counts as part of the gap.
             connection.execute(&format!("UPDATE {table} SET is_early = 0 WHERE is_early = 1"), [])?;
         }
-        anchor.catch_up(connection, &timeline)?;
+        anchor.catch_up(connection, &mut timeline)?;
+        anchor.share(&mut timeline);
         Ok((timeline, anchor))
     }
 
@@ -135,7 +136,7 @@ impl Timeline {
     /// the row and this.
     pub(super) fn born(&self, sequence: u64, moment: Moment) -> Born {
         let is_of_this_run = sequence > self.last_before;
-        let at = if is_of_this_run { moment - self.base.load(Ordering::Relaxed) } else { moment };
+        let at = if is_of_this_run { moment - self.base() } else { moment };
         Born { at, is_of_this_run }
     }
 
@@ -152,7 +153,11 @@ impl Timeline {
 
     /// When the clock had been running for so long.
     pub(super) fn at(&self, uptime: Duration) -> Moment {
-        self.base.load(Ordering::Relaxed).saturating_add(millis(uptime))
+        self.base().saturating_add(millis(uptime))
+    }
+
+    fn base(&self) -> i64 {
+        self.base.load(Ordering::Relaxed).saturating_add(self.added)
     }
 
     /// By the wall clock, when `moment` was.
@@ -164,11 +169,12 @@ impl Timeline {
 
 impl Anchor {
     /// Adds what passed while the gateway was off, as soon as the wall clock can be believed; whether it did. What
-    /// this run has written moves along.
+    /// this run has written moves along. Only `timeline` knows of it until [`Anchor::share`]; if the transaction comes
+    /// to nothing, it and this are to be forgotten for copies from before.
     pub(super) fn catch_up(
         &mut self,
         connection: &Connection,
-        timeline: &Timeline,
+        timeline: &mut Timeline,
     ) -> Result<bool, StoreError> {
         if !timeline.clock.is_trusted() {
             return Ok(false);
@@ -193,16 +199,24 @@ impl Anchor {
         if missing > self.longest_gap {
             let from = timeline.now();
             self.gap = Some(Gap { from, to: from.saturating_add(missing) });
+        }
+        self.written = None;
+        timeline.added = missing;
+        Ok(true)
+    }
+
+    /// Lets everybody know what [`Anchor::catch_up`] has added, once it is on the disk: how old things are does not go
+    /// back and forth with each commit that a sick disk refuses.
+    pub(super) fn share(&self, timeline: &mut Timeline) {
+        timeline.base.store(timeline.base(), Ordering::Relaxed);
+        let added = std::mem::take(&mut timeline.added);
+        if added > self.longest_gap {
             tracing::warn!(
-                days = missing / 86_400_000,
+                days = added / 86_400_000,
                 "by the clock the gateway was off for longer than messages are kept; what is too old by that is \
                  kept for a while, in case the clock is wrong"
             );
         }
-        self.base = self.base.saturating_add(missing);
-        self.written = None;
-        self.put_back(timeline);
-        Ok(true)
     }
 
     /// Whether it is still to be added what passed: what is written now will have to move along.
@@ -226,11 +240,6 @@ impl Anchor {
 
     fn end_of_grace(&self, gap: Gap) -> Moment {
         gap.to.saturating_add(GRACE.min(self.longest_gap))
-    }
-
-    /// Makes the time what it was when this copy was made.
-    pub(super) fn put_back(&self, timeline: &Timeline) {
-        timeline.base.store(self.base, Ordering::Relaxed);
     }
 
     /// Whether the wall clock was set since the pair was written, by more than a correction. A pair that says so is

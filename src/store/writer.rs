@@ -168,11 +168,13 @@ impl Writer {
         let before = self.ledger.clone();
         let mut answers = Vec::with_capacity(writes.len());
         let result = self.transact(writes, &mut answers);
+        if result.is_ok() {
+            self.ledger.share_time();
+        }
         let had_failed = std::mem::replace(&mut self.has_failed, result.is_err());
         match &result {
             Err(error) => {
                 self.ledger = before;
-                self.ledger.put_back_time();
                 if !had_failed {
                     tracing::error!(%error, "failed to write to the store; nothing is accepted for the cloud now");
                 }

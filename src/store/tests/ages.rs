@@ -1,6 +1,6 @@
 //! How old things are, however the wall clock is set, over a restart and while it is wrong.
 
-use super::*;
+use super::{super::ledger::Ledger, *};
 
 /// A gateway that wakes up at `noon`, is off for some time, and then believes that it is 1970.
 async fn woken_in_1970(directory: &TempDir, options: &StoreOptions) -> (Store, Clock) {
@@ -255,4 +255,37 @@ async fn a_clock_that_is_corrected_by_a_little_costs_no_commit() {
     assert_eq!(anchor().await, first);
     clock.set(noon().plus(seconds(61)));
     assert_ne!(anchor().await, first);
+}
+
+#[tokio::test]
+async fn what_passed_is_added_for_nobody_before_it_is_on_the_disk() {
+    let directory = TempDir::new().unwrap();
+    let options = StoreOptions { max_age: seconds(60), ..StoreOptions::default() };
+    let store = open(&directory, &options, &Clock::manual(noon()));
+    append(&store, entry(1, 1)).await.unwrap();
+    drop(store);
+    let mut connection = rusqlite::Connection::open(directory.path().join("store.db")).unwrap();
+    let clock = Clock::manual(Timestamp::from_millis(5_000));
+    clock.set_trusted(false);
+    let mut ledger = Ledger::load(&connection, &options, clock.clone(), Default::default()).unwrap();
+    let elsewhere = ledger.timeline().clone();
+    let start = elsewhere.now();
+    set(&clock, noon().plus(seconds(3600)));
+
+    // A disk that fails when it comes to the commit.
+    for _ in 0..3 {
+        let before = ledger.clone();
+        let transaction = connection.transaction().unwrap();
+        ledger.keep_time(&transaction, true).unwrap();
+        assert_eq!((ledger.timeline().now(), elsewhere.now()), (start + 3_600_000, start));
+        transaction.rollback().unwrap();
+        ledger = before;
+        assert_eq!((ledger.timeline().now(), elsewhere.now()), (start, start));
+    }
+    let transaction = connection.transaction().unwrap();
+    ledger.keep_time(&transaction, true).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(elsewhere.now(), start);
+    ledger.share_time();
+    assert_eq!((ledger.timeline().now(), elsewhere.now()), (start + 3_600_000, start + 3_600_000));
 }
