@@ -195,9 +195,14 @@ async fn forward(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{net::Ipv4Addr, time::Duration};
+pub(super) mod tests {
+    use std::{
+        net::Ipv4Addr,
+        path::{Path, PathBuf},
+        time::Duration,
+    };
 
+    use tempfile::TempDir;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -205,6 +210,39 @@ mod tests {
         link::state::tests::settings,
         model::{CloudUrl, Receipts},
     };
+
+    pub(in crate::link) fn ca_file(directory: &TempDir) -> PathBuf {
+        let ca = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
+        let ca_file = directory.path().join("ca.pem");
+        std::fs::write(&ca_file, ca.cert.pem()).unwrap();
+        ca_file
+    }
+
+    /// To a cloud on this machine.
+    pub(in crate::link) fn options(port: u16, ca_file: &Path) -> LinkOptions {
+        let settings = settings();
+        LinkOptions {
+            url: CloudUrl::parse(&format!("wss://localhost:{port}")).unwrap(),
+            ca_file: Some(ca_file.to_owned()),
+            certificate_file: None,
+            key_file: None,
+            client_id: "gateway".to_owned(),
+            username: None,
+            password: None,
+            subscriptions: settings.subscriptions,
+            birth: settings.birth,
+            will: settings.will,
+            fence: settings.fence,
+            keep_alive: settings.keep_alive,
+            answer_limit: settings.answer_limit,
+            connect_limit: Duration::from_secs(30),
+            backoff: settings.backoff,
+            window: settings.window,
+            backlog_rate: None,
+            receipts: Receipts::default(),
+            session_expiry: Duration::ZERO,
+        }
+    }
 
     /// Two addresses with the same port.
     async fn two_listeners() -> [TcpListener; 2] {
@@ -223,32 +261,9 @@ mod tests {
         let addresses: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let directory = tempfile::tempdir().unwrap();
-        let ca = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap();
-        let ca_file = directory.path().join("ca.pem");
-        std::fs::write(&ca_file, ca.cert.pem()).unwrap();
+        let ca_file = ca_file(&directory);
         let credentials = Credentials::load(Some(&ca_file), None, &Clock::system()).unwrap();
-        let settings = settings();
-        let options = Arc::new(LinkOptions {
-            url: CloudUrl::parse(&format!("wss://localhost:{}", addresses[0].port())).unwrap(),
-            ca_file: Some(ca_file),
-            certificate_file: None,
-            key_file: None,
-            client_id: "gateway".to_owned(),
-            username: None,
-            password: None,
-            subscriptions: settings.subscriptions,
-            birth: settings.birth,
-            will: settings.will,
-            fence: settings.fence,
-            keep_alive: settings.keep_alive,
-            answer_limit: settings.answer_limit,
-            connect_limit: Duration::from_secs(30),
-            backoff: settings.backoff,
-            window: settings.window,
-            backlog_rate: None,
-            receipts: Receipts::default(),
-            session_expiry: Duration::ZERO,
-        });
+        let options = Arc::new(options(addresses[0].port(), &ca_file));
         let mut dialled = Vec::new();
         for turn in 0..3 {
             let is_tcp_open = Arc::new(AtomicBool::new(false));

@@ -180,29 +180,40 @@ impl Link {
             Effect::Delete(sequence) => self.pump.delete(sequence),
             Effect::Hurry => self.pump.hurry(),
             Effect::Discard(sequence) => self.pump.discard(sequence),
-            Effect::Subscribe(filters) => return self.tell(|client| client.subscribe(&filters)),
+            Effect::Subscribe(filters) => {
+                self.tell(|client| client.subscribe(&filters))?;
+            }
             Effect::Publish(mut message, origin) => {
                 if let Some(origin) = &origin {
                     count_down(&mut message, self.pump.age(origin.born));
-                    self.options.receipts.message(Stage::Sent, &origin.id, None);
                 }
-                return self
-                    .tell(|client| client.publish(&message, origin.as_ref().map(|origin| &origin.id)));
+                let id = origin.as_ref().map(|origin| &origin.id);
+                let is_taken = self.tell(|client| client.publish(&message, id))?;
+                if let Some(id) = id
+                    && is_taken
+                {
+                    self.options.receipts.message(Stage::Sent, id, None);
+                }
             }
-            Effect::Acknowledge(packet) => return self.tell(|client| client.acknowledge(packet)),
-            Effect::Disconnect => return self.tell(|client| client.disconnect()),
+            Effect::Acknowledge(packet) => {
+                self.tell(|client| client.acknowledge(packet))?;
+            }
+            Effect::Disconnect => {
+                self.tell(|client| client.disconnect())?;
+            }
             // `run` returns at it.
             Effect::Finish => {}
         }
         Ok(())
     }
 
-    fn tell(&self, command: impl FnOnce(&super::wire::Client) -> Result<(), Full>) -> Result<(), Full> {
-        let Some(driver) = &self.driver else { return Ok(()) };
+    /// Whether the connection took it: not when there is none or it is over.
+    fn tell(&self, command: impl FnOnce(&super::wire::Client) -> Result<(), Full>) -> Result<bool, Full> {
+        let Some(driver) = &self.driver else { return Ok(false) };
         let told = command(driver.client());
-        // It is not full but over. What it still said, and why it is over, comes as events; nothing told from here on
-        // counts as sent then.
-        if driver.is_over() { Ok(()) } else { told }
+        // It is not full but over. What it still said, and why it is over, comes as events. A publish told from here on
+        // has no receipt; the machine, which cannot know, has counted it as sent and counts it again as sent again.
+        if driver.is_over() { Ok(false) } else { told.map(|()| true) }
     }
 
     /// Tells the board and the log what has changed.
@@ -264,3 +275,6 @@ async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
