@@ -168,7 +168,7 @@ async fn open_store(
 ) -> Result<(Store, Option<Unopened>), BuildError> {
     let path = config.gateway.data_dir.join(STORE_FILE);
     let options = translate::store(&config.store, lanes, receipts);
-    let unopened = Unopened { path, options, clock };
+    let unopened = Unopened::new(path, options, clock);
     let opened = tokio::task::spawn_blocking(move || unopened.open()).await;
     Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
 }

@@ -1,6 +1,6 @@
 //! Runs the parts, notices when one ends by itself, and stops them in order.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::{
     devices::{LanPort, SimulationProbe},
     health::Board,
     model::{Availability, Message, QoS},
+    retry::Backoff,
     store::StoreError,
 };
 
@@ -31,6 +32,8 @@ const OF_RULES: usize = 64;
 /// Messages between the broker and the LAN bus. Full: inwards the broker drops the newest and counts,
 /// outwards the bus waits.
 const LAN: usize = 1024;
+/// How long it is waited for the store's file to be let go before a restart.
+const FILE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a running gateway ended.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +44,10 @@ pub enum RunError {
     /// The journal of the last run cannot be read or written.
     #[error("failed to settle the commands that the last stop interrupted: {0}")]
     Settle(#[from] StoreError),
-    /// The store could not be opened at the start, and can be now: build the gateway anew.
+    /// The store could not be opened at the start, and can be now: build the gateway anew. With how often it was
+    /// looked for, for [`Gateway::looking_on`].
     #[error("the store can be opened now; the gateway has to be started anew")]
-    StoreIsBack,
+    StoreIsBack(Backoff),
 }
 
 /// A gateway that is built: its addresses are bound, and nobody is served yet.
@@ -66,6 +70,15 @@ impl Gateway {
     /// [`BuildError`] of the first part that cannot be built.
     pub async fn build_by(config: &Config, clock: Clock) -> Result<Self, BuildError> {
         Ok(Self { parts: build::build(config, clock).await? })
+    }
+
+    /// If the store cannot be opened again, it is looked for as seldom as before the restart.
+    #[must_use]
+    pub fn looking_on(mut self, looks: Backoff) -> Self {
+        if let Some(unopened) = &mut self.parts.unopened {
+            unopened.looks = looks;
+        }
+        self
     }
 
     /// Where the local broker listens: what is spoken, whether in TLS, the address.
@@ -99,23 +112,32 @@ impl Gateway {
     /// [`RunError`]; after `PartEnded` and `StoreIsBack` the other parts were stopped in order, too.
     pub async fn run(mut self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), RunError> {
         let mut stages = Stages::new();
-        let unopened = self.parts.unopened.take();
+        let mut unopened = self.parts.unopened.take();
         let running = Running::start(self.parts, &stages).await?;
         ready();
         let store_is_back = async {
-            match &unopened {
-                Some(unopened) => unopened.until_it_can_be().await,
+            match unopened.as_mut() {
+                Some(unopened) => unopened.until_caught_up(&running.handle).await,
                 None => std::future::pending().await,
             }
         };
-        // Cancel safety: no branch holds anything; a look at the store that is cut off ends by itself.
+        // Cancel safety: a look at the store that is cut off ends by itself, and what the broker was given stays its.
         let ended = tokio::select! {
-            () = stop.cancelled() => Ok(()),
+            () = stop.cancelled() => Ok(None),
             part = stages.first_to_end() => Err(RunError::PartEnded(part)),
-            () = store_is_back => Err(RunError::StoreIsBack),
+            store = store_is_back => Ok(Some(store)),
         };
         running.end().await;
-        ended
+        match (ended?, unopened) {
+            (Some(store), Some(unopened)) => {
+                // The next run opens the file: only when nobody has it any more.
+                if tokio::time::timeout(FILE_PATIENCE, store.closed()).await.is_err() {
+                    tracing::error!("the store's file is still open");
+                }
+                Err(RunError::StoreIsBack(unopened.looks))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 //! The store that could not be opened at the start, and the wait until it can be.
 //!
-//! The home runs meanwhile, on a store that keeps nothing. Once the real one can be opened, the gateway ends in order and
-//! is built anew. Rejected: to put the real store in place of the other one under everybody who has it: retained
-//! messages, sessions, interrupted commands and last states are read at the start, and each of these would
-//! have to be merged with what the house has said meanwhile.
+//! The home runs meanwhile, on a store that keeps nothing. Once the real one is open, it is given what the broker has
+//! acknowledged, which merges its retained messages and sessions with those of before; when it has all of that, the
+//! gateway ends in order and is built anew. Rejected: to put it in place of the other one under everybody who has it:
+//! interrupted commands and last states are read at the start, too, and each of these would have to be merged
+//! with what the house has said meanwhile.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
+    broker::BrokerHandle,
     clock::Clock,
     retry::{Backoff, Policy},
     store::{Store, StoreError, StoreOptions},
@@ -26,9 +28,16 @@ pub(super) struct Unopened {
     pub(super) path: PathBuf,
     pub(super) options: StoreOptions,
     pub(super) clock: Clock,
+    /// How often it was looked for already. Also before the last start: a disk that is sick and well by turns does
+    /// not end the home every two seconds.
+    pub(super) looks: Backoff,
 }
 
 impl Unopened {
+    pub(super) fn new(path: PathBuf, options: StoreOptions, clock: Clock) -> Self {
+        Self { path, options, clock, looks: Backoff::new(LOOKS) }
+    }
+
     /// Opens it; on a sick disk a store that keeps nothing in its place, with what is to be waited for.
     pub(super) fn open(self) -> Result<(Store, Option<Self>), StoreError> {
         match Store::open(&self.path, &self.options, self.clock.clone()) {
@@ -42,18 +51,23 @@ impl Unopened {
         }
     }
 
-    /// Returns when the store can be opened.
-    pub(super) async fn until_it_can_be(&self) {
-        let mut backoff = Backoff::new(LOOKS);
+    /// Returns the store when it is open and has what the broker could not write meanwhile.
+    pub(super) async fn until_caught_up(&mut self, broker: &BrokerHandle) -> Store {
         loop {
-            tokio::time::sleep(backoff.after_failure(Duration::ZERO, 1.0)).await;
-            let Self { path, options, clock } = self;
-            let (path, options, clock) = (path.clone(), options.clone(), clock.clone());
-            let look = tokio::task::spawn_blocking(move || Store::probe(&path, &options, &clock));
-            match look.await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => tracing::debug!(%error, "the store still cannot be opened"),
-                Err(error) => tracing::error!(%error, "the look at the store ended badly"),
+            tokio::time::sleep(self.looks.after_failure(Duration::ZERO, 1.0)).await;
+            let (path, options, clock) = (self.path.clone(), self.options.clone(), self.clock.clone());
+            let look = tokio::task::spawn_blocking(move || Store::open(&path, &options, clock));
+            let caught_up = match look.await {
+                Ok(Ok(store)) => broker.keep_in(store.clone()).await.map(|()| store),
+                Ok(Err(error)) => Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "the look at the store ended badly");
+                    continue;
+                }
+            };
+            match caught_up {
+                Ok(store) => return store,
+                Err(error) => tracing::debug!(%error, "the store still cannot be opened"),
             }
         }
     }

@@ -58,6 +58,26 @@ impl Agenda {
         }
     }
 
+    /// A topic that is not retained here was cleared; a disk that could not be read may still have it retained. Not
+    /// noted when `most` topics are noted already.
+    pub(super) fn cleared_unseen(&self, topic: &Topic, most: usize) {
+        let mut changes = self.lock();
+        if changes.topics.len() < most {
+            changes.topics.entry(topic.clone()).or_default();
+            self.bell.notify_one();
+        }
+    }
+
+    /// Whether what is here of a topic's retained message, or that there is none, is newer than the disk's.
+    pub(super) fn has_topic(&self, topic: &Topic) -> bool {
+        self.lock().topics.contains_key(topic)
+    }
+
+    /// Whether the disk is to forget what it knows of a client's session.
+    pub(super) fn has_ended(&self, client: &ClientId) -> bool {
+        self.lock().ended.contains_key(client)
+    }
+
     /// A session changed. Called once until the recorder has come by.
     pub(super) fn session(&self, session: Arc<Session>) {
         self.lock().sessions.push(session);

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{BrokerError, delivery::Publication, hub::Hub, tls::Tls};
-use crate::model::{ClientId, Message, TopicFilter};
+use super::{BrokerError, delivery::Publication, hub::Hub, recorder::Successor, tls::Tls};
+use crate::{
+    model::{ClientId, Message, TopicFilter},
+    store::{Store, StoreError},
+};
 
 /// The broker, for the rest of the gateway; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct BrokerHandle {
     hub: Arc<Hub>,
     tls: Arc<[Arc<Tls>]>,
+    successors: mpsc::Sender<Successor>,
 }
 
 /// A subscription of the gateway's own. It ends when this is dropped.
@@ -39,8 +43,20 @@ pub struct Heard {
 }
 
 impl BrokerHandle {
-    pub(super) fn new(hub: Arc<Hub>, tls: Arc<[Arc<Tls>]>) -> Self {
-        Self { hub, tls }
+    pub(super) fn new(hub: Arc<Hub>, tls: Arc<[Arc<Tls>]>, successors: mpsc::Sender<Successor>) -> Self {
+        Self { hub, tls, successors }
+    }
+
+    /// Keeps retained messages and sessions in `store` from now on, in place of one that keeps nothing
+    /// ([`Store::refusing`]). What it knows is added to what is known here; what is newer here is written to it.
+    /// Resolves when it has all of that: while its disk fails, not at all.
+    ///
+    /// # Errors
+    /// As [`Store::sessions`]; then nothing has changed.
+    pub async fn keep_in(&self, store: Store) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.successors.send(Successor { store, answer }).await.map_err(|_| StoreError::Stopped)?;
+        answered.await.unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Reads the certificates, keys and client CAs of all listeners again: for the clients that come from

@@ -50,7 +50,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use handle::{BrokerHandle, Heard, InProcess};
@@ -65,6 +68,7 @@ use auth::Auth;
 use hub::Hub;
 use listener::{House, Listener};
 use network::Crowd;
+use recorder::Successor;
 
 /// Why the broker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +118,7 @@ pub struct Broker {
     core: Arc<Core>,
     listeners: Vec<Listener>,
     board: Board,
+    successors: (mpsc::Sender<Successor>, mpsc::Receiver<Successor>),
 }
 
 impl Broker {
@@ -130,12 +135,14 @@ impl Broker {
         let auth = Auth::new(&options.users, options.limits.handshake_time)?;
         let hub = Hub::new(options.limits);
         recorder::restore(&hub, &auth, &store).await?;
+        // Of a store that keeps nothing it is known at once that nobody is to wait for it.
+        hub.agenda.set_down(store.stats().borrow().fault.is_some());
         let mut listeners = Vec::new();
         for listener in &options.listeners {
             listeners.push(Listener::bind(listener).await?);
         }
         let core = Arc::new(Core::new(hub, auth, uplink, store, options.closed.into_iter().collect()));
-        let broker = Self { core, listeners, board };
+        let broker = Self { core, listeners, board, successors: mpsc::channel(1) };
         broker.board.broker(report(&broker.core, broker.urls()));
         Ok(broker)
     }
@@ -143,7 +150,7 @@ impl Broker {
     /// For the rest of the gateway; works from now on.
     pub fn handle(&self) -> BrokerHandle {
         let tls = self.listeners.iter().filter_map(Listener::tls).collect();
-        BrokerHandle::new(self.core.hub.clone(), tls)
+        BrokerHandle::new(self.core.hub.clone(), tls, self.successors.0.clone())
     }
 
     /// Where it listens: what is spoken, whether in TLS, the address.
@@ -161,11 +168,10 @@ impl Broker {
     /// Serves until `stop`; returns when every client was told and what is remembered is on the disk.
     pub async fn run(self, stop: CancellationToken) {
         let urls = self.urls();
-        let Self { core, listeners, board } = self;
+        let Self { core, listeners, board, successors: (_, successors) } = self;
         let tasks = TaskTracker::new();
         let recorder_stop = CancellationToken::new();
-        let recorder =
-            tokio::spawn(recorder::run(core.hub.clone(), core.store.clone(), recorder_stop.clone()));
+        let recorder = tokio::spawn(recorder::run(core.clone(), successors, recorder_stop.clone()));
         let limits = &core.hub.limits;
         let house = House {
             core: core.clone(),

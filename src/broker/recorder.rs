@@ -5,16 +5,20 @@
 //! [`ROUND`] never. Invariants: the acknowledgement of a publisher waits for its retained message and
 //! for the sessions that have not acknowledged it (`receipt`); when the disk fails or hangs, nobody
 //! waits for it any longer than [`PATIENCE`]: the home goes on, and what is in memory is written when
-//! the disk is well again.
+//! the disk is well again. A disk that could not even be read at the start comes as a [`Successor`].
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     agenda::Changes,
     auth::Auth,
+    core::Core,
     hub::Hub,
     receipt::Receipt,
     session::{Remembered, Work},
@@ -31,25 +35,39 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a failing disk is left alone.
 const REST: Duration = Duration::from_secs(1);
 
-/// Fills the hub with what the disk remembers.
+/// A store that takes the place of one that keeps nothing.
+pub(super) struct Successor {
+    pub(super) store: Store,
+    /// Told when it has all that the disk did not have, or that it cannot be read.
+    pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// Fills the hub with what the disk remembers. What the hub knows already is newer, and stays.
 ///
 /// # Errors
 /// As [`Store::retained`].
 pub(super) async fn restore(hub: &Hub, auth: &Auth, store: &Store) -> Result<(), StoreError> {
+    // All or nothing: whoever tries again must not add the same a second time.
+    let retained = store.retained().await?;
+    let mut sessions = Vec::new();
+    for (name, state) in store.sessions().await? {
+        let rows = store.awaiting(&name).await?;
+        sessions.push((name, state, rows));
+    }
     let mut lost = 0_usize;
-    for message in store.retained().await? {
+    for message in retained {
         lost += usize::from(!hub.restore_retained(message));
     }
     if lost > 0 {
         tracing::error!(lost, "retained messages on the disk exceed the broker's limits");
     }
-    for (name, state) in store.sessions().await? {
+    for (name, state, rows) in sessions {
         let client = ClientId::new(&name);
         match Remembered::read(&state.bytes) {
             Some(known) => {
                 let rights = known.user().map(|user| auth.rights(user, &name));
                 let readable = rights.and_then(|rights| rights.readable());
-                hub.restore(&client, (known, readable), store.awaiting(&name).await?, state.left);
+                hub.restore(&client, (known, readable), rows, state.left);
             }
             None => {
                 tracing::warn!(
@@ -64,12 +82,21 @@ pub(super) async fn restore(hub: &Hub, auth: &Auth, store: &Store) -> Result<(),
 }
 
 /// Writes until `stop`, and then what is left.
-pub(super) async fn run(hub: Arc<Hub>, store: Store, stop: CancellationToken) {
-    let agenda = &hub.agenda;
+pub(super) async fn run(core: Arc<Core>, mut successors: mpsc::Receiver<Successor>, stop: CancellationToken) {
+    let (hub, agenda) = (&core.hub, &core.hub.agenda);
+    let mut store = core.store.clone();
+    let mut succeeded = None;
     loop {
-        // Cancel safety: `notified` keeps its permit, and what changed stays on the agenda.
+        // Cancel safety: `notified` keeps its permit, `recv` its message, and what changed stays on the agenda.
         tokio::select! {
             () = agenda.bell.notified() => {}
+            Some(successor) = successors.recv() => {
+                match restore(hub, &core.auth, &successor.store).await {
+                    Ok(()) => (store, succeeded) = (successor.store, Some(successor.answer)),
+                    // Whoever has gone away does not want to hear.
+                    Err(error) => drop(successor.answer.send(Err(error))),
+                }
+            }
             () = stop.cancelled() => {}
         }
         tokio::select! {
@@ -80,19 +107,29 @@ pub(super) async fn run(hub: Arc<Hub>, store: Store, stop: CancellationToken) {
         let is_last = stop.is_cancelled();
         let changes = agenda.take();
         if changes.is_empty() {
+            succeed(&mut succeeded);
             if is_last {
                 return;
             }
             continue;
         }
-        let is_written = write(&hub, &store, changes, is_last).await;
+        // To a successor too, everything: it is told that it has.
+        let is_written = write(hub, &store, changes, is_last || succeeded.is_some()).await;
         if is_written {
             agenda.set_down(false);
+            succeed(&mut succeeded);
         } else if is_last {
             return;
         } else {
             stop.run_until_cancelled(sleep(REST)).await;
         }
+    }
+}
+
+fn succeed(succeeded: &mut Option<oneshot::Sender<Result<(), StoreError>>>) {
+    if let Some(answer) = succeeded.take() {
+        // Whoever has gone away does not want to hear.
+        drop(answer.send(Ok(())));
     }
 }
 

@@ -116,7 +116,7 @@ fn notify(is_ready: bool) {
 async fn gateway(config: &Config, stop: CancellationToken, mut hangup: Signal) -> anyhow::Result<()> {
     loop {
         match run_once(config, stop.clone(), &mut hangup).await {
-            Ok(Err(RunError::StoreIsBack)) => {
+            Ok(Err(RunError::StoreIsBack(_))) => {
                 tracing::warn!(
                     "the store can be opened again; the gateway starts anew, and keeps what it accepts"
                 );

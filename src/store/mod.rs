@@ -272,6 +272,8 @@ pub struct Store {
     receipts: Receipts,
     pulse: Pulse,
     damage: Damage,
+    /// Closed when the thread has let go of the file.
+    ended: watch::Receiver<()>,
 }
 
 impl Store {
@@ -283,18 +285,6 @@ impl Store {
     pub fn open(path: &Path, options: &StoreOptions, clock: Clock) -> Result<Self, StoreError> {
         let (opened, lock) = open_file(path, options, &clock)?;
         Self::start(opened, (Keeping::OnDisk(lock), Damage::of(path)), options, clock)
-    }
-
-    /// Whether [`Store::open`] would go well now: does all of it and lets go of the file again. Blocks on the disk.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn probe(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<(), StoreError> {
-        let (opened, lock) = open_file(path, options, clock)?;
-        drop(opened);
-        // After the file: whoever has the lock may open it.
-        drop(lock);
-        Ok(())
     }
 
     /// A store that remembers nothing and refuses everything for the reason why the real one cannot be opened: for
@@ -345,9 +335,13 @@ impl Store {
             has_failed: matches!(keeping, Keeping::Nothing(_)),
             keeping,
         };
+        let (alive, ended) = watch::channel(());
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                writer.run();
+                drop(alive);
+            })
             .map_err(|error| StoreError::Disk(format!("no thread for the store: {error}")))?;
         Ok(Self {
             jobs,
@@ -361,7 +355,15 @@ impl Store {
             receipts: options.receipts.clone(),
             pulse,
             damage,
+            ended,
         })
+    }
+
+    /// Gives this handle back; resolves when all the others are gone too and the file can be opened anew.
+    pub async fn closed(self) {
+        let mut ended = self.ended.clone();
+        drop(self);
+        while ended.changed().await.is_ok() {}
     }
 
     /// The sums, as of the last commit.

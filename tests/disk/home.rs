@@ -93,6 +93,54 @@ impl Home {
         assert_eq!(late.got().await.payload, b"kept");
     }
 
+    /// The switch has it retained, and is acknowledged; an empty payload clears the topic.
+    pub async fn is_retained(&mut self, topic: &str, payload: &str) {
+        self.switch.send(&publish(AT_LEAST_ONCE | RETAINED, topic, 9, payload.as_bytes())).await;
+        assert_eq!(self.switch.next().await, Some((0x40, vec![0, 9])));
+    }
+
+    /// Of what this house retains, only what [`Home::home_goes_on`] left is there.
+    pub async fn only_kept_is_retained(&self) {
+        let mut late = Raw::to(self.house.port).await;
+        late.connect("late", true).await;
+        late.subscribe("porch/lamp", 0).await;
+        late.subscribe("lights/hall", 0).await;
+        let got = late.got().await;
+        assert_eq!(
+            (got.topic.as_str(), String::from_utf8_lossy(&got.payload).as_ref()),
+            ("lights/hall", "kept")
+        );
+    }
+
+    /// A client with a persistent session subscribes to the notes and is away; whether its session was there.
+    pub async fn visitor_comes_and_goes(&self) -> bool {
+        let mut visitor = Raw::to(self.house.port).await;
+        let was_present = visitor.connect("visitor", false).await;
+        visitor.subscribe("notes/door", 1).await;
+        visitor.send(&[0xE0, 0]).await;
+        assert!(visitor.hangs_up().await);
+        was_present
+    }
+
+    /// A note for the visitor, acknowledged.
+    pub async fn switch_notes(&mut self, payload: &str) {
+        self.switch.send(&publish(AT_LEAST_ONCE, "notes/door", 8, payload.as_bytes())).await;
+        assert_eq!(self.switch.next().await, Some((0x40, vec![0, 8])));
+    }
+
+    /// The visitor finds its session again; what waited for it.
+    pub async fn visitor_reads(&self, count: usize) -> HashSet<String> {
+        let mut visitor = Raw::to(self.house.port).await;
+        assert!(visitor.connect("visitor", false).await, "the session is gone");
+        let mut notes = HashSet::new();
+        for _ in 0..count {
+            let got = visitor.got_or(|| format!("only {notes:?} waited")).await;
+            assert_eq!(got.topic, "notes/door");
+            notes.insert(String::from_utf8_lossy(&got.payload).into_owned());
+        }
+        notes
+    }
+
     /// A command from home that the plug hears and confirms; its outcome.
     pub async fn command_runs(&mut self, order: &str) -> Value {
         self.switch.send(&publish(0, "home/plug/set", 0, order.as_bytes())).await;

@@ -71,6 +71,10 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     let mut home = Home::start().await;
     home.sensor_says(1, "before").await;
     home.sensor_is_acknowledged(1).await;
+    home.is_retained("lights/hall", "last week").await;
+    home.is_retained("porch/lamp", "last week").await;
+    assert!(!home.visitor_comes_and_goes().await);
+    home.switch_notes("before").await;
     let Home { house, program, disk, .. } = home;
     program.kill().await;
     disk.refuse(Refusal::ReadOnly);
@@ -78,6 +82,9 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     let mut home = Home::start_in(house, disk).await;
     home.disk_is_reported("could not be opened").await;
     home.home_goes_on().await;
+    home.is_retained("porch/lamp", "").await;
+    assert!(!home.visitor_comes_and_goes().await, "sessions of before are not there meanwhile");
+    home.switch_notes("meanwhile").await;
     let outcome = home.command_runs("ON").await;
     assert!(outcome["detail"].as_str().unwrap().contains("not written down"), "{outcome}");
     let outcome = home.command_is_answered(r#"{"id":"c1","state":"ON"}"#).await;
@@ -91,6 +98,8 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     home.disk_is_well().await;
     home.program.must_run();
     assert_eq!(home.program.id(), process, "the same process");
+    home.only_kept_is_retained().await;
+    assert_eq!(home.visitor_reads(2).await, ["before".to_owned(), "meanwhile".to_owned()].into());
     let Home { house, program, .. } = home;
     let mut sensor = Raw::to(house.port).await;
     sensor.connect("sensor", true).await;
@@ -109,8 +118,12 @@ async fn a_home_that_never_had_a_store_starts_on_a_full_disk() {
     home.home_goes_on().await;
     home.sensor_says(2, "lost").await;
     assert!(home.sensor.is_quiet().await, "nothing is acknowledged that is not kept");
+    assert!(!home.visitor_comes_and_goes().await);
+    home.switch_notes("meanwhile").await;
     home.disk.heal();
     home.disk_is_well().await;
+    home.only_kept_is_retained().await;
+    assert_eq!(home.visitor_reads(1).await, ["meanwhile".to_owned()].into());
     let mut sensor = Raw::to(home.house.port).await;
     sensor.connect("sensor", true).await;
     sensor.send(&publish(AT_LEAST_ONCE, "sensors/attic", 3, b"after")).await;

@@ -181,7 +181,8 @@ impl Hub {
     }
 
     /// Puts a session back that the store remembers, with what waits for it. `left` is what is left of
-    /// its life; `None`: its client was connected when the gateway went down, and its life begins anew.
+    /// its life; `None`: its client was connected when the gateway went down, and its life begins anew. If the
+    /// client has begun a session meanwhile, that one stays, and what waited is added to what waits for it.
     pub(in crate::broker) fn restore(
         &self,
         client: &ClientId,
@@ -189,11 +190,19 @@ impl Hub {
         rows: Vec<Awaiting>,
         left: Option<Duration>,
     ) {
+        let mut house = self.write();
+        if self.agenda.has_ended(client) {
+            return;
+        }
+        if let Some(newer) = house.sessions.get(client) {
+            newer.inherit(&remembered, rows, self.bounds(), &self.counters);
+            self.agenda.ended(client.clone(), None);
+            return;
+        }
         let expiry = remembered.expiry().min(self.limits.longest_session);
         let session = Session::new(self.next_key(), client.clone(), expiry, self.agenda.clone());
         session.restore(remembered, rows, left, usize::from(self.limits.inflight), &self.counters);
         session.lock().restrict(readable, &self.counters);
-        let mut house = self.write();
         for (filter, options) in &session.lock().subscriptions {
             house.tree.insert(filter, session.key, Subscriber::Client(session.clone(), *options));
         }

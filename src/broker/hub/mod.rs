@@ -140,8 +140,10 @@ impl Hub {
                 let receipt = is_promised.then(|| done.pledge.receipt());
                 self.agenda.retained(publication.message.topic.clone(), receipt);
             }
-            Kept::Unchanged => {}
-            Kept::Refused => {}
+            Kept::Unchanged | Kept::Refused => {}
+        }
+        if matches!(kept, Kept::Unchanged | Kept::Refused) && self.agenda.is_down() {
+            self.agenda.cleared_unseen(&publication.message.topic, self.limits.retained_count);
         }
         if matches!(kept, Kept::Refused | Kept::Removed) {
             Counters::count(&self.counters.not_retained);
@@ -234,9 +236,13 @@ impl Hub {
         }
     }
 
-    /// Puts a retained message back; false: the bounds have no room for it any more.
+    /// Puts a retained message back, unless its topic has changed meanwhile; false: the bounds have no room for it
+    /// any more.
     pub(super) fn restore_retained(&self, message: Message) -> bool {
-        self.write().retained.keep(&Publication::new(message)) == Kept::Changed
+        let mut house = self.write();
+        self.agenda.has_topic(&message.topic)
+            || house.retained.get(&message.topic).is_some()
+            || house.retained.keep(&Publication::new(message)) == Kept::Changed
     }
 
     /// The retained message of a topic, as the disk is to have it.

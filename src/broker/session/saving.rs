@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arrived, Replay, Session, State, Waiting};
+use super::{Arrived, Bounds, Replay, Session, State, Waiting};
 use crate::{
     broker::{
         counters::Counters,
@@ -238,6 +238,24 @@ impl Session {
         }
         if state.inflight.has_again() {
             state.wake();
+        }
+    }
+
+    /// Takes over what the disk remembers to wait for an older session of the same client, behind what waits here.
+    /// What that one had sent already is sent again as new: its client was told that the old session is gone.
+    pub(in crate::broker) fn inherit(
+        &self,
+        older: &Remembered,
+        rows: Vec<Awaiting>,
+        bounds: Bounds,
+        counters: &Counters,
+    ) {
+        // Under this client id it may have waited for somebody else.
+        if self.lock().user.as_deref() != older.user() {
+            return;
+        }
+        for row in rows.into_iter().filter(|row| !row.is_released) {
+            self.offer(Waiting::from_row(row).delivery, bounds, counters, &mut Pledge::default());
         }
     }
 

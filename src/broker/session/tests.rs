@@ -104,6 +104,26 @@ fn sent(session: &Session, owner: &Arc<Owner>, counters: &Counters) -> BytesMut 
     out
 }
 
+#[test]
+fn what_waited_in_an_older_session_comes_behind_what_waits_unless_it_was_another_users() {
+    let (counters, bounds) = (Counters::default(), Bounds { session: 100_000, all: 150_000 });
+    let session = &sessions(1)[0];
+    let owner = Arc::new(Owner::default());
+    session.lock().take_over(&owner);
+    session.lock().user = Some("ann".into());
+    assert!(offer(session, bounds, &counters, 100));
+    let of = |user: &str| {
+        let text = format!(r#"{{"version":2,"expiry_seconds":9,"user":"{user}","subscriptions":[]}}"#);
+        Remembered::read(text.as_bytes()).unwrap()
+    };
+    let rows = || vec![Awaiting { is_released: true, ..row(7, None) }, row(8, None)];
+    session.inherit(&of("bob"), rows(), bounds, &counters);
+    assert_eq!(session.lock().last_sequence, 1);
+    session.inherit(&of("ann"), rows(), bounds, &counters);
+    assert_eq!(session.lock().last_sequence, 2, "the one that was not released yet");
+    assert!(sent(session, &owner, &counters).ends_with(b"\0\x01t\0\x02x"), "behind, under a new id");
+}
+
 /// Found by the fuzz target `session`: after several restarts two messages had one packet id.
 #[test]
 fn what_is_restored_has_no_packet_id_that_another_message_has() {
