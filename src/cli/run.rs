@@ -10,10 +10,18 @@ use super::{Exit, configuration, logging};
 use crate::{
     app::{Gateway, Reload, RunError},
     config::Config,
+    retry::{Backoff, Policy},
 };
 
 /// What a blocking task may still take after everything else has ended.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long it is waited between two tries to build the gateway again.
+const REBUILDS: Policy = Policy {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+    // Never: each try is over at once.
+    stable_after: Duration::MAX,
+};
 
 pub(super) fn run(path: &Path) -> Exit {
     let config = match configuration::load(path) {
@@ -114,24 +122,42 @@ fn notify(is_ready: bool) {
 
 /// Runs it, anew when a store that could not be opened at the start can be.
 async fn gateway(config: &Config, stop: CancellationToken, mut hangup: Signal) -> anyhow::Result<()> {
+    // Cancel safety: what is built and not yet run has served nobody.
+    let Some(built) = stop.run_until_cancelled(Gateway::build(config)).await else { return Ok(()) };
+    let mut gateway = built.context("failed to start")?;
     loop {
-        match run_once(config, stop.clone(), &mut hangup).await {
-            Ok(Err(RunError::StoreIsBack(_))) => {
-                tracing::warn!(
-                    "the store can be opened again; the gateway starts anew, and keeps what it accepts"
-                );
+        let looks = match run_once(gateway, config, &stop, &mut hangup).await {
+            Err(RunError::StoreIsBack(looks)) => looks,
+            ended => return Ok(ended?),
+        };
+        tracing::warn!("the store can be opened again; the gateway starts anew, and keeps what it accepts");
+        match stop.run_until_cancelled(rebuild(config)).await {
+            Some(rebuilt) => gateway = rebuilt.looking_on(looks),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Builds it again. A home that worked is not ended by what cannot be built at the moment.
+async fn rebuild(config: &Config) -> Gateway {
+    let mut backoff = Backoff::new(REBUILDS);
+    loop {
+        match Gateway::build(config).await {
+            Ok(gateway) => return gateway,
+            Err(error) => {
+                tracing::error!(%error, "the gateway cannot be started anew at the moment; it is tried again");
+                tokio::time::sleep(backoff.after_failure(Duration::ZERO, 1.0)).await;
             }
-            ended => return Ok(ended??),
         }
     }
 }
 
 async fn run_once(
+    gateway: Gateway,
     config: &Config,
-    stop: CancellationToken,
+    stop: &CancellationToken,
     hangup: &mut Signal,
-) -> anyhow::Result<Result<(), RunError>> {
-    let gateway = Gateway::build(config).await.context("failed to start")?;
+) -> Result<(), RunError> {
     let listeners: Vec<String> =
         gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
     let page = gateway.web_address().map(|address| format!("http://{address}/"));
@@ -139,11 +165,14 @@ async fn run_once(
     let ready = || {
         let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
         tracing::info!(gateway = %config.gateway.id, ?listeners, page, cloud, "running");
-        notify(true);
+        // Not after it was told that the end has begun.
+        if !stop.is_cancelled() {
+            notify(true);
+        }
     };
     // Cancel safety: a reload that is cut off at the end has changed nothing.
     tokio::select! {
-        ended = gateway.run(stop, ready) => Ok(ended),
+        ended = gateway.run(stop.clone(), ready) => ended,
         never = reload_on(hangup, reload) => match never {},
     }
 }

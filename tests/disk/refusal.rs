@@ -1,8 +1,13 @@
 //! A disk that says no: full, read-only, broken.
 
+use std::time::Duration;
+
+use tokio::{process::Command, time::timeout};
+
 use crate::{
     disk::{FaultyDisk, Refusal},
     home::{AT_LEAST_ONCE, Home, house, kept},
+    house::PATIENCE,
     raw::{Raw, publish, publish5},
 };
 
@@ -107,6 +112,43 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     assert_eq!(sensor.next().await, Some((0x40, vec![0, 3])));
     program.kill().await;
     assert_eq!(kept(&house).await, ["before".to_owned(), "after".to_owned()].into());
+}
+
+/// A home whose disk is well again while the cloud's certificate is away, so that its gateway tries to start anew.
+async fn home_that_cannot_start_anew() -> Home {
+    let (house, disk) = (house(), FaultyDisk::new());
+    disk.refuse(Refusal::Full);
+    let home = Home::start_in(house, disk).await;
+    let certificate = home.house.path().join("ca.pem");
+    std::fs::rename(&certificate, certificate.with_extension("away")).unwrap();
+    home.disk.heal();
+    let is_tried = async {
+        while !home.program.last_words().contains("cannot be started anew") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, is_tried).await.expect("the log says why");
+    home
+}
+
+#[tokio::test]
+async fn a_home_that_cannot_start_anew_tries_again_until_it_can() {
+    let mut home = home_that_cannot_start_anew().await;
+    home.program.must_run();
+    let certificate = home.house.path().join("ca.pem");
+    std::fs::rename(certificate.with_extension("away"), &certificate).unwrap();
+    home.disk_is_well().await;
+    home.program.must_run();
+}
+
+#[tokio::test]
+async fn a_home_that_cannot_start_anew_can_be_stopped() {
+    let mut home = home_that_cannot_start_anew().await;
+    home.program.must_run();
+    let id = home.program.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    let status = timeout(PATIENCE, home.program.wait()).await.expect("it stops");
+    assert!(status.success(), "{status}");
 }
 
 #[tokio::test]
