@@ -52,7 +52,7 @@ pub enum RunError {
 
 /// A gateway that is built: its addresses are bound, and nobody is served yet.
 pub struct Gateway {
-    parts: Parts,
+    pub(super) parts: Parts,
 }
 
 impl Gateway {

@@ -72,3 +72,38 @@ impl Unopened {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use crate::{
+        app::{Gateway, RunError},
+        config,
+    };
+
+    #[tokio::test]
+    async fn a_store_that_is_sick_again_after_a_restart_is_looked_for_as_seldom_as_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hearthlink.yaml");
+        std::fs::write(&path, "gateway: {id: x, data_dir: data}\nbroker: {listeners: []}\n").unwrap();
+        let config = config::load(&path).unwrap();
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let set_aside = |number| data.join(format!("hearthlink.db.damaged-{number}"));
+        let damage = || {
+            std::fs::write(data.join("hearthlink.db"), [7; 8192]).unwrap();
+            (0..5).for_each(|number| std::fs::write(set_aside(number), "").unwrap());
+        };
+        damage();
+        let gateway = Gateway::build(&config).await.unwrap();
+        (0..5).for_each(|number| std::fs::remove_file(set_aside(number)).unwrap());
+        let Err(RunError::StoreIsBack(looks)) = gateway.run(CancellationToken::new(), || {}).await else {
+            panic!("the store can be opened");
+        };
+        assert!(looks.failures() > 0);
+        damage();
+        let again = Gateway::build(&config).await.unwrap().looking_on(looks.clone());
+        assert_eq!(again.parts.unopened.unwrap().looks.failures(), looks.failures());
+    }
+}
