@@ -1,12 +1,12 @@
 //! Tries again what a sick disk refused, until the disk does it or the gateway stops.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     retry::{Backoff, Policy},
-    store::StoreError,
+    store::{Store, StoreError},
 };
 
 /// How long it is waited between two attempts.
@@ -17,12 +17,13 @@ const PAUSES: Policy = Policy {
     stable_after: Duration::MAX,
 };
 
-/// Does `attempt` until it goes well. With `stop` it is begun once at least, and what it has handed to the store by
-/// then is still written.
+/// Does `attempt` until it goes well. With `stop` the attempt under way, one at least, is the last, and is waited for
+/// unless the disk hangs; what a disk that hangs was handed by then it still writes.
 ///
 /// # Errors
-/// What the disk was not at fault for and so will not pass, or the last error before `stop`.
+/// What the disk was not at fault for and so will not pass, or the error of the last attempt before `stop`.
 pub(super) async fn insist<F>(
+    store: &Store,
     mut attempt: impl FnMut() -> F,
     stop: &CancellationToken,
 ) -> Result<(), StoreError>
@@ -31,11 +32,12 @@ where
 {
     let mut backoff = Backoff::new(PAUSES);
     loop {
-        // Cancel safety: what the store was handed it keeps, and nobody asks again after a stop.
+        let mut attempt = pin!(attempt());
+        // Cancel safety: the attempt goes on where it was, and `cancelled` holds nothing.
         let result = tokio::select! {
             biased;
-            result = attempt() => result,
-            () = stop.cancelled() => Err(StoreError::Hangs),
+            result = attempt.as_mut() => result,
+            () = stop.cancelled() => store.unless_it_hangs(attempt).await,
         };
         match result {
             Err(error) if error.is_disk() => {

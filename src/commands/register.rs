@@ -65,7 +65,7 @@ impl Register {
                 let (leaving, stop) = (self.leaving.clone(), stop.clone());
                 tasks.spawn(async move {
                     if let Ok(Begun::Fresh) = beginning.await
-                        && let Err(error) = insist(|| store.withdraw(&id, &device), &stop).await
+                        && let Err(error) = insist(&store, || store.withdraw(&id, &device), &stop).await
                     {
                         tracing::error!(%id, %device, %error, "a command that was not to be kept stays in the journal");
                     }

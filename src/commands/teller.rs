@@ -163,7 +163,7 @@ impl Teller {
             Err(_) => Err(error),
             Ok(_room) => {
                 tracing::warn!(%id, %device, %error, "a command's outcome cannot be kept yet; it is tried again");
-                insist(|| under_way.take().unwrap_or_else(|| self.finish(&outcome, &entries)), stop).await
+                insist(&self.store, || under_way.take().unwrap_or_else(|| self.finish(&outcome, &entries)), stop).await
             }
         };
         match kept {

@@ -1,7 +1,12 @@
 //! The desk while the disk is slow, refuses or hangs: home waits for nothing of the cloud's, and no outcome is lost.
 
+use futures_util::FutureExt;
+
 use super::*;
-use crate::commands::desk::MOST_ANSWERS;
+use crate::{
+    commands::{desk::MOST_ANSWERS, insistence::insist},
+    model::CommandId,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -110,6 +115,29 @@ async fn an_outcome_that_the_disk_refuses_is_told_at_home_at_once_and_in_the_clo
     bench.send(order, |_| {}).await.await.unwrap();
     assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, true), "told at home once before");
     assert!(bench.toaster.try_recv().is_err(), "it ran once");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_an_attempt_that_the_store_has_unless_the_disk_hangs() {
+    let bench = Bench::start(StoreOptions::default());
+    let (id, device) = (CommandId::parse("c1").unwrap(), device("toaster"));
+    let meddler = meddler(&bench);
+    bench.stop.cancel();
+    for is_to_hang in [false, true] {
+        bench.store.begin(&id, &device, bench.clock.now()).await.unwrap();
+        meddler.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut insisting =
+            Box::pin(insist(&bench.store, || bench.store.withdraw(&id, &device), &bench.stop));
+        assert!(insisting.as_mut().now_or_never().is_none(), "it is not given up at once");
+        if is_to_hang {
+            assert!(matches!(timeout(PATIENCE, insisting).await.unwrap(), Err(StoreError::Hangs)));
+            meddler.execute_batch("ROLLBACK").unwrap();
+        } else {
+            meddler.execute_batch("ROLLBACK").unwrap();
+            timeout(PATIENCE, insisting).await.unwrap().unwrap();
+            assert_eq!(in_journal(&meddler), 0);
+        }
+    }
 }
 
 #[tokio::test]
