@@ -1,11 +1,12 @@
-//! The desk where commands arrive: one at a time up to the mailbox, then each waits for its device.
+//! The desk where commands arrive: in order up to the mailbox, then each waits for its device.
 //!
 //! Order: what can be refused without memory is refused (and told) without touching the journal;
 //! then `begin`, durable; then the MQTT acknowledgement; then the time (the command's age, the
-//! allow-list's quiet hours and rates), and the mailbox. One at a time of those from home and one at a time of
-//! those from the cloud, so that two commands of one origin for one device keep their order, and nobody at home
-//! waits behind the cloud, however much comes from there. The waiting for devices, and the telling of an answer,
-//! which may wait for the disk, are not part of that: a slow toaster does not hold up the lamp, nor a refusal.
+//! allow-list's quiet hours and rates), and the mailbox. Those from home and those from the cloud have a way each. On
+//! each way commands begin at once, so that those of a scene share a commit, and what follows is done in the order in
+//! which they came: two commands of one origin for one device keep their order, and nobody at home waits behind the
+//! cloud, however much comes from there. The waiting for devices, and the telling of an answer, which may wait for the
+//! disk, are not part of that: a slow toaster does not hold up the lamp, nor a refusal.
 //!
 //! A disk that refuses or hangs: what carries an id, and everything from the cloud, does not run, for it could
 //! run again. A command from home without an id, or a rule's, runs all the same and is not written down: nobody
@@ -13,6 +14,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
@@ -25,7 +27,7 @@ use super::{
     admission::{self, Arrival, Now, Refusal},
     allow::Permission,
     payload::{self, Malformed, Order},
-    register::Register,
+    register::{NotBegun, Register},
     teller::{ReplyTo, Slip, Tell, Teller, Told},
 };
 use crate::{
@@ -44,6 +46,9 @@ const MOST_AT_ONCE: usize = 256;
 /// How many answers to those from home, and to those from the cloud, may wait for the disk at once. Full: at home the
 /// next one waits; a command from the cloud is not answered, not acknowledged and counted, and the cloud sends it again.
 pub(super) const MOST_ANSWERS: usize = 256;
+/// How many commands from home, and how many from the cloud, may wait at once until their ids are on the disk. Full:
+/// nothing more is received from there.
+pub(super) const MOST_BEGINNING: usize = 64;
 
 /// A message that asks a device for something.
 #[derive(Debug)]
@@ -91,9 +96,25 @@ pub struct Desk {
     unsettled: JoinSet<()>,
 }
 
+/// A command that nothing speaks against but, perhaps, what the journal knows.
+struct Candidate<'a> {
+    slip: Slip,
+    order: Order,
+    permission: Permission<'a>,
+    arrival: Arrival,
+    may_run_unkept: bool,
+    ack: Ack,
+}
+
+/// What the journal said of it.
+type Beginning<'a> = BoxFuture<'a, (Candidate<'a>, Result<Begun, NotBegun>)>;
+
 /// What is under way of the commands that came by one of the two ways.
-struct Lane {
-    /// Bounded by those three: who waits for a device, what is to be told, and what the teller holds.
+struct Lane<'a> {
+    /// Whose ids are on their way to the disk, in the order in which they came; [`MOST_BEGINNING`] at most.
+    beginning: FuturesOrdered<Beginning<'a>>,
+    /// Bounded by those four: whose way into the journal is taken back, who waits for a device, what is to be told,
+    /// and what the teller holds.
     tasks: JoinSet<()>,
     under_way: Arc<Semaphore>,
     answers: Arc<Semaphore>,
@@ -102,9 +123,10 @@ struct Lane {
     stop: CancellationToken,
 }
 
-impl Lane {
+impl Lane<'_> {
     fn new(tasks: JoinSet<()>, stop: CancellationToken) -> Self {
         Self {
+            beginning: FuturesOrdered::new(),
             tasks,
             under_way: Arc::new(Semaphore::new(MOST_AT_ONCE)),
             answers: Arc::new(Semaphore::new(MOST_ANSWERS)),
@@ -148,7 +170,15 @@ impl Desk {
         let CommandsOptions { allow, timing, mailboxes, tell, receipts } = options;
         let register = Register::new(store.clone(), clock.clone());
         let held = Teller::room_for_held();
-        let teller = Arc::new(Teller { tell, receipts: receipts.clone(), store, board, told, held });
+        let teller = Arc::new(Teller {
+            tell,
+            receipts: receipts.clone(),
+            store,
+            board,
+            told,
+            held,
+            haste: Haste::default(),
+        });
         Self { allow, timing, mailboxes, receipts, register, teller, clock, unsettled: JoinSet::new() }
     }
 
@@ -189,24 +219,31 @@ impl Desk {
         );
     }
 
-    async fn serve(self: &Arc<Self>, mut incoming: mpsc::Receiver<Incoming>, mut lane: Lane) {
+    async fn serve<'a>(self: &'a Arc<Self>, mut incoming: mpsc::Receiver<Incoming>, mut lane: Lane<'a>) {
         loop {
-            // Cancel safety: `recv`, `cancelled` and `join_next` lose nothing when dropped. Biased: what has ended
-            // makes room before something new is taken.
+            // Cancel safety: `recv`, `cancelled`, `next` and `join_next` lose nothing when dropped. Biased: what has
+            // ended makes room before something new is taken.
             tokio::select! {
                 biased;
                 () = lane.stop.cancelled() => break,
                 Some(_) = lane.tasks.join_next(), if !lane.tasks.is_empty() => {}
-                next = incoming.recv() => match next {
+                Some((candidate, begun)) = lane.beginning.next(), if !lane.beginning.is_empty() => {
+                    self.decide(candidate, begun, &mut lane).await;
+                }
+                next = incoming.recv(), if lane.beginning.len() < MOST_BEGINNING => match next {
                     None => break,
                     Some(command) => self.take(command, &mut lane).await,
                 },
             }
         }
+        while let Some((candidate, begun)) = lane.beginning.next().await {
+            self.decide(candidate, begun, &mut lane).await;
+        }
         while lane.tasks.join_next().await.is_some() {}
     }
 
-    async fn take(self: &Arc<Self>, incoming: Incoming, lane: &mut Lane) {
+    /// Refuses the command or has it begin.
+    async fn take<'a>(self: &'a Arc<Self>, incoming: Incoming, lane: &mut Lane<'a>) {
         let Incoming { device, message, received, redelivered, staleness, origin, ack } = incoming;
         let properties = message.properties.as_deref();
         let reply_to = properties.map(ReplyTo::of).unwrap_or_default();
@@ -224,46 +261,65 @@ impl Desk {
         let id = named.clone().unwrap_or_else(new_id);
         let slip = Slip { id, device, origin, reply_to, unkept: None };
         self.receipts.command(Stage::Received, &slip.id, &slip.device);
-        let (order, permission) =
-            match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
-                Ok(judged) => judged,
-                Err(refusal) => {
-                    let outcome = self.outcome(&slip, refusal);
-                    return self.answer(slip, outcome, ack, lane).await;
-                }
-            };
-        match self.register.begin(&slip.id, &slip.device, &mut lane.tasks, &lane.stop).await {
-            Err(error) if may_run_unkept => {
-                tracing::warn!(id = %slip.id, device = %slip.device, %error, "a command from home runs without the journal");
-                ack.send();
-                let slip = Slip { unkept: Some(error.to_string()), ..slip };
-                self.start(slip, (order, permission), arrival, lane).await;
+        match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
+            Err(refusal) => {
+                let outcome = self.outcome(&slip, refusal);
+                self.answer(slip, outcome, ack, lane).await;
+            }
+            Ok((order, permission)) => {
+                let candidate = Candidate { slip, order, permission, arrival, may_run_unkept, ack };
+                let stop = lane.stop.clone();
+                lane.beginning.push_back(Box::pin(async move {
+                    let Slip { id, device, .. } = &candidate.slip;
+                    let begun = self.register.begin(id, device, stop).await;
+                    (candidate, begun)
+                }));
+            }
+        }
+    }
+
+    /// What is done by what the journal said.
+    async fn decide(
+        self: &Arc<Self>,
+        mut candidate: Candidate<'_>,
+        begun: Result<Begun, NotBegun>,
+        lane: &mut Lane<'_>,
+    ) {
+        let Slip { id, device, .. } = &candidate.slip;
+        let begun = begun.map_err(|NotBegun { error, way_back }| {
+            if let Some(way_back) = way_back {
+                lane.tasks.spawn(way_back);
+            }
+            error
+        });
+        match begun {
+            Err(error) if candidate.may_run_unkept => {
+                tracing::warn!(%id, %device, %error, "a command from home runs without the journal");
+                candidate.slip.unkept = Some(error.to_string());
+                self.start(candidate, lane).await;
             }
             Err(error) => {
                 // Not acknowledged: the cloud sends it again, and by then it may be too late.
-                tracing::error!(id = %slip.id, device = %slip.device, %error, "command not run: its id cannot be kept");
+                tracing::error!(%id, %device, %error, "command not run: its id cannot be kept");
                 let refusal = Refusal::refused(Reason::NotDurable, error.to_string());
-                self.teller.report(&slip, self.outcome(&slip, refusal)).await;
+                self.teller.report(&candidate.slip, self.outcome(&candidate.slip, refusal)).await;
             }
             Ok(Begun::Running) => {
-                tracing::info!(id = %slip.id, device = %slip.device, "duplicate of a command that still runs");
-                ack.send();
+                tracing::info!(%id, %device, "duplicate of a command that still runs");
+                candidate.ack.send();
             }
             Ok(Begun::Finished(outcome)) => {
-                tracing::info!(id = %slip.id, device = %slip.device, "duplicate of a finished command");
+                tracing::info!(%id, %device, "duplicate of a finished command");
                 let duplicate = Outcome { duplicate: true, ..outcome };
-                self.answer(slip, duplicate, ack, lane).await;
+                self.answer(candidate.slip, duplicate, candidate.ack, lane).await;
             }
-            Ok(Begun::Fresh) => {
-                ack.send();
-                self.start(slip, (order, permission), arrival, lane).await;
-            }
+            Ok(Begun::Fresh) => self.start(candidate, lane).await,
         }
     }
 
     /// Answers what is not to be written into the journal, without waiting for the disk. Acknowledged when the answer
     /// is kept: until then the cloud sends it again, and is told then.
-    async fn answer(&self, slip: Slip, outcome: Outcome, ack: Ack, lane: &mut Lane) {
+    async fn answer(&self, slip: Slip, outcome: Outcome, ack: Ack, lane: &mut Lane<'_>) {
         let Some(room) = lane.room_for_answer(&slip.origin).await else { return };
         let teller = self.teller.clone();
         lane.tasks.spawn(async move {
@@ -308,14 +364,10 @@ impl Desk {
         Ok((order, permission))
     }
 
-    /// The id is durable: checks the time and hands the command to its device.
-    async fn start(
-        self: &Arc<Self>,
-        slip: Slip,
-        (order, permission): (Order, Permission<'_>),
-        arrival: Arrival,
-        lane: &mut Lane,
-    ) {
+    /// The id is durable, or need not be: acknowledges, checks the time and hands the command to its device.
+    async fn start(self: &Arc<Self>, candidate: Candidate<'_>, lane: &mut Lane<'_>) {
+        let Candidate { slip, order, permission, arrival, may_run_unkept: _, ack } = candidate;
+        ack.send();
         let now = Now {
             monotonic: Instant::now(),
             wall: self.clock.now(),
@@ -352,6 +404,8 @@ impl Desk {
                     one_use.count(now);
                     let (desk, stop) = (self.clone(), lane.stop.clone());
                     lane.tasks.spawn(async move { desk.wait(slip, answer, room, stop).await });
+                    // What began in one commit follows at once: the device has a turn before its mailbox is full.
+                    tokio::task::yield_now().await;
                     return;
                 }
                 Refusal::refused(Reason::Busy, "the device still works on earlier commands")

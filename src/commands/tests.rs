@@ -21,6 +21,7 @@ use crate::{
     store::{Entry, Store, StoreError, StoreOptions},
 };
 
+mod together;
 mod trouble;
 
 type Way = mpsc::Sender<Incoming>;

@@ -8,15 +8,29 @@ use crate::{
     model::CommandId,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn local(command: &mut Incoming) {
+pub(super) fn local(command: &mut Incoming) {
     command.origin = Origin::Local(None);
 }
 
 /// Another program that has the store's file open.
-fn meddler(bench: &Bench) -> rusqlite::Connection {
+pub(super) fn meddler(bench: &Bench) -> rusqlite::Connection {
     rusqlite::Connection::open(bench.directory.path().join("store.db")).unwrap()
+}
+
+/// Until the desk has received all that was sent, and has had turns enough since to hand it to the store (tokio lets
+/// a task do so much in a turn).
+pub(super) async fn until_taken(way: &Way) {
+    let taken = async {
+        while way.capacity() < way.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, taken).await.expect("the desk takes what is sent");
 }
 
 async fn until_outbox_has(bench: &Bench, count: usize) -> Vec<serde_json::Value> {
@@ -163,7 +177,7 @@ async fn an_interrupted_command_that_cannot_be_told_at_the_start_is_told_when_th
 
 /// A command with the id `c1` that was given up because the disk hung; its id has come to the disk after all, and
 /// nobody but the store's thread has had a turn since.
-async fn given_up(bench: &mut Bench, meddler: &rusqlite::Connection, order: &str) {
+pub(super) async fn given_up(bench: &mut Bench, meddler: &rusqlite::Connection, order: &str) {
     meddler.execute_batch("BEGIN IMMEDIATE").unwrap();
     let acknowledged = bench.send(order, |_| {}).await;
     assert_eq!(bench.outcome().await, (OutcomeStatus::Refused, Some(Reason::NotDurable), false));
@@ -174,7 +188,7 @@ async fn given_up(bench: &mut Bench, meddler: &rusqlite::Connection, order: &str
     }
 }
 
-fn in_journal(meddler: &rusqlite::Connection) -> u64 {
+pub(super) fn in_journal(meddler: &rusqlite::Connection) -> u64 {
     meddler.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).unwrap()
 }
 
