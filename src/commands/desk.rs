@@ -26,6 +26,7 @@ use super::{
     AllowList, Timing,
     admission::{self, Arrival, Now, Refusal},
     allow::Permission,
+    haste::Haste,
     payload::{self, Malformed, Order},
     register::{NotBegun, Register},
     teller::{ReplyTo, Slip, Tell, Teller, Told},

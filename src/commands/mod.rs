@@ -10,6 +10,7 @@
 mod admission;
 mod allow;
 mod desk;
+mod haste;
 mod insistence;
 mod line_lost;
 mod payload;

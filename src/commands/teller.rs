@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::insistence::insist;
+use super::{haste::Haste, insistence::insist};
 use crate::{
     health::{Board, CommandReport},
     model::{CommandId, DeviceId, Origin, Outcome, Properties, Receipts, Sender, Stage, Topic},
@@ -97,6 +97,7 @@ pub(super) struct Teller {
     /// To the house. Full: who tells waits.
     pub(super) told: mpsc::Sender<Told>,
     pub(super) held: Semaphore,
+    pub(super) haste: Haste,
 }
 
 impl Teller {
@@ -105,7 +106,8 @@ impl Teller {
     }
 
     /// Answers a command of which there is nothing to write into the journal: one that was refused without memory, or
-    /// the repetition of one that has its outcome.
+    /// the repetition of one that has its outcome. Somebody waits for it, so it does not wait for the floor between
+    /// commits.
     ///
     /// # Errors
     /// [`StoreError`]: the cloud will not hear of it.
@@ -113,7 +115,11 @@ impl Teller {
         let told = Told { origin: slip.origin.clone(), outcome };
         let entries = self.entries(&told, slip);
         let keeping = async {
-            if entries.is_empty() { Ok(()) } else { self.store.append_all(entries).await?.await.map(drop) }
+            if entries.is_empty() {
+                return Ok(());
+            }
+            let kept = self.store.append_all(entries).await?;
+            self.haste.wait(kept, || self.store.hurry()).await.map(drop)
         };
         let kept = self.store.unless_it_hangs(keeping).await;
         self.report(slip, told.outcome).await;
@@ -163,7 +169,12 @@ impl Teller {
             Err(_) => Err(error),
             Ok(_room) => {
                 tracing::warn!(%id, %device, %error, "a command's outcome cannot be kept yet; it is tried again");
-                insist(&self.store, || under_way.take().unwrap_or_else(|| self.finish(&outcome, &entries)), stop).await
+                insist(
+                    &self.store,
+                    || under_way.take().unwrap_or_else(|| self.finish(&outcome, &entries)),
+                    stop,
+                )
+                .await
             }
         };
         match kept {
