@@ -133,6 +133,28 @@ async fn a_command_does_not_overtake_one_that_waits_until_its_id_is_free() {
 }
 
 #[tokio::test]
+async fn a_light_that_keeps_up_is_not_busy_because_its_commands_began_together() {
+    let (mut bench, mut lights) = scene(1, 2);
+    let mut light = lights.remove(0);
+    let keeps_up = tokio::spawn(async move {
+        while let Some(actuation) = light.recv().await {
+            applied(actuation);
+        }
+    });
+    let meddler = meddler(&bench);
+    meddler.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..20 {
+        bench.send("ON", for_light(0)).await;
+    }
+    until_taken(&bench.home).await;
+    meddler.execute_batch("ROLLBACK").unwrap();
+    for _ in 0..20 {
+        assert_eq!(bench.outcome().await, (OutcomeStatus::Applied, None, false));
+    }
+    keeps_up.abort();
+}
+
+#[tokio::test]
 async fn an_id_that_comes_twice_before_it_is_on_the_disk_runs_once() {
     let (bench, mut lights) = scene(1, 8);
     let meddler = meddler(&bench);
