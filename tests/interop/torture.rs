@@ -112,7 +112,8 @@ impl Run {
         for receipt in self.receipts() {
             self.diary.write(Event::Received(receipt));
         }
-        let rules = Rules { window: WINDOW, tolerance: Duration::ZERO, has_id_in_payload: false };
+        let rules =
+            Rules { window: WINDOW, tolerance: Duration::ZERO, has_id_in_payload: false, is_bounded: false };
         let verdict = judge(&self.diary.entries(), rules);
         eprintln!("{kills} kills of Mosquitto in {:.0?}\n{verdict}", started.elapsed());
         assert!(verdict.is_clean(), "the above was found");

@@ -9,7 +9,8 @@ use crate::history::{
     work::{Work, demand},
 };
 
-pub const RULES: Rules = Rules { window: 2, tolerance: Duration::from_millis(500), has_id_in_payload: true };
+pub const RULES: Rules =
+    Rules { window: 2, tolerance: Duration::from_millis(500), has_id_in_payload: true, is_bounded: false };
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

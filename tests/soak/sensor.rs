@@ -17,6 +17,8 @@ const IN_FLIGHT: usize = 20;
 pub struct Sensor {
     pub broker: SocketAddr,
     pub topic: Text,
+    /// The number of its first message.
+    pub first: u64,
     /// The time between two messages; now and then they come in bursts.
     pub pace: Duration,
     pub diary: Diary,
@@ -36,10 +38,10 @@ impl Message {
 }
 
 impl Sensor {
-    /// Publishes until `stop`, then until all is acknowledged.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Publishes until `stop`, then until all is acknowledged. Gives the number that comes next.
+    pub async fn run(mut self, stop: CancellationToken) -> u64 {
         let mut pending: VecDeque<Message> = VecDeque::new();
-        let (mut next, mut due, mut burst) = (0, Instant::now(), 0);
+        let (mut next, mut due, mut burst) = (self.first, Instant::now(), 0);
         while !(stop.is_cancelled() && pending.is_empty()) {
             let mut lan = Lan::connect(self.broker, &self.topic.replace('/', "-"), true).await;
             let mut is_up = true;
@@ -70,6 +72,7 @@ impl Sensor {
                 }
             }
         }
+        next
     }
 
     async fn publish(&self, lan: &mut Lan, message: &Message, dup: u8) -> bool {

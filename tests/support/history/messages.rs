@@ -92,7 +92,7 @@ pub(super) fn judge_messages(entries: &[Entry], rules: Rules, marks: Marks, verd
                 }
                 if is_first_of_all {
                     match last_place.get(topic) {
-                        Some((place, later)) if *place > known.place => {
+                        Some((place, later)) if *place > known.place && !rules.is_bounded => {
                             verdict.fault(Kind::Reordered, format!("{}, after {later}", what()));
                         }
                         _ => drop(last_place.insert(topic, (known.place, payload))),
@@ -104,7 +104,7 @@ pub(super) fn judge_messages(entries: &[Entry], rules: Rules, marks: Marks, verd
     }
     let mut lost: Vec<_> = sent
         .iter()
-        .filter(|(_, sent)| sent.ids.is_empty())
+        .filter(|(_, sent)| sent.ids.is_empty() && !rules.is_bounded)
         .filter_map(|((topic, payload), sent)| Some((sent.accepted?, topic, payload)))
         .collect();
     lost.sort();

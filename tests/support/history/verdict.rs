@@ -22,6 +22,8 @@ pub struct Rules {
     pub tolerance: Duration,
     /// Whether what the gateway wrote itself carries its id in the payload, as `message_id`.
     pub has_id_in_payload: bool,
+    /// Whether the queue may drop and has lanes: then what is lost and in which order is for others to judge.
+    pub is_bounded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +38,10 @@ pub enum Kind {
     Duplicated,
     /// A consumer could not have dropped it: no id, one id for two messages, or more ids than sends.
     Unmarked,
+    /// Gone from the queue, and neither received nor in its sums, or in them and not gone.
+    Uncounted,
+    /// More of the backlog in a time than its pace allows.
+    Hurried,
     /// First received before a message that was published before it.
     Reordered,
     /// Reached the bus after its expiry.
@@ -57,12 +63,14 @@ pub enum Kind {
     Idle,
 }
 
-const KINDS: [(Kind, &str); 14] = [
+const KINDS: [(Kind, &str); 16] = [
     (Kind::Lost, "lost"),
     (Kind::Foreign, "foreign"),
     (Kind::Stray, "acknowledged though never sent"),
     (Kind::Duplicated, "duplicated beyond the window"),
     (Kind::Unmarked, "not marked as a duplicate"),
+    (Kind::Uncounted, "wrong in the sums"),
+    (Kind::Hurried, "above the pace of the backlog"),
     (Kind::Reordered, "reordered"),
     (Kind::Late, "run late"),
     (Kind::RanTwice, "run twice"),
@@ -105,7 +113,7 @@ impl Verdict {
         self.figures.push((name.to_owned(), count));
     }
 
-    pub(super) fn fault(&mut self, kind: Kind, offender: String) {
+    pub fn fault(&mut self, kind: Kind, offender: String) {
         self.faults.entry(kind).or_default().push(offender);
     }
 }

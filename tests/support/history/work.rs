@@ -15,7 +15,7 @@ pub struct Work {
     pub start: Duration,
     /// Messages accepted in each second that counts.
     pub accepted: f64,
-    /// Commands applied in each second that counts; the line is not always up.
+    /// Commands applied in each second that counts; the line is not always up. 0: nobody sends any.
     pub applied: f64,
 }
 
@@ -41,7 +41,7 @@ pub fn demand(entries: &[Entry], least: Work, verdict: &mut Verdict) {
     verdict.add("seconds that the gateway lived, its starts left out", lived.as_secs());
     for (what, did, a_second) in [("accepted", accepted, least.accepted), ("applied", applied, least.applied)]
     {
-        let wanted = (lived.as_secs_f64() * a_second).max(1.0);
+        let wanted = if a_second > 0.0 { (lived.as_secs_f64() * a_second).max(1.0) } else { 0.0 };
         if (did as f64) < wanted {
             verdict.fault(Kind::Idle, format!("{did} {what} in {lived:.1?}, {wanted:.0} would be the least"));
         }
