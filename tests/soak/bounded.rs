@@ -24,7 +24,7 @@ use super::{
     plan::Plan,
     scene::{Scene, Size},
     sensor::Sensor,
-    sums::{Bounds, Life, Page, Rest, judge_sums},
+    sums::{Bounds, Life, POLICIES, Page, Rest, judge_sums},
 };
 use crate::{
     history::{
@@ -211,13 +211,18 @@ fn sums(status: &serde_json::Value) -> Option<Page> {
     if store["max_bytes"].as_u64()? == 0 {
         return None;
     }
-    let dropped = store["dropped"].as_array()?.iter().filter_map(|policy| policy[1].as_u64()).sum();
+    let policies = store["dropped"].as_array()?.iter().filter_map(|policy| policy[1].as_u64());
+    let by = POLICIES.map(|name| {
+        let policy = store["dropped"].as_array().and_then(|all| all.iter().find(|policy| policy[0] == name));
+        policy.and_then(|policy| policy[1].as_u64()).unwrap_or(0)
+    });
     let number = |name: &str| store[name].as_u64();
     Some(Page {
         accepted: number("accepted")?,
         acknowledged: number("acknowledged")?,
         heard: status["counters"]["acknowledged"].as_u64()?,
-        dropped,
+        dropped: policies.sum(),
+        by,
         waiting: number("waiting")?,
     })
 }

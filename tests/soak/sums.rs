@@ -26,6 +26,9 @@ pub struct Rest {
     pub waiting: BTreeSet<u64>,
 }
 
+/// The policies that the gateway's lanes have; no other may drop anything.
+pub const POLICIES: [&str; 3] = ["drop_oldest", "superseded", "max_age"];
+
 /// The sums on a status page, since the gateway's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -36,6 +39,8 @@ pub struct Page {
     pub heard: u64,
     /// By all policies together.
     pub dropped: u64,
+    /// Of these by each of [`POLICIES`].
+    pub by: [u64; 3],
     pub waiting: u64,
 }
 
@@ -93,6 +98,10 @@ pub fn judge_sums(lives: &[Life], entries: &[Entry], bounds: Bounds, verdict: &m
     judge_acceptance(lives, entries, dropped, &first, verdict);
     judge_order(&arrivals, verdict);
     verdict.add("dropped, and never received", dropped);
+    for (place, policy) in POLICIES.into_iter().enumerate() {
+        let last_seen = lives.iter().filter_map(|life| life.pages.last()).map(|page| page.by[place]);
+        verdict.add(&format!("counted as {policy} on the last pages of all lives"), last_seen.sum());
+    }
     verdict.add("counted as dropped, and received on a line that broke", both);
     verdict.add("lives whose last page agrees with the file", exact);
     verdict.add("pages read", lives.iter().map(|life| life.pages.len() as u64).sum());
@@ -139,6 +148,9 @@ impl Seen<'_> {
         }
         let began = before.waiting.len() as u64;
         for page in pages {
+            if page.by.iter().sum::<u64>() != page.dropped {
+                fault(Kind::Uncounted, format!("by a policy that no lane has; {page:?}"));
+            }
             if began + page.accepted != page.waiting + page.acknowledged + page.dropped {
                 fault(Kind::Uncounted, format!("{began} waited at the start, and then {page:?}"));
             }

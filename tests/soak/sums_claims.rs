@@ -42,7 +42,7 @@ fn received(at: u64, sequence: u64) -> Entry {
 }
 
 fn page(accepted: u64, acknowledged: u64, dropped: u64, waiting: u64) -> Page {
-    Page { accepted, acknowledged, heard: acknowledged, dropped, waiting }
+    Page { accepted, acknowledged, heard: acknowledged, dropped, by: [dropped, 0, 0], waiting }
 }
 
 fn life(number: u64, pages: &[Page], last: u64, waiting: &[u64]) -> Life {
@@ -116,6 +116,11 @@ fn the_sums_of_every_page_add_up() {
     let mut wrong = first();
     wrong.pages[0].waiting = 3;
     finds(&[Kind::Uncounted], &[wrong], six());
+    let mut elsewhere = first();
+    elsewhere.pages[1].by = [0, 0, 1];
+    finds(&[], std::slice::from_ref(&elsewhere), six());
+    elsewhere.pages[1].by = [0; 3];
+    finds(&[Kind::Uncounted], &[elsewhere], six());
 }
 
 #[test]
