@@ -142,6 +142,17 @@ fn first_receipts_out_of_the_order_of_publishing_are_found_and_repetitions_are_n
 }
 
 #[test]
+fn what_a_bounded_queue_loses_and_overtakes_is_for_its_sums_and_nothing_else_is() {
+    let bounded = Rules { is_bounded: true, ..RULES };
+    let mut events = vec![published("1"), accepted("1"), published("2"), published("3")];
+    events.extend([received("3", "s-3", 1), received("2", "s-2", 1)]);
+    finds(&[Kind::Lost, Kind::Reordered], events.clone());
+    assert!(judge(&history(events.clone()), bounded).is_clean());
+    events.push(received("7", "s-4", 1));
+    assert_eq!(judge(&history(events), bounded).kinds(), [Kind::Foreign]);
+}
+
+#[test]
 fn a_message_on_a_topic_that_is_nobodys_is_foreign() {
     finds(&[], vec![state(r#"{"state":"ON","message_id":"s-1"}"#, "s-1")]);
     let elsewhere = |topic: &str| {
