@@ -14,9 +14,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
+use futures_util::StreamExt;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::JoinSet,
     time::Instant,
 };
@@ -27,6 +27,7 @@ use super::{
     admission::{self, Arrival, Now, Refusal},
     allow::Permission,
     haste::Haste,
+    lane::{Candidate, Lane, MOST_AT_ONCE, MOST_BEGINNING},
     payload::{self, Malformed, Order},
     register::{NotBegun, Register},
     teller::{ReplyTo, Slip, Tell, Teller, Told},
@@ -40,16 +41,6 @@ use crate::{
     },
     store::{Begun, Store, StoreError},
 };
-
-/// How many commands from home, and how many from the cloud, may wait for their devices at once. Full: the next one is
-/// refused as busy.
-const MOST_AT_ONCE: usize = 256;
-/// How many answers to those from home, and to those from the cloud, may wait for the disk at once. Full: at home the
-/// next one waits; a command from the cloud is not answered, not acknowledged and counted, and the cloud sends it again.
-pub(super) const MOST_ANSWERS: usize = 256;
-/// How many commands from home, and how many from the cloud, may wait at once until their ids are on the disk. Full:
-/// nothing more is received from there.
-pub(super) const MOST_BEGINNING: usize = 64;
 
 /// A message that asks a device for something.
 #[derive(Debug)]
@@ -95,67 +86,6 @@ pub struct Desk {
     clock: Clock,
     /// Ends of interrupted commands that are not on the disk yet.
     unsettled: JoinSet<()>,
-}
-
-/// A command that nothing speaks against but, perhaps, what the journal knows.
-struct Candidate<'a> {
-    slip: Slip,
-    order: Order,
-    permission: Permission<'a>,
-    arrival: Arrival,
-    may_run_unkept: bool,
-    ack: Ack,
-}
-
-/// What the journal said of it.
-type Beginning<'a> = BoxFuture<'a, (Candidate<'a>, Result<Begun, NotBegun>)>;
-
-/// What is under way of the commands that came by one of the two ways.
-struct Lane<'a> {
-    /// Whose ids are on their way to the disk, in the order in which they came; [`MOST_BEGINNING`] at most.
-    beginning: FuturesOrdered<Beginning<'a>>,
-    /// Bounded by those four: whose way into the journal is taken back, who waits for a device, what is to be told,
-    /// and what the teller holds.
-    tasks: JoinSet<()>,
-    under_way: Arc<Semaphore>,
-    answers: Arc<Semaphore>,
-    /// Commands from the cloud that were left without an answer since there was room for one.
-    unanswered: u64,
-    stop: CancellationToken,
-}
-
-impl Lane<'_> {
-    fn new(tasks: JoinSet<()>, stop: CancellationToken) -> Self {
-        Self {
-            beginning: FuturesOrdered::new(),
-            tasks,
-            under_way: Arc::new(Semaphore::new(MOST_AT_ONCE)),
-            answers: Arc::new(Semaphore::new(MOST_ANSWERS)),
-            unanswered: 0,
-            stop,
-        }
-    }
-
-    /// Room for one more answer to who asked; `None`: the cloud has to ask again.
-    async fn room_for_answer(&mut self, origin: &Origin) -> Option<OwnedSemaphorePermit> {
-        let answers = self.answers.clone();
-        let room = match origin {
-            Origin::Local(_) | Origin::Rule => answers.acquire_owned().await.ok(),
-            Origin::Cloud(_) | Origin::Forgotten => answers.try_acquire_owned().ok(),
-        };
-        if room.is_none() {
-            if self.unanswered == 0 {
-                tracing::warn!(
-                    "more commands from the cloud are refused than can be answered; it has to send them again"
-                );
-            }
-            self.unanswered += 1;
-        } else if self.unanswered > 0 {
-            let count = std::mem::take(&mut self.unanswered);
-            tracing::warn!(count, "commands from the cloud were left without an answer");
-        }
-        room
-    }
 }
 
 impl Desk {

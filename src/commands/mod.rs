@@ -12,6 +12,7 @@ mod allow;
 mod desk;
 mod haste;
 mod insistence;
+mod lane;
 mod line_lost;
 mod payload;
 mod quiet;

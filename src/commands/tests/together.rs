@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use crate::{
     commands::{
-        desk::MOST_BEGINNING,
+        lane::MOST_BEGINNING,
         register::{NotBegun, Register},
     },
     model::CommandId,

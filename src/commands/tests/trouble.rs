@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::{
-    commands::{desk::MOST_ANSWERS, insistence::insist},
+    commands::{insistence::insist, lane::MOST_ANSWERS},
     model::CommandId,
 };
 
