@@ -1,17 +1,17 @@
-//! The fleet: every device with its mailbox, and every bus that one of them hangs on.
+//! The fleet: every device with its mailbox, and the buses that they hang on.
 //!
 //! Owns the building and the tasks. Built without I/O, so that a configuration can be checked by
 //! building it. Stop order: devices first, while their buses still carry the last frame, then buses.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    Appliance, Device, DeviceError, DeviceSpec, KINDS, Kind, LanPort, SimulationProbe, Wiring,
-    bus::{Adapter, FromBus, LanAdapter, Ports, SimulatedBus, Wishes, Write},
+    Device, DeviceError, DeviceSpec, KINDS, Kind, LanPort, SimulationProbe,
+    bus::{Buses, FromBus, Ports, Write},
     desk::Desk,
     kinds,
     supervisor::{self, Blueprint},
@@ -33,7 +33,8 @@ struct Member {
     device: Box<dyn Device>,
     blueprint: Blueprint,
     mailbox: mpsc::Receiver<Actuation>,
-    is_on_lan: bool,
+    /// The place of its bus among the adapters.
+    bus: usize,
 }
 
 /// All devices of the house, before they run.
@@ -41,9 +42,7 @@ pub struct Fleet {
     /// Where each device takes its commands. A full one means `busy`.
     pub mailboxes: HashMap<DeviceId, Mailbox>,
     members: Vec<Member>,
-    wishes: Wishes,
-    appliances: Vec<(DeviceId, Box<dyn Appliance>)>,
-    probe: SimulationProbe,
+    buses: Buses,
 }
 
 impl Fleet {
@@ -60,13 +59,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::build`].
     pub fn build_with(specs: &[DeviceSpec], kinds: &[Kind]) -> Result<Self, DeviceError> {
-        let mut fleet = Self {
-            mailboxes: HashMap::new(),
-            members: Vec::new(),
-            wishes: Wishes::new(),
-            appliances: Vec::new(),
-            probe: SimulationProbe::default(),
-        };
+        let mut fleet = Self { mailboxes: HashMap::new(), members: Vec::new(), buses: Buses::default() };
         for spec in specs {
             let kind = kinds::find(kinds, spec)?;
             let device = (kind.build)(spec)?;
@@ -74,32 +67,21 @@ impl Fleet {
             if fleet.mailboxes.insert(spec.id.clone(), sender).is_some() {
                 return Err(DeviceError::DuplicateId { device: spec.id.clone() });
             }
-            let is_on_lan = match device.wiring() {
-                Wiring::Lan { hears, .. } => {
-                    fleet.wishes.push((spec.id.clone(), hears));
-                    true
-                }
-                Wiring::Simulated(appliance) => {
-                    fleet.appliances.push((spec.id.clone(), appliance));
-                    false
-                }
-            };
+            let bus = fleet.buses.hang(&spec.id, device.wiring());
             let blueprint = Blueprint { spec: spec.clone(), kind };
-            fleet.members.push(Member { device, blueprint, mailbox, is_on_lan });
+            fleet.members.push(Member { device, blueprint, mailbox, bus });
         }
         Ok(fleet)
     }
 
     /// What must be subscribed at the local broker and handed in at [`LanPort::incoming`]; each once.
     pub fn lan_filters(&self) -> Vec<TopicFilter> {
-        let mut seen = BTreeSet::new();
-        let filters = self.wishes.iter().flat_map(|(_, filters)| filters);
-        filters.filter(|filter| seen.insert(filter.to_string())).cloned().collect()
+        self.buses.lan_filters()
     }
 
     /// What really happens on the simulated bus.
     pub fn simulation(&self) -> SimulationProbe {
-        self.probe.clone()
+        self.buses.simulation()
     }
 
     /// Runs every device and bus until `stop`; then returns within about two seconds, when the
@@ -115,15 +97,14 @@ impl Fleet {
         board: Board,
         stop: CancellationToken,
     ) {
-        let (lan_bus, lan_writes) = mpsc::channel::<Write>(WRITES_CAPACITY);
-        let (simulated_bus, simulated_writes) = mpsc::channel::<Write>(WRITES_CAPACITY);
-        let (mut on_lan, mut on_simulated) = (HashMap::new(), HashMap::new());
+        let mut lines: Vec<_> = (self.buses.adapters(lan).into_iter())
+            .map(|adapter| (adapter, mpsc::channel::<Write>(WRITES_CAPACITY), HashMap::new()))
+            .collect();
         let mut devices = JoinSet::new();
-        for Member { device, blueprint, mailbox, is_on_lan } in self.members {
+        for Member { device, blueprint, mailbox, bus } in self.members {
             let id = blueprint.spec.id.clone();
             let (to_device, inbox) = mpsc::channel::<FromBus>(INBOX_CAPACITY);
-            let (bus, inboxes) =
-                if is_on_lan { (&lan_bus, &mut on_lan) } else { (&simulated_bus, &mut on_simulated) };
+            let (_, (bus, _), inboxes) = &mut lines[bus];
             inboxes.insert(id.clone(), to_device);
             let desk = Desk {
                 kind: blueprint.spec.kind.clone(),
@@ -147,18 +128,11 @@ impl Fleet {
             devices.spawn(supervisor::device(device, blueprint, desk, stop.clone()));
         }
         // What is kept here must not keep an end of a channel open that the others wait for.
-        drop((events, lan_bus, simulated_bus));
+        drop(events);
         let buses_stop = CancellationToken::new();
-        let buses: [(Box<dyn Adapter>, Ports); 2] = [
-            (Box::new(LanAdapter::new(lan, self.wishes)), Ports::new(lan_writes, on_lan)),
-            (
-                Box::new(SimulatedBus::new(self.appliances, self.probe)),
-                Ports::new(simulated_writes, on_simulated),
-            ),
-        ];
         let mut adapters = JoinSet::new();
-        for (adapter, ports) in buses {
-            adapters.spawn(supervisor::adapter(adapter, ports, buses_stop.clone()));
+        for (adapter, (_, writes), inboxes) in lines {
+            adapters.spawn(supervisor::adapter(adapter, Ports::new(writes, inboxes), buses_stop.clone()));
         }
         finish(&mut devices).await;
         // Without devices there is still a LAN to be read until the stop.

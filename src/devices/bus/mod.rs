@@ -2,8 +2,9 @@
 //!
 //! Owns the [`Adapter`] trait, the [`Wiring`] that says which bus a device hangs on, and the ports
 //! through which adapters and device tasks talk. An adapter never looks into a frame's meaning.
-//! A new bus is one file here, one variant of [`Wiring`] and its place in `fleet.rs`.
+//! A new bus is one file here, one variant of [`Wiring`] and its entry in [`Buses`].
 
+mod buses;
 mod lan;
 mod ports;
 mod simulated;
@@ -11,10 +12,11 @@ mod simulated;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use lan::{LanAdapter, Wishes};
+pub(super) use buses::Buses;
+use lan::{LanAdapter, Wishes};
 pub use lan::{LanPort, LanPublish};
 pub use ports::{FromBus, Ports, ToDevices, Write, WriteError, Writes};
-pub(super) use simulated::SimulatedBus;
+use simulated::SimulatedBus;
 pub use simulated::{Appliance, SimulationProbe, Tally};
 
 use crate::model::TopicFilter;

@@ -1,0 +1,88 @@
+//! The buses of a house before they run: one entry a bus, with the devices that hang on it.
+//!
+//! Owns which device hangs where, and is built without I/O, so that a configuration is checked by building it.
+//! The LAN is always there: it must be read until the stop even when no device wants anything of it.
+
+use std::collections::BTreeSet;
+
+use super::{Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes};
+use crate::model::{DeviceId, TopicFilter};
+
+enum Bus {
+    Lan(Wishes),
+    Simulated(Vec<(DeviceId, Box<dyn Appliance>)>),
+}
+
+pub(in crate::devices) struct Buses {
+    entries: Vec<Bus>,
+    probe: SimulationProbe,
+}
+
+impl Default for Buses {
+    fn default() -> Self {
+        Self { entries: vec![Bus::Lan(Wishes::new())], probe: SimulationProbe::default() }
+    }
+}
+
+impl Buses {
+    /// Hangs a device on its bus and gives the bus's place in the list of [`Buses::adapters`].
+    pub(in crate::devices) fn hang(&mut self, id: &DeviceId, wiring: Wiring) -> usize {
+        match wiring {
+            Wiring::Lan { hears, .. } => self.join(
+                (id.clone(), hears),
+                |bus| if let Bus::Lan(wishes) = bus { Some(wishes) } else { None },
+                Bus::Lan,
+            ),
+            Wiring::Simulated(appliance) => self.join(
+                (id.clone(), appliance),
+                |bus| if let Bus::Simulated(appliances) = bus { Some(appliances) } else { None },
+                Bus::Simulated,
+            ),
+        }
+    }
+
+    /// Puts `member` into the one bus that has a list for it, or into a new one.
+    fn join<T>(
+        &mut self,
+        member: T,
+        list: fn(&mut Bus) -> Option<&mut Vec<T>>,
+        new: fn(Vec<T>) -> Bus,
+    ) -> usize {
+        let known = self.entries.iter_mut().enumerate();
+        if let Some((place, list)) = known.filter_map(|(place, bus)| Some((place, list(bus)?))).next() {
+            list.push(member);
+            return place;
+        }
+        self.entries.push(new(vec![member]));
+        self.entries.len() - 1
+    }
+
+    /// What the devices want to hear of the LAN; each once.
+    pub(in crate::devices) fn lan_filters(&self) -> Vec<TopicFilter> {
+        let mut seen = BTreeSet::new();
+        let wishes = self
+            .entries
+            .iter()
+            .filter_map(|bus| if let Bus::Lan(wishes) = bus { Some(wishes) } else { None });
+        let filters = wishes.flatten().flat_map(|(_, filters)| filters);
+        filters.filter(|filter| seen.insert(filter.to_string())).cloned().collect()
+    }
+
+    /// What really happens on the simulated bus.
+    pub(in crate::devices) fn simulation(&self) -> SimulationProbe {
+        self.probe.clone()
+    }
+
+    /// The adapter of each bus.
+    pub(in crate::devices) fn adapters(self, lan: LanPort) -> Vec<Box<dyn Adapter>> {
+        let mut lan = Some(lan);
+        let probe = self.probe;
+        let adapter = |bus| -> Option<Box<dyn Adapter>> {
+            Some(match bus {
+                Bus::Lan(wishes) => Box::new(LanAdapter::new(lan.take()?, wishes)),
+                Bus::Simulated(appliances) => Box::new(SimulatedBus::new(appliances, probe.clone())),
+            })
+        };
+        self.entries.into_iter().filter_map(adapter).collect()
+    }
+}
