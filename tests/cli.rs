@@ -143,6 +143,43 @@ fn check_says_in_one_line_that_a_configuration_is_good() {
 }
 
 #[test]
+fn check_finds_what_is_wrong_with_serial_ports_and_only_warns_of_what_may_be_plugged_in() {
+    let home = Home::new();
+    let port = "/dev/serial/by-id/usb-not-here";
+    let warned = home.file(&format!(
+        "devices:\n- id: a\n  kind: serial_line\n  options:\n    port: /dev/ttyUSB97\n\
+         - {{id: b, kind: serial_line, options: {{port: {port}}}}}\n"
+    ));
+    let (code, stdout, stderr) = output(&["check", "--config", &warned]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("is good") && stdout.contains("2 devices"), "{stdout}");
+    for part in [
+        "hearthlink.yaml:8:11",
+        "/dev/ttyUSB97 is named in the order of plugging in",
+        "/dev/ttyUSB97 is not there",
+        "hearthlink.yaml:9:46",
+        "usb-not-here is not there; is it plugged in?",
+        "below /dev/serial/by-id",
+        "3 warnings about the configuration",
+    ] {
+        assert!(stderr.contains(part), "{stderr} lacks {part}");
+    }
+    for (device, place, part) in [
+        (format!("{{port: {port}, baud: 300}}"), "6:84", "`a` shares this port and has 9600"),
+        (format!("{{port: {port}, pattern: '(?P<t>'}}"), "6:87", "no regular expression"),
+    ] {
+        let wrong = home.file(&format!(
+            "devices:\n- {{id: a, kind: serial_line, options: {{port: {port}}}}}\n\
+             - {{id: b, kind: serial_line, options: {device}}}\n"
+        ));
+        let (code, _, stderr) = output(&["check", "--config", &wrong]);
+        assert_eq!(code, 78, "{stderr}");
+        assert!(stderr.contains(part) && stderr.contains(&format!("{wrong}:{place}]")), "{place}: {stderr}");
+        assert!(stderr.contains("1 problem and"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_gateway_runs_until_sigterm_and_tells_status_how_it_is() {
     let home = Home::new();
     let file = home.file("devices: [{id: attic, kind: thermometer}]\n");

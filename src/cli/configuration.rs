@@ -9,16 +9,21 @@ use std::{
 use super::Exit;
 use crate::{
     config::{Config, ConfigError, Finding, Loader},
-    devices::{self, DeviceError, DeviceSpec},
+    devices::{self, Checker, DeviceError, DeviceSpec},
     model::Request,
 };
 
-/// Loads and checks; what is wrong is shown on standard error.
+/// Loads and checks; what is wrong, and what a person should know, is shown on standard error.
 ///
 /// # Errors
 /// [`Exit::Config`].
 pub(super) fn load(path: &Path) -> Result<Config, Exit> {
-    Loader::new(path).check(&check_devices).load().map_err(|error| show(&error))
+    let (config, warnings) =
+        Loader::new(path).check(&check_devices).load_and_warn().map_err(|error| show(&error))?;
+    if let Some(warnings) = warnings {
+        show(&warnings);
+    }
+    Ok(config)
 }
 
 /// Shows what is wrong, in colours where there is somebody to see them.
@@ -32,12 +37,20 @@ pub(super) fn show(error: &ConfigError) -> Exit {
 fn check_devices(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut own = Vec::new();
+    let mut checker = Checker::default();
     for (index, device) in config.devices.iter().enumerate() {
         let options = serde_json::Value::Object(device.options.clone());
         let spec = DeviceSpec { id: device.id.clone(), kind: device.kind.clone(), options };
         let at = format!("devices[{index}]");
-        match devices::check(&spec) {
-            Ok(topics) => own.extend(topics.into_iter().map(|topic| (&device.id, topic))),
+        match checker.check(&spec) {
+            Ok(claims) => {
+                own.extend(claims.topics.into_iter().map(|topic| (&device.id, topic)));
+                let doubts = claims.port.iter().flat_map(|port| devices::doubts(port));
+                findings.extend(doubts.map(|doubt| {
+                    let remedy = "name it as it stands below /dev/serial/by-id when it is plugged in";
+                    Finding::new(format!("{at}.options.port"), doubt, remedy).warning()
+                }));
+            }
             Err(error) => {
                 findings.push(finding(&at, error));
                 continue;

@@ -63,6 +63,14 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
     pub fn load(self) -> Result<Config, ConfigError> {
+        self.load_and_warn().map(|(config, _)| config)
+    }
+
+    /// Loads and checks; beside the configuration what a person should know of it, if there is anything.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong, and what a person should know.
+    pub fn load_and_warn(self) -> Result<(Config, Option<ConfigError>), ConfigError> {
         let mut problems = Vec::new();
         let mut files = Files::default();
         for path in paths(self.path, &mut problems) {
@@ -79,7 +87,11 @@ impl<'a> Loader<'a> {
             }
         };
         match config {
-            Some(config) if problems.is_empty() => Ok(config),
+            Some(config) if problems.iter().all(Problem::is_warning) => {
+                let warnings =
+                    (!problems.is_empty()).then(|| ConfigError::new(self.path.to_owned(), problems));
+                Ok((config, warnings))
+            }
             _ => Err(ConfigError::new(self.path.to_owned(), problems)),
         }
     }
@@ -101,8 +113,7 @@ impl<'a> Loader<'a> {
         problems.extend(findings.into_iter().map(|finding| {
             let node = tree.nearest(&finding.at);
             let place = node.key.as_ref().filter(|_| finding.on_key).unwrap_or(&node.place);
-            let remedy = Some(finding.remedy).filter(|remedy| !remedy.is_empty());
-            Problem::new(files.locate(place), finding.what, remedy)
+            Problem::found(files.locate(place), finding)
         }));
         Some(config)
     }

@@ -5,7 +5,9 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceSpan,
+};
 
 use super::tree::Spot;
 
@@ -23,12 +25,21 @@ pub struct Finding {
     pub remedy: String,
     /// Whether it is about the key and not about the value.
     pub on_key: bool,
+    /// Whether a person should only know it: nothing is refused for it.
+    pub is_warning: bool,
 }
 
 impl Finding {
     /// A finding about the value at `at`.
     pub fn new(at: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { at: at.into(), what: what.into(), remedy: remedy.into(), on_key: false }
+        Self { at: at.into(), what: what.into(), remedy: remedy.into(), on_key: false, is_warning: false }
+    }
+
+    /// The same, for which nothing is refused.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.is_warning = true;
+        self
     }
 
     /// The same, shown at the value's key.
@@ -87,11 +98,22 @@ pub struct Problem {
     place: Where,
     what: String,
     remedy: Option<String>,
+    is_warning: bool,
 }
 
 impl Problem {
     pub(super) fn new(place: Where, what: impl Into<String>, remedy: Option<String>) -> Self {
-        Self { place, what: what.into(), remedy }
+        Self { place, what: what.into(), remedy, is_warning: false }
+    }
+
+    pub(super) fn found(place: Where, finding: Finding) -> Self {
+        let remedy = Some(finding.remedy).filter(|remedy| !remedy.is_empty());
+        Self { place, what: finding.what, remedy, is_warning: finding.is_warning }
+    }
+
+    /// Whether nothing is refused for it.
+    pub fn is_warning(&self) -> bool {
+        self.is_warning
     }
 
     /// What is wrong.
@@ -143,6 +165,10 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Diagnostic for Problem {
+    fn severity(&self) -> Option<Severity> {
+        Some(if self.is_warning { Severity::Warning } else { Severity::Error })
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.remedy.as_ref().map(|remedy| Box::new(remedy) as Box<dyn fmt::Display>)
     }
@@ -165,7 +191,7 @@ impl Diagnostic for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration.
+/// Everything that is wrong with a configuration, or that a person should know of it.
 #[derive(Debug, Clone)]
 pub struct ConfigError {
     file: PathBuf,
@@ -199,9 +225,18 @@ impl ConfigError {
 
     fn summary(&self) -> String {
         let file = self.file.display();
-        match self.problems.len() {
-            1 => format!("1 problem in the configuration {file}"),
-            count => format!("{count} problems in the configuration {file}"),
+        let warnings = self.problems.iter().filter(|problem| problem.is_warning).count();
+        let count = |count: usize, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        match (self.problems.len() - warnings, warnings) {
+            (0, warnings) => format!("{} about the configuration {file}", count(warnings, "warning")),
+            (errors, 0) => format!("{} in the configuration {file}", count(errors, "problem")),
+            (errors, warnings) => {
+                let (errors, warnings) = (count(errors, "problem"), count(warnings, "warning"));
+                format!("{errors} and {warnings} in the configuration {file}")
+            }
         }
     }
 }

@@ -49,7 +49,8 @@ impl Fleet {
     /// Builds every device, without I/O.
     ///
     /// # Errors
-    /// The first [`DeviceError`]: an unknown kind, a bad option, an id that stands twice.
+    /// The first [`DeviceError`]: an unknown kind, a bad option, an id that stands twice, two
+    /// devices that need a bus in different ways.
     pub fn build(specs: &[DeviceSpec]) -> Result<Self, DeviceError> {
         Self::build_with(specs, KINDS)
     }
@@ -67,7 +68,7 @@ impl Fleet {
             if fleet.mailboxes.insert(spec.id.clone(), sender).is_some() {
                 return Err(DeviceError::DuplicateId { device: spec.id.clone() });
             }
-            let bus = fleet.buses.hang(&spec.id, device.wiring());
+            let bus = fleet.buses.hang(&spec.id, device.wiring())?;
             let blueprint = Blueprint { spec: spec.clone(), kind };
             fleet.members.push(Member { device, blueprint, mailbox, bus });
         }

@@ -20,7 +20,7 @@ mod supervisor;
 
 pub use bus::{
     Adapter, AdapterError, Appliance, FromBus, LanPort, LanPublish, Ports, SimulationProbe, Tally, ToDevices,
-    Wiring, Write, WriteError, Writes,
+    Wiring, Write, WriteError, Writes, serial,
 };
 pub use device::{Changes, Check, Confirm, Device, Frame, Plan, Presence};
 pub use error::DeviceError;
@@ -28,6 +28,9 @@ pub use fleet::{Fleet, MAILBOX_CAPACITY};
 pub use kinds::{KINDS, Kind};
 pub use options::{Span, options};
 
+use std::path::{Path, PathBuf};
+
+use self::bus::Buses;
 use crate::model::{DeviceId, Fields, Request, TopicFilter};
 
 /// A device as the configuration describes it.
@@ -41,22 +44,51 @@ pub struct DeviceSpec {
     pub options: serde_json::Value,
 }
 
-/// Checks a description without starting anything, and gives the topics at home that are the device's own: where
-/// it speaks and where it is told what to do.
-///
-/// # Errors
-/// [`DeviceError`] names the device, the option and what was probably meant.
-pub fn check(spec: &DeviceSpec) -> Result<Vec<TopicFilter>, DeviceError> {
-    Ok(match build(KINDS, spec)?.wiring() {
-        Wiring::Lan { hears, obeys } => [hears, obeys].concat(),
-        Wiring::Simulated(_) => Vec::new(),
-    })
+/// What a device takes for itself in the house.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// The topics at home where it speaks and where it is told what to do.
+    pub topics: Vec<TopicFilter>,
+    /// Its serial port.
+    pub port: Option<PathBuf>,
+}
+
+/// Checks descriptions without starting anything, each against those that it saw before.
+#[derive(Default)]
+pub struct Checker {
+    buses: Buses,
+}
+
+impl Checker {
+    /// Checks a description.
+    ///
+    /// # Errors
+    /// [`DeviceError`] names the device, the option and what was probably meant.
+    pub fn check(&mut self, spec: &DeviceSpec) -> Result<Claims, DeviceError> {
+        let wiring = build(KINDS, spec)?.wiring();
+        let claims = match &wiring {
+            Wiring::Lan { hears, obeys } => Claims { topics: [&hears[..], obeys].concat(), port: None },
+            Wiring::Simulated(_) => Claims::default(),
+            Wiring::Serial { port, .. } => Claims { topics: Vec::new(), port: Some(port.path.clone()) },
+        };
+        self.buses.hang(&spec.id, wiring)?;
+        Ok(claims)
+    }
+}
+
+/// What a person should know of a port before the start: that its name may soon be another device's, or that it is
+/// not there now. Looks at the disk.
+pub fn doubts(port: &Path) -> Vec<String> {
+    let bare = serial::is_bare_name(port).then(|| {
+        format!("{} is named in the order of plugging in, and may be another device tomorrow", port.display())
+    });
+    bare.into_iter().chain(bus::serial::absence(port)).collect()
 }
 
 /// Checks that a device could be asked for this, whatever state it is in, without starting anything.
 ///
 /// # Errors
-/// As [`check`]; [`DeviceError::Impossible`] names the field and what is possible.
+/// As [`Checker::check`]; [`DeviceError::Impossible`] names the field and what is possible.
 pub fn check_request(spec: &DeviceSpec, request: &Request) -> Result<(), DeviceError> {
     build(KINDS, spec)?.encode(request, &Fields::new()).map(drop)
 }

@@ -13,6 +13,7 @@ use serde::{
 use serde_json::Value;
 
 use super::{DeviceError, DeviceSpec};
+use crate::model::Fields;
 
 /// The one of `names` that was probably meant, if any is near enough.
 pub(super) fn nearest(written: &str, names: &[&'static str]) -> Option<&'static str> {
@@ -27,23 +28,51 @@ pub(super) fn nearest(written: &str, names: &[&'static str]) -> Option<&'static 
 /// [`DeviceError::UnknownOption`] with the nearest name and all that are allowed, or
 /// [`DeviceError::BadOption`] with the option that has a wrong value or is missing.
 pub fn options<T: DeserializeOwned>(spec: &DeviceSpec) -> Result<T, DeviceError> {
-    let empty = Value::Object(serde_json::Map::new());
-    let given = if spec.options.is_null() { &empty } else { &spec.options };
-    let Value::Object(map) = given else {
-        return Err(DeviceError::bad_option(&spec.id, ".", "`options` must be a map of names to values"));
-    };
-    if let Some(allowed) = field_names::<T>()
-        && let Some(option) = map.keys().find(|key| !allowed.contains(&key.as_str()))
-    {
-        return Err(DeviceError::UnknownOption {
+    let map = given(spec)?;
+    if let Some(allowed) = field_names::<T>() {
+        only(spec, &map, allowed)?;
+    }
+    read(spec, map)
+}
+
+/// Takes a device's options as those of its bus and those of its kind, which stand side by side. (serde's `flatten`
+/// would lose both the place of an error and the unknown names.)
+///
+/// # Errors
+/// As [`options`].
+pub(super) fn options_of_both<B: DeserializeOwned, K: DeserializeOwned>(
+    spec: &DeviceSpec,
+) -> Result<(B, K), DeviceError> {
+    let (of_bus, of_kind) = (field_names::<B>().unwrap_or_default(), field_names::<K>().unwrap_or_default());
+    let map = given(spec)?;
+    only(spec, &map, &[of_kind, of_bus].concat())?;
+    let (bus, kind) = map.into_iter().partition(|(name, _)| of_bus.contains(&name.as_str()));
+    Ok((read(spec, bus)?, read(spec, kind)?))
+}
+
+fn given(spec: &DeviceSpec) -> Result<Fields, DeviceError> {
+    match &spec.options {
+        Value::Null => Ok(Fields::new()),
+        Value::Object(map) => Ok(map.clone()),
+        _ => Err(DeviceError::bad_option(&spec.id, ".", "`options` must be a map of names to values")),
+    }
+}
+
+fn only(spec: &DeviceSpec, map: &Fields, allowed: &[&'static str]) -> Result<(), DeviceError> {
+    match map.keys().find(|key| !allowed.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(option) => Err(DeviceError::UnknownOption {
             device: spec.id.clone(),
             kind: spec.kind.clone(),
             option: option.clone(),
             nearest: nearest(option, allowed),
             allowed: allowed.to_vec(),
-        });
+        }),
     }
-    serde_path_to_error::deserialize(given).map_err(|error| {
+}
+
+fn read<T: DeserializeOwned>(spec: &DeviceSpec, map: Fields) -> Result<T, DeviceError> {
+    serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| {
         DeviceError::bad_option(&spec.id, &error.path().to_string(), error.inner().to_string())
     })
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Changes, Check, Confirm, Device, Frame, Presence,
+    Changes, Check, Confirm, Device, Frame, Presence, Span,
     bus::{FromBus, Write, WriteError},
     desk::{DRAIN, Desk},
 };
@@ -127,7 +127,14 @@ impl Runner<'_> {
             Wake::Silence => {
                 self.silent_at = None;
                 self.desk.own_word = Some(Availability::Offline);
+                if let Presence::Heard(Some(silence)) = self.presence {
+                    let silence = Span(silence);
+                    // Told apart from one that its bus cannot reach, which has a sentence of its own.
+                    self.desk.fault =
+                        Some(format!("its bus works, but nothing was heard of it for {silence}"));
+                }
                 self.desk.tell_availability(self.stop).await;
+                self.desk.report();
             }
         }
         true

@@ -5,12 +5,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes};
+use super::{
+    super::DeviceError,
+    Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes,
+    serial::{Member, PortSettings, SerialAdapter, Talker},
+};
 use crate::model::{DeviceId, TopicFilter};
 
 enum Bus {
     Lan(Wishes),
     Simulated(Vec<(DeviceId, Box<dyn Appliance>)>),
+    /// One for each port. Who was first says how it is opened.
+    Serial(PortSettings, Vec<Member>),
 }
 
 pub(in crate::devices) struct Buses {
@@ -26,8 +32,11 @@ impl Default for Buses {
 
 impl Buses {
     /// Hangs a device on its bus and gives the bus's place in the list of [`Buses::adapters`].
-    pub(in crate::devices) fn hang(&mut self, id: &DeviceId, wiring: Wiring) -> usize {
-        match wiring {
+    ///
+    /// # Errors
+    /// [`DeviceError::BadOption`] when others need the bus in another way.
+    pub(in crate::devices) fn hang(&mut self, id: &DeviceId, wiring: Wiring) -> Result<usize, DeviceError> {
+        Ok(match wiring {
             Wiring::Lan { hears, .. } => self.join(
                 (id.clone(), hears),
                 |bus| if let Bus::Lan(wishes) = bus { Some(wishes) } else { None },
@@ -38,7 +47,33 @@ impl Buses {
                 |bus| if let Bus::Simulated(appliances) = bus { Some(appliances) } else { None },
                 Bus::Simulated,
             ),
+            Wiring::Serial { port, talker } => return self.share(id, port, talker),
+        })
+    }
+
+    fn share(
+        &mut self,
+        id: &DeviceId,
+        port: PortSettings,
+        talker: Box<dyn Talker>,
+    ) -> Result<usize, DeviceError> {
+        let member = Member { id: id.clone(), talker };
+        for (place, bus) in self.entries.iter_mut().enumerate() {
+            if let Bus::Serial(settings, members) = bus
+                && settings.path == port.path
+            {
+                if let Some((option, value)) = settings.contradicts(&port) {
+                    let first = members.first().map_or("another device", |first| first.id.as_str());
+                    let problem =
+                        format!("`{first}` shares this port and has {value}; write the same for both");
+                    return Err(DeviceError::bad_option(id, option, problem));
+                }
+                members.push(member);
+                return Ok(place);
+            }
         }
+        self.entries.push(Bus::Serial(port, vec![member]));
+        Ok(self.entries.len() - 1)
     }
 
     /// Puts `member` into the one bus that has a list for it, or into a new one.
@@ -80,6 +115,7 @@ impl Buses {
         let adapter = |bus| -> Option<Box<dyn Adapter>> {
             Some(match bus {
                 Bus::Lan(wishes) => Box::new(LanAdapter::new(lan.take()?, wishes)),
+                Bus::Serial(port, members) => Box::new(SerialAdapter::new(port, members)),
                 Bus::Simulated(appliances) => Box::new(SimulatedBus::new(appliances, probe.clone())),
             })
         };

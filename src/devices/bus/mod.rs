@@ -7,6 +7,7 @@
 mod buses;
 mod lan;
 mod ports;
+pub mod serial;
 mod simulated;
 
 use futures_util::future::BoxFuture;
@@ -19,6 +20,7 @@ pub use ports::{FromBus, Ports, ToDevices, Write, WriteError, Writes};
 use simulated::SimulatedBus;
 pub use simulated::{Appliance, SimulationProbe, Tally};
 
+use self::serial::{PortSettings, Talker};
 use crate::model::TopicFilter;
 
 /// Which bus a device hangs on, and what of it the device wants.
@@ -32,6 +34,13 @@ pub enum Wiring {
     },
     /// The simulated bus: this appliance, and all that it says.
     Simulated(Box<dyn Appliance>),
+    /// A serial port, which others may share.
+    Serial {
+        /// The port.
+        port: PortSettings,
+        /// The device's side of it.
+        talker: Box<dyn Talker>,
+    },
 }
 
 /// Why a bus stopped working. It is started again after a wait.

@@ -4,9 +4,11 @@
 //! `docs/devices.md` shows a complete one.
 
 mod lan;
+mod serial_line;
 mod tasmota;
 mod thermometer;
 mod toaster;
+mod values;
 
 use super::{Device, DeviceError, DeviceSpec, options};
 
@@ -24,6 +26,11 @@ pub struct Kind {
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
+    Kind {
+        name: "serial_line",
+        about: "a device on a serial port that speaks in lines",
+        build: serial_line::build,
+    },
     Kind { name: "tasmota", about: "a Tasmota plug or relay", build: tasmota::build },
     Kind { name: "thermometer", about: "a simulated thermometer", build: thermometer::build },
     Kind { name: "toaster", about: "a simulated toaster", build: toaster::build },

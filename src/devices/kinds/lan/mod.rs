@@ -11,7 +11,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
+use super::{
+    super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options},
+    values,
+};
 use crate::model::{Availability, DeviceId, Fields, Request, Timestamp, Topic, TopicFilter};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -120,7 +123,7 @@ impl LanDevice {
                 let problem = format!("this device takes plain words for `{field}` only");
                 return Err(DeviceError::impossible(&self.id, other, problem));
             }
-            let word = fields.get(field).and_then(payload::word);
+            let word = fields.get(field).and_then(values::word);
             return word
                 .ok_or_else(|| DeviceError::impossible(&self.id, field, "it must be a word or a number"));
         }
@@ -182,7 +185,7 @@ impl Device for LanDevice {
             wanted.retain(|name, _| state.contains_key(name));
         }
         let shows = move |seen: &Fields| {
-            wanted.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| payload::same(seen, value)))
+            wanted.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| values::same(seen, value)))
         };
         let within = self.options.confirm_within.0;
         Ok(Plan::confirmed(frames, within, shows).saying("the device shows it"))

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::super::Frame;
+use super::super::{super::Frame, values::word};
 use crate::model::Fields;
 
 /// The longest plain word that is taken as a value, in characters.
@@ -39,23 +39,4 @@ pub(super) fn availability(frame: &Frame) -> Option<String> {
         Ok(Value::Object(object)) => object.get("state").and_then(word),
         _ => Some(text.to_owned()),
     }
-}
-
-/// A value as the plain word that a device reads; `None` for what is no single value.
-pub(super) fn word(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// Whether a device that says `seen` did what `wanted` asked: case and a number's spelling do not count.
-pub(super) fn same(seen: &Value, wanted: &Value) -> bool {
-    if seen == wanted {
-        return true;
-    }
-    let (Some(seen), Some(wanted)) = (word(seen), word(wanted)) else { return false };
-    seen.eq_ignore_ascii_case(&wanted)
-        || matches!((seen.parse::<f64>(), wanted.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
 }

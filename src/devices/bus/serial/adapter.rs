@@ -1,0 +1,329 @@
+//! One port's adapter: opens it, notices that it is unplugged, opens it again, and moves bytes.
+//!
+//! Owns the time: when to ask, how long to wait for an answer, how often to look for a port that is gone. Never
+//! looks into bytes; the talkers do. Invariants: one exchange at a time; a port that gives an error or an end is
+//! closed at once and its devices hear so before anything else; what was half heard then is forgotten, so that two
+//! halves never make a whole.
+
+use std::{io, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    super::{Adapter, AdapterError, FromBus, Ports, Write, WriteError},
+    Hardware, Line, OpenLine, PortSettings,
+    talker::{Heard, Step, Talker},
+};
+use crate::model::DeviceId;
+
+/// The first wait before a port that is gone is looked for again; doubled each time.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+/// The longest: a port that is plugged in again is open in half of a person's two seconds.
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
+/// How long the port may take bytes; more, and it is stuck (flow control, a dead driver).
+const SEND_WITHIN: Duration = Duration::from_secs(2);
+/// The least pause between two exchanges, in characters (Modbus asks for 3.5).
+const PAUSE_CHARACTERS: usize = 4;
+
+/// A device on the port.
+pub(in crate::devices) struct Member {
+    pub(in crate::devices) id: DeviceId,
+    pub(in crate::devices) talker: Box<dyn Talker>,
+}
+
+/// What is under way on the port.
+struct Exchange {
+    member: usize,
+    /// The device's write that caused it; a poll has none.
+    write: Option<Write>,
+    until: Instant,
+    waits: Duration,
+}
+
+pub(in crate::devices) struct SerialAdapter {
+    settings: PortSettings,
+    opener: Box<dyn OpenLine>,
+    members: Vec<Member>,
+    /// Why the port is gone, as the devices were told.
+    lost: Option<String>,
+}
+
+impl SerialAdapter {
+    pub(in crate::devices) fn new(settings: PortSettings, members: Vec<Member>) -> Self {
+        Self::with(settings, members, Box::new(Hardware))
+    }
+
+    pub(in crate::devices) fn with(
+        settings: PortSettings,
+        members: Vec<Member>,
+        opener: Box<dyn OpenLine>,
+    ) -> Self {
+        Self { settings, opener, members, lost: None }
+    }
+
+    async fn tell_all(&mut self, ports: &Ports, what: &FromBus) {
+        for member in &mut self.members {
+            ports.devices.tell(&member.id, what.clone()).await;
+        }
+    }
+
+    async fn lose(&mut self, ports: &Ports, reason: String) {
+        if self.lost.as_ref() != Some(&reason) {
+            warn!(port = %self.settings, reason, "a serial port is out of reach");
+            self.tell_all(ports, &FromBus::Lost(reason.clone())).await;
+            self.lost = Some(reason);
+        }
+    }
+
+    /// Opens the port, however long it takes; `None` at a stop.
+    async fn open(&mut self, ports: &mut Ports, stop: &CancellationToken) -> Option<Box<dyn Line>> {
+        let mut wait = FIRST_LOOK;
+        loop {
+            let reason = match self.opener.open(&self.settings).await {
+                Ok(line) => return Some(line),
+                Err(reason) => reason,
+            };
+            self.lose(ports, reason.clone()).await;
+            let refuse = async {
+                while let Some(write) = ports.writes.next().await {
+                    write.answer(Err(WriteError::NotSent(reason.clone())));
+                }
+                std::future::pending::<()>().await;
+            };
+            // Cancel safe: a write that was taken is answered without waiting.
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = sleep(wait) => {}
+                () = refuse => {}
+            }
+            wait = (wait * 2).min(LONGEST_LOOK);
+        }
+    }
+}
+
+impl Adapter for SerialAdapter {
+    fn name(&self) -> String {
+        format!("the serial port {}", self.settings)
+    }
+
+    fn run<'a>(
+        &'a mut self,
+        ports: &'a mut Ports,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        Box::pin(async move {
+            while let Some(line) = self.open(ports, stop).await {
+                ports.devices.up().await;
+                info!(port = %self.settings, "a serial port is open");
+                if self.lost.take().is_some() {
+                    self.tell_all(ports, &FromBus::Found).await;
+                }
+                let baud = self.settings.baud;
+                let mut conversation = Conversation {
+                    settings: &self.settings,
+                    members: &mut self.members,
+                    line,
+                    baud,
+                    exchange: None,
+                    free_at: Instant::now(),
+                };
+                let Some(end) = conversation.run(ports, stop).await else { return Ok(()) };
+                // Closed before anybody hears of it.
+                drop(conversation);
+                let reason = format!("the port {} was lost: {end}; is it plugged in?", self.settings);
+                self.lose(ports, reason).await;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// An open port and what is under way on it.
+struct Conversation<'a> {
+    settings: &'a PortSettings,
+    members: &'a mut Vec<Member>,
+    line: Box<dyn Line>,
+    /// The bits a second of this moment.
+    baud: u32,
+    exchange: Option<Exchange>,
+    /// When the next exchange may begin.
+    free_at: Instant,
+}
+
+enum Event {
+    Stop,
+    Late,
+    Write(Write),
+    Poll(usize),
+    Read(io::Result<usize>),
+    NoDevices,
+}
+
+impl Conversation<'_> {
+    /// Until the stop (`None`), or until the port is lost, with the reason.
+    async fn run(&mut self, ports: &mut Ports, stop: &CancellationToken) -> Option<String> {
+        let opened = Instant::now();
+        for member in self.members.iter_mut() {
+            member.talker.begin(opened);
+        }
+        let mut buffer = [0; 1024];
+        let mut are_devices_gone = false;
+        loop {
+            let until = self.exchange.as_ref().map(|exchange| exchange.until);
+            let is_free = until.is_none();
+            let polls = self.members.iter().enumerate();
+            let poll = polls.filter_map(|(index, member)| Some((member.talker.next()?, index))).min();
+            let (free_at, now) = (self.free_at, Instant::now());
+            let write = async {
+                // The pause first: a write that was taken must not wait, or it could act after its deadline.
+                sleep_until(free_at).await;
+                ports.writes.next().await
+            };
+            // Cancel safe: timers, a read that has not begun, and `Writes::next`. The order: neither a chattering
+            // device nor polling keeps a command from the port.
+            let event = tokio::select! {
+                biased;
+                () = stop.cancelled() => Event::Stop,
+                () = sleep_until(until.unwrap_or(now)), if !is_free => Event::Late,
+                write = write, if is_free && !are_devices_gone => write.map_or(Event::NoDevices, Event::Write),
+                () = sleep_until(poll.map_or(now, |(at, _)| at.max(free_at))), if is_free && poll.is_some() => {
+                    Event::Poll(poll.map_or(0, |(_, index)| index))
+                }
+                read = self.line.read(&mut buffer) => Event::Read(read),
+            };
+            let result = match event {
+                Event::Stop => return None,
+                Event::NoDevices => {
+                    are_devices_gone = true;
+                    Ok(())
+                }
+                Event::Late => self.give_up(ports).await,
+                Event::Write(write) => self.write(write).await,
+                Event::Poll(index) => match self.members[index].talker.ask(Instant::now()) {
+                    Some(step) => self.send(index, None, step).await,
+                    None => Ok(()),
+                },
+                Event::Read(Ok(0)) => Err("it gave its end".to_owned()),
+                Event::Read(Ok(count)) => self.hear(&buffer[..count], ports).await,
+                Event::Read(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                Event::Read(Err(error)) => Err(error.to_string()),
+            };
+            if let Err(reason) = result {
+                // A write under way answers by its drop: it may have been done.
+                return Some(reason);
+            }
+        }
+    }
+
+    async fn write(&mut self, write: Write) -> Result<(), String> {
+        let Some(index) = self.members.iter().position(|member| member.id == write.device) else {
+            write.answer(Err(WriteError::NotSent("it is not on this port".to_owned())));
+            return Ok(());
+        };
+        match self.members[index].talker.tell(&write.frame) {
+            Ok(step) => self.send(index, Some(write), step).await,
+            Err(problem) => {
+                write.answer(Err(WriteError::NotSent(problem)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a step of the talker `member`, for `write`. An error: the port is lost.
+    async fn send(&mut self, member: usize, write: Option<Write>, step: Step) -> Result<(), String> {
+        let sent = self.put(&step).await;
+        if let Err(reason) = sent {
+            if let Some(write) = write {
+                write.answer(Err(WriteError::Uncertain(format!(
+                    "the port was lost while it was sent: {reason}"
+                ))));
+            }
+            return Err(reason);
+        }
+        match step.answer_within {
+            Some(waits) => {
+                self.exchange = Some(Exchange { member, write, until: Instant::now() + waits, waits });
+            }
+            None => {
+                self.free_at = Instant::now() + self.settings.time_for(PAUSE_CHARACTERS, self.baud);
+                if let Some(write) = write {
+                    write.answer(Ok(()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, step: &Step) -> Result<(), String> {
+        if let Some(baud) = step.baud_before {
+            self.set_baud(baud)?;
+        }
+        // Never flushed: the driver would wait for the wire, on this thread.
+        match timeout(SEND_WITHIN, self.line.write_all(&step.send)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("it took no bytes".to_owned()),
+        }
+        if let Some(baud) = step.baud_after {
+            // The driver has the bytes, the wire has not.
+            sleep(self.settings.time_for(step.send.len() + 1, self.baud)).await;
+            self.set_baud(baud)?;
+        }
+        Ok(())
+    }
+
+    fn set_baud(&mut self, baud: u32) -> Result<(), String> {
+        if self.baud != baud {
+            self.line.set_baud(baud).map_err(|error| format!("it refused {baud} bits a second: {error}"))?;
+            self.baud = baud;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, bytes: &[u8], ports: &Ports) -> Result<(), String> {
+        let now = Instant::now();
+        for index in 0..self.members.len() {
+            let heard = self.members[index].talker.hear(bytes, now);
+            self.take(index, heard, ports).await?;
+        }
+        Ok(())
+    }
+
+    async fn give_up(&mut self, ports: &Ports) -> Result<(), String> {
+        let Some(Exchange { member, write, waits, .. }) = self.exchange.take() else { return Ok(()) };
+        // A late answer must not be taken for that of the next question.
+        self.free_at = Instant::now() + waits;
+        if let Some(write) = write {
+            write.answer(Err(WriteError::Uncertain("it was sent, and nobody answered".to_owned())));
+        }
+        let heard = self.members[member].talker.give_up();
+        self.take(member, heard, ports).await
+    }
+
+    async fn take(&mut self, member: usize, heard: Heard, ports: &Ports) -> Result<(), String> {
+        for frame in heard.frames {
+            ports.devices.tell(&self.members[member].id, FromBus::Frame(frame)).await;
+        }
+        if self.exchange.as_ref().is_none_or(|exchange| exchange.member != member) {
+            return Ok(());
+        }
+        let write = match (&heard.ended, &heard.next) {
+            (None, None) => return Ok(()),
+            _ => self.exchange.take().and_then(|exchange| exchange.write),
+        };
+        if let Some(step) = heard.next {
+            return self.send(member, write, step).await;
+        }
+        self.free_at = Instant::now() + self.settings.time_for(PAUSE_CHARACTERS, self.baud);
+        if let (Some(write), Some(result)) = (write, heard.ended) {
+            write.answer(result);
+        }
+        Ok(())
+    }
+}
