@@ -4,6 +4,7 @@
 //! `docs/devices.md` shows a complete one.
 
 mod lan;
+mod meter;
 mod serial_line;
 mod tasmota;
 mod thermometer;
@@ -26,6 +27,7 @@ pub struct Kind {
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
+    Kind { name: "meter", about: "an electricity meter: P1, SML or IEC 62056-21", build: meter::build },
     Kind {
         name: "serial_line",
         about: "a device on a serial port that speaks in lines",
