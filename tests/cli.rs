@@ -180,6 +180,19 @@ fn check_finds_what_is_wrong_with_serial_ports_and_only_warns_of_what_may_be_plu
 }
 
 #[test]
+fn every_example_of_the_devices_guide_is_a_good_configuration() {
+    let home = Home::new();
+    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/devices.md")).unwrap();
+    let examples: Vec<&str> =
+        guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 5, "{} examples", examples.len());
+    for example in examples {
+        let (code, _, stderr) = output(&["check", "--config", &home.file(example)]);
+        assert_eq!(code, 0, "{example}\n{stderr}");
+    }
+}
+
+#[test]
 fn a_gateway_runs_until_sigterm_and_tells_status_how_it_is() {
     let home = Home::new();
     let file = home.file("devices: [{id: attic, kind: thermometer}]\n");

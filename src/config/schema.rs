@@ -90,7 +90,7 @@ fn default_data_dir() -> PathBuf {
 pub struct Device {
     /// Its name, a level of every topic of it; unique.
     pub id: DeviceId,
-    /// What it is: `toaster`, `thermometer`, `lan`, `tasmota`.
+    /// What it is: the name of a kind, as in `docs/devices.md`.
     pub kind: String,
     /// What its kind needs to know; the devices room checks it.
     #[serde(default)]

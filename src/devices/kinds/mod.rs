@@ -5,6 +5,8 @@
 
 mod lan;
 mod meter;
+mod modbus;
+mod serial_frame;
 mod serial_line;
 mod tasmota;
 mod thermometer;
@@ -28,6 +30,12 @@ pub struct Kind {
 pub const KINDS: &[Kind] = &[
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
     Kind { name: "meter", about: "an electricity meter: P1, SML or IEC 62056-21", build: meter::build },
+    Kind { name: "modbus", about: "a Modbus RTU device, by its registers", build: modbus::build },
+    Kind {
+        name: "serial_frame",
+        about: "a device on a serial port that speaks in binary frames",
+        build: serial_frame::build,
+    },
     Kind {
         name: "serial_line",
         about: "a device on a serial port that speaks in lines",

@@ -1,6 +1,9 @@
 //! Values of states: words, numbers out of bytes, and whether two of them mean the same.
 
+use serde::Deserialize;
 use serde_json::{Number, Value};
+
+use super::super::serial::framing::Order;
 
 /// A value as the plain word that a device reads; `None` for what is no single value.
 pub(super) fn word(value: &Value) -> Option<String> {
@@ -37,4 +40,61 @@ pub(super) fn said(word: &str) -> Value {
     let looks_like_a_number = word.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let parsed = word.parse::<f64>().ok().filter(|_| looks_like_a_number);
     parsed.and_then(number).unwrap_or_else(|| Value::from(word))
+}
+/// How a number stands in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Type {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+}
+
+impl Type {
+    /// Its bytes.
+    pub(super) fn size(self) -> usize {
+        match self {
+            Type::U8 | Type::I8 => 1,
+            Type::U16 | Type::I16 => 2,
+            Type::U32 | Type::I32 | Type::F32 => 4,
+        }
+    }
+
+    /// The number that `bytes` say, which must be as many as [`Type::size`].
+    pub(super) fn read(self, bytes: &[u8], order: Order) -> f64 {
+        let bits = order.number(bytes) & u64::MAX >> (64 - 8 * self.size());
+        // Cuts nothing off: the mask has left no more than the type has.
+        match self {
+            Type::U8 | Type::U16 | Type::U32 => bits as u32 as f64,
+            Type::I8 => f64::from(bits as u8 as i8),
+            Type::I16 => f64::from(bits as u16 as i16),
+            Type::I32 => f64::from(bits as u32 as i32),
+            Type::F32 => f64::from(f32::from_bits(bits as u32)),
+        }
+    }
+
+    /// The bytes, the highest first, that say `number`; `None` when the type has no such number.
+    pub(super) fn write(self, number: f64) -> Option<Vec<u8>> {
+        let whole = |least: f64, most: f64| {
+            let whole = number.round();
+            ((number - whole).abs() < 1e-6 && (least..=most).contains(&whole)).then_some(whole as i64)
+        };
+        let bytes = match self {
+            Type::U8 => whole(0.0, 255.0)?.to_be_bytes(),
+            Type::I8 => whole(-128.0, 127.0)?.to_be_bytes(),
+            Type::U16 => whole(0.0, 65535.0)?.to_be_bytes(),
+            Type::I16 => whole(-32768.0, 32767.0)?.to_be_bytes(),
+            Type::U32 => whole(0.0, f64::from(u32::MAX))?.to_be_bytes(),
+            Type::I32 => whole(f64::from(i32::MIN), f64::from(i32::MAX))?.to_be_bytes(),
+            Type::F32 => {
+                let near = number as f32;
+                return near.is_finite().then(|| near.to_be_bytes().to_vec());
+            }
+        };
+        Some(bytes[8 - self.size()..].to_vec())
+    }
 }

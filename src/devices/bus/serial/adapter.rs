@@ -28,8 +28,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
 /// How long the port may take bytes; more, and it is stuck (flow control, a dead driver).
 const SEND_WITHIN: Duration = Duration::from_secs(2);
-/// The least pause between two exchanges, in characters (Modbus asks for 3.5).
+/// The least pause between two exchanges: Modbus asks for 3.5 characters, and for 1.75 ms at high speeds.
 const PAUSE_CHARACTERS: usize = 4;
+const LEAST_PAUSE: Duration = Duration::from_millis(2);
 
 /// A device on the port.
 pub(in crate::devices) struct Member {
@@ -251,13 +252,17 @@ impl Conversation<'_> {
                 self.exchange = Some(Exchange { member, write, until: Instant::now() + waits, waits });
             }
             None => {
-                self.free_at = Instant::now() + self.settings.time_for(PAUSE_CHARACTERS, self.baud);
+                self.free_at = self.after_a_pause();
                 if let Some(write) = write {
                     write.answer(Ok(()));
                 }
             }
         }
         Ok(())
+    }
+
+    fn after_a_pause(&self) -> Instant {
+        Instant::now() + self.settings.time_for(PAUSE_CHARACTERS, self.baud).max(LEAST_PAUSE)
     }
 
     async fn put(&mut self, step: &Step) -> Result<(), String> {
@@ -320,7 +325,7 @@ impl Conversation<'_> {
         if let Some(step) = heard.next {
             return self.send(member, write, step).await;
         }
-        self.free_at = Instant::now() + self.settings.time_for(PAUSE_CHARACTERS, self.baud);
+        self.free_at = self.after_a_pause();
         if let (Some(write), Some(result)) = (write, heard.ended) {
             write.answer(result);
         }
