@@ -77,8 +77,13 @@ impl House {
         }
     }
 
+    /// What the board says; `None` before the device runs.
+    pub fn find(&self, device: &str) -> Option<DeviceReport> {
+        self.board.snapshot().devices.into_iter().find(|report| report.id == id(device))
+    }
+
     pub fn report(&self, device: &str) -> DeviceReport {
-        self.board.snapshot().devices.into_iter().find(|report| report.id == id(device)).unwrap()
+        self.find(device).expect("the device runs")
     }
 
     pub fn send(&self, device: &str, request: Value) -> oneshot::Receiver<ActuationReply> {
