@@ -176,6 +176,38 @@ async fn a_meter_in_mode_c_is_asked_and_read_and_a_stuck_one_is_told_apart_from_
     house.end().await;
 }
 
+/// A silence that was the port's fault is not the device's; one that begins when the port is back is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_whose_port_was_away_has_its_whole_time_to_speak_again() {
+    let port = Port::new();
+    let options = json!({"port": port.path(), "pattern": "L=(?P<level>[0-9]+)", "offline_after": "2s"});
+    let mut house = House::start(&[("dimmer", "serial_line", options)]);
+    let mut plug = port.plug();
+    plug.opened().await;
+    plug.say(b"\nL=1\n");
+    house.reading().await;
+    drop(plug);
+    house.becomes(Availability::Offline).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let missing = house.report("dimmer").fault;
+    assert!(missing.as_ref().is_some_and(|fault| fault.contains("is not there")), "{missing:?}");
+    let plug = port.plug();
+    plug.opened().await;
+    let mut faults = vec![missing];
+    while faults.len() < 3
+        && !faults.last().unwrap().as_ref().is_some_and(|fault| fault.contains("nothing was heard"))
+    {
+        let fault = house.report("dimmer").fault;
+        if faults.last() != Some(&fault) {
+            faults.push(fault);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let silent = "its bus works, but nothing was heard of it for 2 s".to_owned();
+    assert_eq!(faults[1..], [None, Some(silent)]);
+    house.end().await;
+}
+
 fn object(value: Value) -> hearthlink::model::Fields {
     match value {
         Value::Object(fields) => fields,

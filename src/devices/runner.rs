@@ -127,7 +127,7 @@ impl Runner<'_> {
             Wake::Silence => {
                 self.silent_at = None;
                 self.desk.own_word = Some(Availability::Offline);
-                if let Presence::Heard(Some(silence)) = self.presence {
+                if let (Presence::Heard(Some(silence)), None) = (self.presence, &self.desk.bus_fault) {
                     let silence = Span(silence);
                     // Told apart from one that its bus cannot reach, which has a sentence of its own.
                     self.desk.fault =
@@ -238,6 +238,10 @@ impl Runner<'_> {
             FromBus::Frame(frame) => return self.read(&frame).await,
             FromBus::Found => {
                 self.desk.bus_fault = None;
+                if let Presence::Heard(Some(silence)) = self.presence {
+                    // It could not be heard while it was out of reach.
+                    self.silent_at = Some(Instant::now() + silence);
+                }
                 self.inquire();
             }
             FromBus::Lost(reason) => self.desk.bus_fault = Some(reason),
