@@ -1,5 +1,6 @@
 //! Modbus RTU: frames as the standard's examples have them, registers, refusals.
 
+use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -98,6 +99,32 @@ fn a_damaged_answer_and_one_of_another_device_are_none() {
     client.hear(&[0x55; 10_000], now);
     assert_eq!(client.hear(ANSWER, now).ended, Some(Ok(())));
     assert!(client.hear(ANSWER, now).ended.is_none(), "nobody asked");
+}
+
+proptest! {
+    /// Noise that has its address may be an answer by chance, once in 65536 times.
+    #[test]
+    fn noise_is_no_answer_and_harms_nothing(
+        noise in vec(vec(any::<u8>().prop_filter("not its address", |byte| *byte != 17), 0..600), 0..20),
+    ) {
+        let mut client = asking();
+        for chunk in &noise {
+            prop_assert!(client.hear(chunk, Instant::now()).ended.is_none());
+        }
+        prop_assert_eq!(client.hear(ANSWER, Instant::now()).ended, Some(Ok(())));
+    }
+
+    #[test]
+    fn whatever_comes_does_not_panic(chunks in vec(vec(any::<u8>(), 0..40), 0..40), code in any::<u8>()) {
+        let questions = [Pdu::Read(1, 0, 9), Pdu::Read(4, 65535, 1), Pdu::WriteCoil(1, true)];
+        for pdu in questions {
+            let mut client = asking();
+            client.tell(&pdu.frame()).unwrap();
+            for chunk in &chunks {
+                client.hear(&[&[17, code][..], chunk].concat(), Instant::now());
+            }
+        }
+    }
 }
 
 #[test]

@@ -173,7 +173,8 @@ impl Device for SerialFrame {
             return Err(DeviceError::unreadable(&self.id, "frame", problem));
         }
         let mut fields = Fields::new();
-        let end = frame.payload.len() - self.options.check.map_or(0, |check| check.kind.length());
+        let end =
+            frame.payload.len().saturating_sub(self.options.check.map_or(0, |check| check.kind.length()));
         for field in &self.options.fields {
             // A frame that says its length may be too short for a field, and then does not have it.
             let Some(bytes) = frame.payload[..end].get(field.offset..field.offset + field.kind.size()) else {
