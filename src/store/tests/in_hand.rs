@@ -134,9 +134,12 @@ async fn what_is_sent_is_in_one_sum(steps: Vec<Step>) {
     let options = StoreOptions { max_bytes: 1000, max_age: seconds(60), lanes, ..StoreOptions::default() };
     let store = open(&directory, &options, &clock);
     let mut sender = Sender::default();
+    // What the line had in its hands when it went down may be too much, until something new needs the room.
+    let mut was_in_hand = 0;
     for step in steps {
         match step {
             Step::Append { size, is_live, has_life } => {
+                was_in_hand = 0;
                 let lane = is_live.then_some(0);
                 let life = has_life.then_some(seconds(10));
                 append(&store, Entry { lane, life, ..entry(0, size) }).await.unwrap();
@@ -151,6 +154,7 @@ async fn what_is_sent_is_in_one_sum(steps: Vec<Step>) {
             Step::Pass => clock.advance(seconds(31)),
             Step::LineDown => {
                 store.take_back().await.unwrap();
+                was_in_hand = store.stats().borrow().waiting_bytes;
                 let (acknowledged, backlog) = (sender.acknowledged, store.appended().borrow().any);
                 sender = Sender { acknowledged, backlog, ..Sender::default() };
             }
@@ -163,7 +167,7 @@ async fn what_is_sent_is_in_one_sum(steps: Vec<Step>) {
         assert_eq!(stats.accepted, stats.waiting + stats.acknowledged + dropped, "{step:?}");
         assert_eq!(stats.waiting, left.len() as u64);
         let held: usize = sender.held.iter().map(|(_, size)| size).sum();
-        assert!(stats.waiting_bytes <= 1000.max(held as u64 + 201), "{step:?}: {stats:?}");
+        assert!(stats.waiting_bytes <= 1000.max(held as u64 + 201).max(was_in_hand), "{step:?}: {stats:?}");
     }
 }
 
