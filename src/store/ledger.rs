@@ -47,11 +47,11 @@ pub struct StoreStats {
     pub dropped_by_cloud: u64,
     /// Dropped because the disk gave back something that is no message, since the start.
     pub unreadable: u64,
-    /// Dropped for a newer one on their topic, by [`Keep::Latest`], since the start.
+    /// Dropped for a newer one on their topic, by [`Keep::Latest`](super::Keep::Latest), since the start.
     pub superseded: u64,
-    /// Not kept between two that are, by [`Keep::Every`], since the start.
+    /// Not kept between two that are, by [`Keep::Every`](super::Keep::Every), since the start.
     pub thinned: u64,
-    /// Not kept while the line was down, by [`Keep::Nothing`], since the start.
+    /// Not kept while the line was down, by [`Keep::Nothing`](super::Keep::Nothing), since the start.
     pub not_kept: u64,
     /// The lanes with policies of their own.
     pub lanes: Vec<LaneStats>,
