@@ -89,6 +89,13 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     let mut templates = Vec::new();
     for (index, text) in options.commands.iter().enumerate() {
         match Template::parse(text) {
+            Ok(_) if text.contains(&options.delimiter) => {
+                return bad(
+                    &format!("commands[{index}]"),
+                    "it has the `delimiter` in it, which is added behind it; a command is one line"
+                        .to_owned(),
+                );
+            }
             Ok(template) => templates.push(template),
             Err(problem) => return bad(&format!("commands[{index}]"), problem),
         }
@@ -157,7 +164,7 @@ impl Device for SerialLine {
             return Err(DeviceError::impossible(&self.id, field, problem));
         };
         let mut line = template
-            .fill(fields)
+            .fill(fields, &self.options.delimiter)
             .map_err(|(field, problem)| DeviceError::impossible(&self.id, &field, problem))?;
         line.push_str(&self.options.delimiter);
         let frames = vec![Frame::new("line", line)];

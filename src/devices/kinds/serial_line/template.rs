@@ -1,6 +1,7 @@
 //! A command's line with places for the values of fields: `SET {level}`.
 //!
-//! Invariant: a value never brings a control character into a line, so a command cannot smuggle in a second one.
+//! Invariant: a value never brings a control character into a line, nor any character of what ends one, so a command
+//! cannot smuggle in a second one.
 
 use std::collections::BTreeSet;
 
@@ -52,8 +53,9 @@ impl Template {
         self.fields() == request.keys().map(String::as_str).collect()
     }
 
-    /// The line. An error names the field that has no place in a line, and why.
-    pub(super) fn fill(&self, request: &Fields) -> Result<String, (String, &'static str)> {
+    /// The line, without the `delimiter` that ends it. An error names the field that has no place in a line, and why.
+    pub(super) fn fill(&self, request: &Fields, delimiter: &str) -> Result<String, (String, &'static str)> {
+        const ENDS: &str = "it would bring in what ends a line, the `delimiter`";
         let mut line = String::new();
         for part in &self.0 {
             match part {
@@ -64,9 +66,16 @@ impl Template {
                     if word.chars().any(char::is_control) || word.chars().count() > 256 {
                         return Err((name.clone(), "it must be printable, up to 256 characters"));
                     }
+                    if word.contains(|c| delimiter.contains(c)) {
+                        return Err((name.clone(), ENDS));
+                    }
                     line.push_str(&word);
                 }
             }
+        }
+        // An empty value can join two halves of the template.
+        if line.contains(delimiter) {
+            return Err((self.fields().first().map_or_else(String::new, |name| (*name).to_owned()), ENDS));
         }
         Ok(line)
     }

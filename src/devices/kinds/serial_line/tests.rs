@@ -29,6 +29,10 @@ fn a_bad_option_is_refused_with_what_is_possible() {
             (on(json!({"longest": 0})), &["`longest`"]),
             (on(json!({"commands": ["SET {level}", "ON"]})), &["`commands[1]`", "no field"]),
             (on(json!({"commands": ["SET {level"]})), &["`commands[0]`", "not closed"]),
+            (
+                on(json!({"delimiter": ";", "commands": ["SET {level}; OPEN"]})),
+                &["`commands[0]`", "`delimiter`"],
+            ),
         ],
     );
 }
@@ -70,6 +74,29 @@ fn a_command_is_the_line_for_exactly_its_fields() {
         let error = payload(request.clone()).unwrap_err().to_string();
         assert!(error.contains(part), "{request}: {error}");
     }
+}
+
+#[test]
+fn a_value_never_ends_the_line_whatever_ends_it() {
+    for (delimiter, command, value) in [
+        (";", "SET {level}", "5;OPEN 1"),
+        (";", "SET {level}", ";"),
+        ("END", "SET {level}", "5ENDOPEN 1"),
+        // Half of it from the template, half from the value; and all of it from the template around nothing.
+        ("END", "SET EN{level}", "DOPEN 1"),
+        ("END", "SET E{level}ND", ""),
+        (" ", "SET{level}", "5 OPEN1"),
+    ] {
+        let options = json!({"port": "/dev/a", "delimiter": delimiter, "commands": [command]});
+        let valve = device("serial_line", options).unwrap();
+        let error = plan(&*valve, json!({"level": value}), json!({})).err();
+        let error = error.unwrap_or_else(|| panic!("`{value}` was taken")).to_string();
+        assert!(error.contains("`level`") && error.contains("ends a line"), "{error}");
+    }
+    let options = json!({"port": "/dev/a", "delimiter": ";", "commands": ["SET {level}"]});
+    let valve = device("serial_line", options).unwrap();
+    let taken = plan(&*valve, json!({"level": "5:OPEN 1"}), json!({})).unwrap();
+    assert_eq!(sent(&taken), ["line SET 5:OPEN 1;"]);
 }
 
 #[test]
