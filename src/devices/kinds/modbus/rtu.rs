@@ -172,9 +172,10 @@ impl Talker for Client {
             ([function, code, ..], _) if function & 0x80 != 0 => {
                 let sentence = refusal(*code);
                 let result = match code {
-                    // It may have begun.
-                    4 | 5 => WriteError::Uncertain(sentence.clone()),
-                    _ => WriteError::NotSent(sentence.clone()),
+                    // It looked at the order and did not begin; or it never got it.
+                    1 | 2 | 3 | 6 | 10 => WriteError::NotSent(sentence.clone()),
+                    // It may have begun, or the gateway passed it on and lost the answer.
+                    _ => WriteError::Uncertain(sentence.clone()),
                 };
                 (is_question.then(|| Frame::new(GARBLED, sentence)), Err(result))
             }
