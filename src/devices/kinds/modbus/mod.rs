@@ -100,7 +100,8 @@ impl Modbus {
 impl Device for Modbus {
     fn wiring(&self) -> Wiring {
         let polls = self.questions().map(|(register, pdu)| (pdu.bytes().into(), register.every)).collect();
-        let talker = Client::new(self.options.address, self.options.answer_within.0, polls);
+        let within = (self.options.answer_within.0, self.options.confirm_within.0);
+        let talker = Client::new(self.options.address, within, polls);
         Wiring::Serial { port: self.port.clone(), talker: Box::new(talker) }
     }
 

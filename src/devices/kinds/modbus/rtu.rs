@@ -17,6 +17,11 @@ use super::super::super::{
 /// The longest answer, in bytes, twice: noise and our own echo may come before it.
 const LONGEST: usize = 512;
 
+/// The longest pause between two questions to a device that does not answer.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// The first pause before a register that does not yet show what was ordered is asked for again; doubled each time.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
 /// A question or an order, without address and checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pdu {
@@ -75,20 +80,84 @@ struct Poll {
     next: Instant,
 }
 
+/// An order that was taken, and whose register does not show it yet.
+struct Look {
+    question: Bytes,
+    /// The data of the answer that shows it.
+    wanted: Bytes,
+    pause: Duration,
+    next: Instant,
+    until: Instant,
+}
+
 /// One device's side of the line.
 pub(super) struct Client {
     address: u8,
     answer_within: Duration,
+    confirm_within: Duration,
     polls: Vec<(Bytes, Duration)>,
     due: Vec<Poll>,
+    looks: Vec<Look>,
     asked: Option<Bytes>,
     heard: Vec<u8>,
+    /// How many times in a row it did not answer.
+    silences: u32,
+    /// When it was last asked by ourselves.
+    last: Option<Instant>,
 }
 
 impl Client {
-    /// Asks the device `address` the questions of `polls`, each at its interval.
-    pub(super) fn new(address: u8, answer_within: Duration, polls: Vec<(Bytes, Duration)>) -> Self {
-        Self { address, answer_within, polls, due: Vec::new(), asked: None, heard: Vec::new() }
+    /// Asks the device `address` the questions of `polls`, each at its interval; and for what was ordered, until the
+    /// register shows it or `confirm_within` is over.
+    pub(super) fn new(
+        address: u8,
+        (answer_within, confirm_within): (Duration, Duration),
+        polls: Vec<(Bytes, Duration)>,
+    ) -> Self {
+        Self {
+            address,
+            answer_within,
+            confirm_within,
+            polls,
+            due: Vec::new(),
+            looks: Vec::new(),
+            asked: None,
+            heard: Vec::new(),
+            silences: 0,
+            last: None,
+        }
+    }
+
+    /// Until when one that does not answer is left in peace, for the others on the line.
+    fn rests_until(&self) -> Option<Instant> {
+        let doublings = self.silences.checked_sub(1)?;
+        // A silence takes the line for the wait, and as long for a late answer.
+        let shortest = self.polls.iter().map(|(_, every)| *every).min()?.max(self.answer_within * 2);
+        Some(self.last? + shortest.saturating_mul(1 << doublings.min(16)).min(LONGEST_SILENCE))
+    }
+
+    /// The order `asked` was taken: its register is to show it.
+    fn look(&mut self, asked: &[u8], now: Instant) {
+        let first = u16::from_be_bytes([asked[1], asked[2]]);
+        let (question, wanted) = match asked[0] {
+            5 => (Pdu::Read(1, first, 1), vec![u8::from(asked[3] != 0)]),
+            6 => (Pdu::Read(3, first, 1), asked[3..].to_vec()),
+            _ => (Pdu::Read(3, first, u16::from(asked[4])), asked[6..].to_vec()),
+        };
+        let question = Bytes::from(question.bytes());
+        self.looks.retain(|look| look.question != question);
+        let (next, until) = (now + FIRST_LOOK, now + self.confirm_within);
+        self.looks.push(Look { question, wanted: wanted.into(), pause: FIRST_LOOK, next, until });
+    }
+
+    /// The question `asked` has this answer: what shows what was ordered need not be asked for again.
+    fn seen(&mut self, asked: &[u8], data: &[u8]) {
+        let is_shown = |wanted: &[u8]| match (asked[0], data) {
+            // What stands beside a bit means nothing.
+            (1, [bits, ..]) => wanted == [bits & 1],
+            _ => wanted == data,
+        };
+        self.looks.retain(|look| look.question != asked || !is_shown(&look.wanted));
     }
 
     fn question(&mut self, pdu: Bytes) -> Step {
@@ -133,21 +202,37 @@ fn data_length(asked: &[u8]) -> usize {
 
 impl Talker for Client {
     fn begin(&mut self, now: Instant) {
-        self.asked = None;
+        (self.asked, self.silences, self.last) = (None, 0, None);
         self.heard.clear();
+        self.looks.clear();
         let poll = |(pdu, every): &(Bytes, Duration)| Poll { pdu: pdu.clone(), every: *every, next: now };
         self.due = self.polls.iter().map(poll).collect();
     }
 
     fn next(&self) -> Option<Instant> {
-        self.due.iter().map(|poll| poll.next).min()
+        let looks = self.looks.iter().map(|look| look.next);
+        let next = self.due.iter().map(|poll| poll.next).chain(looks).min()?;
+        Some(self.rests_until().map_or(next, |end| end.max(next)))
     }
 
     fn ask(&mut self, now: Instant) -> Option<Step> {
+        if self.rests_until().is_some_and(|end| end > now) {
+            return None;
+        }
+        if let Some(look) = self.looks.iter_mut().min_by_key(|look| look.next).filter(|look| look.next <= now)
+        {
+            look.pause *= 2;
+            look.next = now + look.pause;
+            let question = look.question.clone();
+            self.looks.retain(|look| look.next <= look.until);
+            self.last = Some(now);
+            return Some(self.question(question));
+        }
         let poll = self.due.iter_mut().min_by_key(|poll| poll.next).filter(|poll| poll.next <= now)?;
         // What was missed is not made up for.
         poll.next = now + poll.every;
         let pdu = poll.pdu.clone();
+        self.last = Some(now);
         Some(self.question(pdu))
     }
 
@@ -158,7 +243,7 @@ impl Talker for Client {
         Ok(self.question(frame.payload.clone()))
     }
 
-    fn hear(&mut self, bytes: &[u8], _now: Instant) -> Heard {
+    fn hear(&mut self, bytes: &[u8], now: Instant) -> Heard {
         let Some(asked) = self.asked.clone() else { return Heard::default() };
         self.heard.extend_from_slice(bytes);
         if self.heard.len() > LONGEST {
@@ -166,7 +251,7 @@ impl Talker for Client {
             self.heard.drain(..excess);
         }
         let Some(answer) = self.answer(&asked).map(<[u8]>::to_vec) else { return Heard::default() };
-        self.asked = None;
+        (self.asked, self.silences) = (None, 0);
         let is_question = asked[0] <= 4;
         let (frame, result) = match (&answer[..], is_question) {
             ([function, code, ..], _) if function & 0x80 != 0 => {
@@ -179,14 +264,21 @@ impl Talker for Client {
                 };
                 (is_question.then(|| Frame::new(GARBLED, sentence)), Err(result))
             }
-            ([_, _, data @ ..], true) => (Some(Frame::new(&channel(&asked), data.to_vec())), Ok(())),
-            _ => (None, Ok(())),
+            ([_, _, data @ ..], true) => {
+                self.seen(&asked, data);
+                (Some(Frame::new(&channel(&asked), data.to_vec())), Ok(()))
+            }
+            _ => {
+                self.look(&asked, now);
+                (None, Ok(()))
+            }
         };
         Heard { frames: frame.into_iter().collect(), next: None, ended: Some(result) }
     }
 
     fn give_up(&mut self) -> Heard {
         self.asked = None;
+        self.silences = self.silences.saturating_add(1);
         let sentence = format!(
             "device {} does not answer; check `address`, `baud`, `parity` and its wires",
             self.address

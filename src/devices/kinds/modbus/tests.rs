@@ -61,7 +61,7 @@ const QUESTION: &[u8] = &[0x11, 0x03, 0x00, 0x6b, 0x00, 0x03, 0x76, 0x87];
 const ANSWER: &[u8] = &[0x11, 0x03, 0x06, 0xae, 0x41, 0x56, 0x52, 0x43, 0x40, 0x49, 0xad];
 
 fn asking() -> Client {
-    let mut client = Client::new(17, Duration::from_millis(500), Vec::new());
+    let mut client = Client::new(17, (Duration::from_millis(500), Duration::from_secs(2)), Vec::new());
     client.begin(Instant::now());
     let step = client.tell(&Pdu::Read(3, 107, 3).frame()).unwrap();
     assert_eq!(&step.send[..], QUESTION);
@@ -131,12 +131,7 @@ proptest! {
 fn a_refusal_and_a_silence_have_their_sentences() {
     let now = Instant::now();
     // Device 17 refuses function 3: no such register (Modbus over Serial Line, exception 2).
-    let refusal = |function: u8, code: u8| {
-        let mut frame = vec![17, function | 0x80, code];
-        let crc = crate::devices::serial::framing::Checksum::Crc16Modbus.of(&frame);
-        frame.extend(crc.to_le_bytes());
-        frame
-    };
+    let refusal = |function: u8, code: u8| sent_by_17(&[function | 0x80, code]);
     let mut client = asking();
     let heard = client.hear(&refusal(3, 2), now);
     assert_eq!(heard.frames[0].text(), Some("the device refuses: it has no such register (code 2)"));
@@ -170,6 +165,85 @@ fn each_register_is_asked_for_at_its_interval_and_what_was_missed_is_not_made_up
     assert_eq!(asked(1), [1]);
     assert_eq!(asked(60), [1]);
     assert_eq!(asked(3600), [1, 2]);
+}
+
+/// `pdu` as device 17 sends it.
+fn sent_by_17(pdu: &[u8]) -> Vec<u8> {
+    let mut frame = [&[17][..], pdu].concat();
+    let crc = crate::devices::serial::framing::Checksum::Crc16Modbus.of(&frame);
+    frame.extend(crc.to_le_bytes());
+    frame
+}
+
+#[test]
+fn a_silent_device_is_asked_one_question_ever_more_seldom_until_it_answers() {
+    let registers: Vec<Value> =
+        (0..10).map(|n| json!({"name": format!("r{n}"), "register": n, "every": "2s"})).collect();
+    let device = device("modbus", on(json!(registers))).unwrap();
+    let mut talker = talker(&*device);
+    let start = Instant::now();
+    talker.begin(start);
+    let mut at = Vec::new();
+    while at.len() < 9 {
+        let next = talker.next().unwrap();
+        talker.ask(next).expect("it asks when it wanted to");
+        talker.give_up();
+        assert!(talker.ask(next).is_none(), "one question");
+        at.push(next.duration_since(start).as_secs());
+    }
+    assert_eq!(at, [0, 2, 6, 14, 30, 62, 122, 182, 242]);
+    // An order is sent all the same, and its silence makes it no less seldom.
+    talker.tell(&Pdu::WriteCoil(1, true).frame()).unwrap();
+    talker.give_up();
+    assert_eq!(talker.next(), Some(start + Duration::from_secs(302)));
+    // It answers: everything is asked at once, each question once.
+    let now = start + Duration::from_secs(302);
+    talker.ask(now).unwrap();
+    assert_eq!(talker.hear(&sent_by_17(&[3, 2, 0, 1]), now).ended, Some(Ok(())));
+    assert_eq!(std::iter::from_fn(|| talker.ask(now)).count(), 9);
+}
+
+#[test]
+fn a_register_that_shows_its_value_late_is_asked_for_until_it_does() {
+    let registers = json!([
+        {"name": "setpoint", "register": 16, "writable": true, "every": "1h"},
+        {"name": "state", "register": 1, "table": "coil", "writable": true, "every": "1h"},
+    ]);
+    let device = device("modbus", on(registers)).unwrap();
+    // When it asks, in ms after the order, if the device shows it after so many.
+    let asked = |request: Value, shown_after: u64| {
+        let mut talker = talker(&*device);
+        let start = Instant::now();
+        talker.begin(start);
+        while talker.ask(start).is_some() {}
+        let frames = plan(&*device, request, json!({})).unwrap().frames;
+        let order = frames[0].payload.clone();
+        let answer = |question: &[u8], is_shown: bool| match question[0] {
+            1 => sent_by_17(&[1, 1, 0xfe | u8::from(is_shown)]),
+            _ => sent_by_17(&[3, 2, 0, if is_shown { order[4] } else { 0 }]),
+        };
+        talker.tell(&frames[0]).unwrap();
+        assert_eq!(talker.hear(&sent_by_17(&order), start).ended, Some(Ok(())));
+        talker.tell(&frames[1]).unwrap();
+        let heard = talker.hear(&answer(&frames[1].payload, shown_after == 0), start);
+        assert_eq!(heard.ended, Some(Ok(())));
+        let mut at = Vec::new();
+        while let Some(next) = talker.next().filter(|next| *next < start + Duration::from_secs(60)) {
+            let since = next.duration_since(start).as_millis() as u64;
+            let step = talker.ask(next).unwrap();
+            assert_eq!(step.send[1..6], frames[1].payload[..]);
+            at.push(since);
+            let heard = talker.hear(&answer(&frames[1].payload, since >= shown_after), next);
+            assert_eq!(heard.frames.len(), 1, "the device hears it");
+        }
+        at
+    };
+    for request in [json!({"setpoint": 43}), json!({"state": "ON"})] {
+        assert_eq!(asked(request.clone(), 0), [0; 0]);
+        assert_eq!(asked(request.clone(), 50), [100]);
+        assert_eq!(asked(request.clone(), 400), [100, 300, 700]);
+        assert_eq!(asked(request, 30_000), [100, 300, 700, 1500], "within 2 s, no longer");
+    }
 }
 
 #[test]
