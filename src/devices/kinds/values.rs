@@ -35,12 +35,26 @@ pub(super) fn number(value: f64) -> Option<Value> {
     Number::from_f64(tidy).map(Value::Number)
 }
 
-/// What a word says: a number where it is one, else itself.
+/// What a word says: a number where it is one and loses nothing by it, else itself. Names that are made of digits
+/// stay as they are: more than 15 digits, `00339226` (counters with leading zeros have up to five digits), `12E4`.
 pub(super) fn said(word: &str) -> Value {
-    let looks_like_a_number = word.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-    let parsed = word.parse::<f64>().ok().filter(|_| looks_like_a_number);
-    parsed.and_then(number).unwrap_or_else(|| Value::from(word))
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let is_name = match word.as_bytes().get(digits) {
+        None => digits > 15 || (digits > 5 && word.starts_with('0')),
+        // A measure with an exponent has a point.
+        Some(b'e' | b'E') => true,
+        Some(_) => false,
+    };
+    let value = if is_name { None } else { measured(word) };
+    value.unwrap_or_else(|| Value::from(word))
 }
+
+/// The number that a word is known to be, with whatever zeros; `None` when it is none.
+pub(super) fn measured(word: &str) -> Option<Value> {
+    let looks_like_a_number = word.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    word.parse().ok().filter(|_| looks_like_a_number).and_then(number)
+}
+
 /// How a number stands in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -116,9 +116,10 @@ impl Item {
         let Some(number) = self.value.as_f64() else {
             return Some(self.value.clone()).filter(|value| value.as_str() != Some(""));
         };
-        values::number(match self.unit.as_str() {
-            "Wh" | "varh" | "VAh" => number / 1000.0,
-            "MWh" | "kW" | "kvar" | "kVA" => number * 1000.0,
+        // Some meters write `kVAr`.
+        values::number(match self.unit.to_ascii_lowercase().as_str() {
+            "wh" | "varh" | "vah" => number / 1000.0,
+            "mwh" | "kw" | "kvar" | "kva" => number * 1000.0,
             _ => number,
         })
     }
@@ -138,8 +139,10 @@ pub(super) fn fields(items: &[Item], own: &[(Code, String)]) -> Fields {
         for (_, field) in own.iter().filter(|(code, _)| *code == item.code) {
             fields.insert(field.clone(), value.clone());
         }
-        if let Some(name) = item.code.name(&mediums).filter(|_| value.is_number()) {
-            fields.insert(name, value);
+        // What has a name of ours is a measure, even if it is written like a name: `(0000230)`.
+        let measure = value.as_str().map_or(Some(value.clone()), values::measured);
+        if let (Some(name), Some(measure)) = (item.code.name(&mediums), measure.filter(Value::is_number)) {
+            fields.insert(name, measure);
         }
     }
     for (total, parts) in [

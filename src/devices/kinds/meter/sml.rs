@@ -46,7 +46,7 @@ fn item(entry: &Node) -> Option<Item> {
     let Node::List(parts) = entry else { return None };
     let [Node::Bytes(code), _status, _time, unit, scaler, value, ..] = &parts[..] else { return None };
     let power = match scaler {
-        Node::Signed(power) => i32::try_from(*power).ok()?,
+        Node::Signed(power) => i32::from(i8::try_from(*power).ok()?),
         _ => 0,
     };
     // Divided by a whole number, a decimal fraction stays as near as it can be.

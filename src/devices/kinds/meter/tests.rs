@@ -178,6 +178,56 @@ fn any_code_becomes_a_field_by_the_map() {
     assert_eq!(readings_with(Envelope::Sml, &bytes(HOLLEY), map)[0]["number"], json!("0a01484c5902000d6be6"));
 }
 
+/// A P1 telegram with these lines, and its checksum.
+fn p1(lines: &str) -> Vec<u8> {
+    let telegram = format!("/ISk5\\MT\r\n\r\n{lines}\r\n!");
+    let crc = crate::devices::serial::framing::Checksum::Crc16Arc.of(telegram.as_bytes());
+    format!("{telegram}{crc:04X}\r\n").into_bytes()
+}
+
+#[test]
+fn numbers_that_are_names_stay_as_they_are_written() {
+    let map = json!({"obis": [{"code": "0-0:96.1.1", "field": "number"}]});
+    for (written, value) in [
+        ("4530303334303036", json!("4530303334303036")),
+        ("00339226", json!("00339226")),
+        ("12E4", json!("12E4")),
+        ("00015", json!(15)),
+        ("123456789012345", json!(123_456_789_012_345_u64)),
+    ] {
+        let fields = &readings_with(Envelope::P1, &p1(&format!("0-0:96.1.1({written})")), map.clone())[0];
+        assert_eq!(fields["number"], value);
+    }
+    // What has a name of ours, or a unit, is a measure.
+    let lines = "1-0:1.8.0(0012345*kWh)\r\n1-0:32.7.0(0000230)";
+    assert_reads(Envelope::P1, &p1(lines), json!({"energy_import_total": 12345, "voltage_l1": 230}));
+}
+
+#[test]
+fn units_are_read_in_either_case() {
+    let map = json!({"obis": [{"code": "1-0:3.7.0", "field": "q"}, {"code": "1-0:3.8.0", "field": "e"}]});
+    let lines = "1-0:3.7.0(01.5*kVAr)\r\n1-0:3.8.0(2580.5*kVArh)\r\n1-0:1.8.0(1500*WH)";
+    let fields = &readings_with(Envelope::P1, &p1(lines), map)[0];
+    assert_eq!((&fields["q"], &fields["e"]), (&json!(1500), &json!(2580.5)));
+    assert_eq!(fields["energy_import_total"], json!(1.5));
+}
+
+#[test]
+fn a_scaler_that_no_meter_has_is_no_value_and_no_panic() {
+    let file = |scaler: &[u8]| {
+        let mut file = vec![0x74, 1, 1, 1, 0x72, 0x63, 7, 1, 0x75, 1, 1, 1, 1, 0x71, 0x77];
+        file.extend([7, 1, 0, 1, 8, 0, 0xff, 1, 1, 0x62, 0x1e]);
+        file.extend(scaler);
+        file.extend([0x62, 5, 1]);
+        file
+    };
+    let items = sml::items(&file(&[0x52, 0xff])).unwrap();
+    assert_eq!(items[0].value, json!(0.5));
+    for scaler in [&[0x55, 0x80, 0, 0, 0][..], &[0x53, 0x7f, 0xff]] {
+        assert_eq!(sml::items(&file(scaler)), Ok(Vec::new()));
+    }
+}
+
 #[test]
 fn a_line_that_lost_something_makes_the_whole_telegram_unreadable() {
     for line in ["1-0:1.8.0*255(0005", "1-0:1.8.0 00052)", "1-0:(1)", "(1)x", "1-0:1.8.0(1)(2(3))"] {
