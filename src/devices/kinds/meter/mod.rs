@@ -137,7 +137,8 @@ impl Device for Meter {
         }
         let items = match self.options.protocol {
             Protocol::Sml => sml::items(&frame.payload),
-            Protocol::P1 | Protocol::IecModeD | Protocol::IecModeC => text::items(&frame.payload),
+            Protocol::P1 | Protocol::IecModeC => text::items(&frame.payload, true),
+            Protocol::IecModeD => text::items(&frame.payload, false),
         };
         let items = items.map_err(|problem| unreadable(&problem))?;
         Ok(Changes::fields(obis::fields(&items, &self.own)))

@@ -229,6 +229,31 @@ fn a_scaler_that_no_meter_has_is_no_value_and_no_panic() {
 }
 
 #[test]
+fn behind_a_checksum_a_line_that_means_nothing_costs_only_itself() {
+    for line in
+        ["0-0:(1)", "MANUFACTURER", "1-0:1.8.0 00052)", "(00001.001)", "1-0:2.8.0(1)(2(3))", "odd(1)\r\n(7)"]
+    {
+        let lines = format!("{line}\r\n1-0:1.7.0(01.5*kW)");
+        assert_reads(Envelope::P1, &p1(&lines), json!({"power_import": 1500, "power": 1500}));
+        let lines = format!("1-0:1.7.0(01.5*kW)\r\nodd\r\n{line}");
+        if !line.starts_with('(') {
+            assert_reads(Envelope::P1, &p1(&lines), json!({"power_import": 1500, "power": 1500}));
+        }
+        let inner = format!("{lines}\r\n!\r\n\x03");
+        let bcc = inner.bytes().fold(0, |bcc, byte| bcc ^ byte);
+        let telegram = [b"\x02", inner.as_bytes(), &[bcc]].concat();
+        assert_eq!(readings(Envelope::ModeC, &telegram).len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn of_several_groups_the_one_with_a_unit_is_the_value() {
+    let map = json!({"obis": [{"code": "1.6.0", "field": "most"}]});
+    let fields = &readings_with(Envelope::P1, &p1("1-0:1.6.0(1.23*kW)(2201011215)"), map)[0];
+    assert_eq!(fields["most"], json!(1230));
+}
+
+#[test]
 fn a_line_that_lost_something_makes_the_whole_telegram_unreadable() {
     for line in ["1-0:1.8.0*255(0005", "1-0:1.8.0 00052)", "1-0:(1)", "(1)x", "1-0:1.8.0(1)(2(3))"] {
         let telegram = format!("/ESY5Q3\r\n\r\n{line}\r\n1-0:1.7.0(1*W)\r\n!\r\n");
