@@ -105,9 +105,10 @@ impl Talker for ModeC {
                     return self.garbled("the meter's answer is garbled; check `baud` and `parity`");
                 }
                 let text = String::from_utf8_lossy(heard).into_owned();
-                // A reading head may echo what we sent.
-                let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-                match lines.find(|line| line.starts_with('/') && !line.starts_with("/?")) {
+                // A reading head may echo what we sent, and light makes noise before the name.
+                let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+                let mut names = lines.filter_map(|line| line.rfind('/').map(|start| &line[start..]));
+                match names.find(|name| !name.starts_with("/?")) {
                     Some(name) => self.agree(name.trim_end()),
                     None => Heard::default(),
                 }

@@ -317,6 +317,18 @@ fn a_meter_in_mode_c_is_asked_agreed_with_and_read() {
 }
 
 #[test]
+fn noise_before_a_meters_name_does_not_hide_it() {
+    for noise in [&[0][..], &[0xff], b"\0\xff\x00", b"/", b"/?!\r\n\0"] {
+        let mut talker = ModeC::new("", 300, MINUTE);
+        let now = Instant::now();
+        talker.begin(now);
+        talker.ask(now).unwrap();
+        let heard = talker.hear(&[noise, b"/ISk5MT174-0002\r\n"].concat(), now);
+        assert_eq!(heard.next.expect("it agrees").send, &b"\x06050\r\n"[..], "{noise:?}");
+    }
+}
+
+#[test]
 fn a_meter_in_mode_c_that_does_not_play_along_is_a_fault() {
     let sentence = |talk: &dyn Fn(&mut ModeC) -> Heard| {
         let mut talker = ModeC::new("123", 300, MINUTE);
