@@ -315,8 +315,11 @@ impl Conversation<'_> {
         for frame in heard.frames {
             ports.devices.tell(&self.members[member].id, FromBus::Frame(frame)).await;
         }
-        if self.exchange.as_ref().is_none_or(|exchange| exchange.member != member) {
+        let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.member == member) else {
             return Ok(());
+        };
+        if let Some(waits) = heard.awaits {
+            (exchange.until, exchange.waits) = (Instant::now() + waits, waits);
         }
         let write = match (&heard.ended, &heard.next) {
             (None, None) => return Ok(()),

@@ -42,6 +42,8 @@ pub struct Heard {
     pub frames: Vec<Frame>,
     /// What to send next; the exchange goes on.
     pub next: Option<Step>,
+    /// The answer is under way: the exchange ends after a silence as long as this.
+    pub awaits: Option<Duration>,
     /// The exchange is over, and so it went.
     pub ended: Option<Result<(), WriteError>>,
 }

@@ -113,6 +113,10 @@ impl Talker for Asker {
             b"no\n" => {
                 Heard { ended: Some(Err(WriteError::NotSent("it said no".to_owned()))), ..Heard::default() }
             }
+            b"more\n" => {
+                self.is_asking = true;
+                Heard { awaits: Some(Duration::from_secs(1)), ..Heard::default() }
+            }
             b"fast\n" => {
                 let step =
                     Step { send: Bytes::from_static(b"go\n"), baud_after: Some(300), ..Step::default() };
@@ -312,6 +316,29 @@ async fn an_answer_that_comes_too_late_is_not_taken_for_the_next_ones() {
     wire.write_all(b"2\n").await.unwrap();
     assert_eq!(second.wait().await, Ok(()));
     assert_eq!(rig.line("a").await, "2");
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_under_way_ends_by_the_silence_behind_it_and_the_port_rests_as_long() {
+    let socket = Socket::default();
+    let mut wire = socket.plug();
+    let rig = Rig::start(&socket, vec![("a", asker(3600))]);
+    let first = rig.write("a", "first?\n", Duration::from_secs(60)).await;
+    let mut buffer = [0; 64];
+    assert_eq!(wire.read(&mut buffer).await.unwrap(), 7);
+    let sent = Instant::now();
+    for _ in 0..3 {
+        sleep(Duration::from_millis(200)).await;
+        wire.write_all(b"more\n").await.unwrap();
+    }
+    assert!(matches!(first.wait().await, Err(WriteError::Uncertain(_))));
+    assert_eq!(sent.elapsed(), Duration::from_millis(1600));
+    let second = rig.write("a", "second?\n", LIFE).await;
+    assert_eq!(wire.read(&mut buffer).await.unwrap(), 8);
+    assert_eq!(sent.elapsed(), Duration::from_millis(2600));
+    wire.write_all(b"2\n").await.unwrap();
+    assert_eq!(second.wait().await, Ok(()));
     rig.end().await;
 }
 

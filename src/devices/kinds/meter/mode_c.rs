@@ -17,6 +17,8 @@ use super::{
 
 /// The standard gives the meter 1.5 s; at 300 bits a second its name takes another second.
 const NAME_WITHIN: Duration = Duration::from_secs(5);
+/// A meter pauses up to 1.5 s between two characters; whoever is silent for longer has ended.
+const SILENCE: Duration = Duration::from_secs(3);
 /// 4 KiB at 300 bits a second take two minutes; nobody's readout is longer.
 const READOUT_WITHIN: Duration = Duration::from_secs(150);
 /// The longest name that is awaited, with noise and our own echo before it.
@@ -25,7 +27,8 @@ const LONGEST_NAME: usize = 256;
 enum State {
     Idle,
     Naming(Vec<u8>),
-    Telling,
+    /// Until then at the latest.
+    Telling(Instant),
 }
 
 pub(super) struct ModeC {
@@ -53,7 +56,7 @@ impl ModeC {
     }
 
     /// The meter said its name: how to agree, or why not.
-    fn agree(&mut self, name: &str) -> Heard {
+    fn agree(&mut self, name: &str, now: Instant) -> Heard {
         let Some(letter) = name.as_bytes().get(4).copied() else {
             return self.garbled("the meter's name is too short");
         };
@@ -62,10 +65,10 @@ impl ModeC {
         let Some(speed) = speed else {
             return self.garbled("the meter speaks in mode A or B of IEC 62056-21, not in mode C");
         };
-        self.state = State::Telling;
+        self.state = State::Telling(now + READOUT_WITHIN);
         self.telegrams.clear();
         let send = vec![6, b'0', letter, b'0', b'\r', b'\n'].into();
-        let answer_within = Some(READOUT_WITHIN);
+        let answer_within = Some(SILENCE);
         Heard {
             next: Some(Step { send, baud_before: None, baud_after: Some(speed), answer_within }),
             ..Heard::default()
@@ -96,7 +99,7 @@ impl Talker for ModeC {
         })
     }
 
-    fn hear(&mut self, bytes: &[u8], _now: Instant) -> Heard {
+    fn hear(&mut self, bytes: &[u8], now: Instant) -> Heard {
         match &mut self.state {
             State::Idle => Heard::default(),
             State::Naming(heard) => {
@@ -109,12 +112,14 @@ impl Talker for ModeC {
                 let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
                 let mut names = lines.filter_map(|line| line.rfind('/').map(|start| &line[start..]));
                 match names.find(|name| !name.starts_with("/?")) {
-                    Some(name) => self.agree(name.trim_end()),
+                    Some(name) => self.agree(name.trim_end(), now),
                     None => Heard::default(),
                 }
             }
-            State::Telling => match self.telegrams.push(bytes).pop() {
-                None => Heard::default(),
+            State::Telling(until) if now >= *until => self.garbled("the meter's readout does not end"),
+            State::Telling(_) => match self.telegrams.push(bytes).pop() {
+                // A damaged beginning or end is told by nothing but the silence behind it.
+                None => Heard { awaits: Some(SILENCE), ..Heard::default() },
                 Some(Ok(telegram)) => {
                     self.state = State::Idle;
                     let frames = vec![Frame::new(WHOLE, telegram)];

@@ -329,6 +329,29 @@ fn noise_before_a_meters_name_does_not_hide_it() {
 }
 
 #[test]
+fn a_readout_ends_by_the_silence_behind_it_and_never_goes_on_for_ever() {
+    let telling = |now: Instant| {
+        let mut talker = ModeC::new("", 300, MINUTE);
+        talker.begin(now);
+        talker.ask(now).unwrap();
+        let step = talker.hear(b"/ISk5MT174-0002\r\n", now).next.unwrap();
+        assert!(step.answer_within <= Some(Duration::from_secs(5)), "its first character");
+        talker
+    };
+    let now = Instant::now();
+    // The STX, or the ETX, is lost.
+    for damaged in [&b"?1.8.0(1)\r\n!\r\n\x03\x00"[..], b"\x021.8.0(1)\r\n!\r\n?\x00"] {
+        let heard = telling(now).hear(damaged, now);
+        assert!(heard.ended.is_none() && heard.awaits <= Some(Duration::from_secs(3)));
+        assert!(heard.awaits >= Some(Duration::from_millis(1500)), "the standard's longest pause of a meter");
+    }
+    let mut talker = telling(now);
+    let ended =
+        (0..1000).find(|second| talker.hear(b"noise", now + Duration::from_secs(*second)).ended.is_some());
+    assert_eq!(ended, Some(150));
+}
+
+#[test]
 fn a_meter_in_mode_c_that_does_not_play_along_is_a_fault() {
     let sentence = |talk: &dyn Fn(&mut ModeC) -> Heard| {
         let mut talker = ModeC::new("123", 300, MINUTE);

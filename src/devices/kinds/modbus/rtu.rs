@@ -273,7 +273,7 @@ impl Talker for Client {
                 (None, Ok(()))
             }
         };
-        Heard { frames: frame.into_iter().collect(), next: None, ended: Some(result) }
+        Heard { frames: frame.into_iter().collect(), ended: Some(result), ..Heard::default() }
     }
 
     fn give_up(&mut self) -> Heard {
