@@ -10,7 +10,7 @@ mod port;
 use std::time::Duration;
 
 use hearthlink::model::{Availability, DeviceEvent, OutcomeStatus};
-use house::House;
+use house::{House, PATIENCE};
 use port::{Plug, Port};
 use serde_json::{Value, json};
 
@@ -194,9 +194,11 @@ async fn a_device_whose_port_was_away_has_its_whole_time_to_speak_again() {
     let plug = port.plug();
     plug.opened().await;
     let mut faults = vec![missing];
+    let begun = tokio::time::Instant::now();
     while faults.len() < 3
         && !faults.last().unwrap().as_ref().is_some_and(|fault| fault.contains("nothing was heard"))
     {
+        assert!(begun.elapsed() < PATIENCE, "it is not told to be silent: {faults:?}");
         let fault = house.report("dimmer").fault;
         if faults.last() != Some(&fault) {
             faults.push(fault);

@@ -28,7 +28,7 @@ use crate::model::{DeviceId, Fields, Request, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Protocol {
-    /// The customer's port of Dutch, Belgian, Luxembourgish and Swedish meters (DSMR 4 and 5).
+    /// The customer's port of Dutch, Belgian and Swedish meters (DSMR 4 and 5). In Luxembourg it is encrypted.
     P1,
     /// German meters.
     Sml,

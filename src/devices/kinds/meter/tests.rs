@@ -3,7 +3,9 @@
 //! Sources of the samples, each as its meter sent it:
 //! - `p1_*`, `iec_d_*`: the example telegrams of `dsmr_parser` (github.com/ndokter/dsmr_parser, test/example_telegrams.py,
 //!   2024), which took them from the DSMR standards and from its users;
-//! - `iec_c_iskra_mt174`: published with its checksum by a reader of the meter, January 2022;
+//! - `iec_c_iskra_mt174`: a comment at the end of a public Python script that reads an MT174 at 9600 bits a second (its
+//!   functions are `messageverify` and `main`), with the checksum, of 27 January 2022 by the meter's clock; the index in
+//!   which it was found names neither the script's repository nor its author;
 //! - `sml_*`: `libsml-testing` (github.com/devZer0/libsml-testing, April 2023), the first telegram of each recording.
 //!
 //! A million mutations instead of some thousands: `MUTATIONS=1000000 cargo test --lib -- mutated`.
