@@ -99,7 +99,7 @@ fn finding(at: &str, error: DeviceError) -> Finding {
             let what = format!("`{field}` cannot be set so: {problem}");
             Finding::new(format!("{at}.on_line_lost.set.{field}"), what, "write what the device takes")
         }
-        DeviceError::DuplicateId { .. } | DeviceError::Unreadable { .. } => {
+        DeviceError::DuplicateId { .. } | DeviceError::Unreadable { .. } | DeviceError::Unread { .. } => {
             Finding::new(at, error.to_string(), "")
         }
     }

@@ -3,7 +3,10 @@
 //! Owns the mailbox, the inbox and the last state, and is the one way out to events and board.
 //! Never decides anything about a command. Invariant: `told` is what the world was last told.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +50,8 @@ pub(super) struct Desk {
     /// Restarts of the device's code or its bus.
     pub(super) restarts: u32,
     pub(super) fault: Option<String>,
+    /// Why each of these fields is not told. As many as the device has fields at most.
+    pub(super) unread: BTreeMap<String, String>,
     pub(super) clock: Clock,
     pub(super) board: Board,
 }
@@ -108,7 +113,12 @@ impl Desk {
             fields: (!self.state.is_empty()).then(|| self.state.clone()),
             last_seen: self.last_seen,
             restarts: self.restarts,
-            fault: self.bus_fault.clone().or_else(|| self.fault.clone()),
+            fault: self
+                .bus_fault
+                .as_ref()
+                .or_else(|| self.unread.values().next())
+                .or(self.fault.as_ref())
+                .cloned(),
         });
     }
 

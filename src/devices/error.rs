@@ -84,6 +84,16 @@ pub enum DeviceError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The device does not tell one of its fields, while others may be well. True until that field is read.
+    #[error("device `{device}`: cannot read `{field}`: {problem}")]
+    Unread {
+        /// The device.
+        device: DeviceId,
+        /// The field.
+        field: String,
+        /// Why not.
+        problem: String,
+    },
     /// The request asks for what the device cannot do. Nothing was sent.
     #[error("device `{device}`: cannot set `{field}`: {problem}")]
     Impossible {
@@ -105,6 +115,11 @@ impl DeviceError {
     /// A [`DeviceError::Unreadable`].
     pub fn unreadable(device: &DeviceId, field: &str, problem: impl Into<String>) -> Self {
         Self::Unreadable { device: device.clone(), field: field.to_owned(), problem: problem.into() }
+    }
+
+    /// A [`DeviceError::Unread`].
+    pub fn unread(device: &DeviceId, field: &str, problem: impl Into<String>) -> Self {
+        Self::Unread { device: device.clone(), field: field.to_owned(), problem: problem.into() }
     }
 
     /// A [`DeviceError::Impossible`].

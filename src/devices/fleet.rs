@@ -3,7 +3,7 @@
 //! Owns the building and the tasks. Built without I/O, so that a configuration can be checked by
 //! building it. Stop order: devices first, while their buses still carry the last frame, then buses.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -121,6 +121,7 @@ impl Fleet {
                 last_seen: None,
                 restarts: 0,
                 fault: None,
+                unread: BTreeMap::new(),
                 clock: clock.clone(),
                 board: board.clone(),
                 id,

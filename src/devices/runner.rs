@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Changes, Check, Confirm, Device, Frame, Presence, Span,
+    Changes, Check, Confirm, Device, DeviceError, Frame, Presence, Span,
     bus::{FromBus, Write, WriteError},
     desk::{DRAIN, Desk},
 };
@@ -260,14 +260,19 @@ impl Runner<'_> {
             Ok(changes) => changes,
             Err(error) => {
                 let fault = error.to_string();
-                if self.desk.fault.as_ref() != Some(&fault) {
+                let known = match error {
+                    DeviceError::Unread { field, .. } => self.desk.unread.insert(field, fault.clone()),
+                    _ => self.desk.fault.replace(fault.clone()),
+                };
+                // Once: what is asked for again and again is refused again and again.
+                if known.as_ref() != Some(&fault) {
                     warn!(device = %self.desk.id, fault, "a frame was not understood");
                 }
-                self.desk.fault = Some(fault);
                 return self.desk.report();
             }
         };
         self.desk.fault = None;
+        self.desk.unread.retain(|field, _| !changes.fields.contains_key(field));
         if !frame.retained {
             self.desk.last_seen = Some(now);
             if let Presence::Heard(silence) = self.presence {

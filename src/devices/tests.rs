@@ -51,6 +51,9 @@ impl Device for Fragile {
     }
     fn decode(&mut self, frame: &Frame, _now: Timestamp) -> Result<Changes, DeviceError> {
         assert_ne!(frame.text(), Some("panic"), "told to");
+        if frame.text() == Some("refused") {
+            return Err(DeviceError::unread(&self.0, "odd", "it refuses"));
+        }
         let number: u64 = frame
             .text()
             .and_then(|text| text.parse().ok())
@@ -373,6 +376,39 @@ async fn a_panic_makes_the_command_in_hand_unknown_restores_the_state_and_distur
     assert_eq!(report.fault, None);
     assert!(FRAGILE_RESTORED.load(Ordering::SeqCst));
     assert_eq!(house.report("toaster").restarts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_is_not_told_is_a_fault_until_it_is_whatever_else_is_read() {
+    let house = House::new(&[spec("fragile", "fragile", Value::Null)]);
+    let refused = Some("device `fragile`: cannot read `odd`: it refuses");
+    for (said, fault) in [
+        ("refused", refused),
+        ("2", refused),
+        ("many", refused),
+        ("4", refused),
+        ("1", None),
+        ("many", Some("device `fragile`: cannot read `number`: it is no number")),
+        ("4", None),
+    ] {
+        house.say("fragile/a", said).await;
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(house.report("fragile").fault.as_deref(), fault, "after {said}");
+    }
+}
+
+#[test]
+fn a_port_by_another_name_is_the_same_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let (bare, by_id) = (directory.path().join("ttyUSB0"), directory.path().join("usb-FTDI-if00-port0"));
+    std::fs::write(&bare, "").unwrap();
+    std::os::unix::fs::symlink(&bare, &by_id).unwrap();
+    let on = |name: &str, port: &std::path::Path, baud: u32| {
+        spec(name, "serial_line", json!({"port": port, "baud": baud, "pattern": "(?P<t>.*)"}))
+    };
+    let error = Fleet::build(&[on("a", &bare, 9600), on("b", &by_id, 19200)]).err().unwrap().to_string();
+    assert!(error.contains("`a` shares this port and has 9600"), "{error}");
+    assert!(Fleet::build(&[on("a", &bare, 9600), on("b", &by_id, 9600)]).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The buses of a house before they run: one entry a bus, with the devices that hang on it.
 //!
-//! Owns which device hangs where, and is built without I/O, so that a configuration is checked by building it.
+//! Owns which device hangs where, and opens nothing, so that a configuration is checked by building it.
 //! The LAN is always there: it must be read until the stop even when no device wants anything of it.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{
     super::DeviceError,
     Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes,
-    serial::{Member, PortSettings, SerialAdapter, Talker},
+    serial::{Member, PortSettings, SerialAdapter, Talker, is_bare_name},
 };
 use crate::model::{DeviceId, TopicFilter};
 
@@ -60,13 +60,17 @@ impl Buses {
         let member = Member { id: id.clone(), talker };
         for (place, bus) in self.entries.iter_mut().enumerate() {
             if let Bus::Serial(settings, members) = bus
-                && settings.path == port.path
+                && settings.is_same_port(&port)
             {
                 if let Some((option, value)) = settings.contradicts(&port) {
                     let first = members.first().map_or("another device", |first| first.id.as_str());
                     let problem =
                         format!("`{first}` shares this port and has {value}; write the same for both");
                     return Err(DeviceError::bad_option(id, option, problem));
+                }
+                if is_bare_name(&settings.path) {
+                    // The other name may last longer.
+                    settings.path = port.path;
                 }
                 members.push(member);
                 return Ok(place);

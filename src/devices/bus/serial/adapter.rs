@@ -1,15 +1,16 @@
 //! One port's adapter: opens it, notices that it is unplugged, opens it again, and moves bytes.
 //!
 //! Owns the time: when to ask, how long to wait for an answer, how often to look for a port that is gone. Never
-//! looks into bytes; the talkers do. Invariants: one exchange at a time; a port that gives an error or an end is
-//! closed at once and its devices hear so before anything else; what was half heard then is forgotten, so that two
-//! halves never make a whole.
+//! looks into bytes; the talkers do. Invariants: one exchange at a time, and it lasts until its last byte has left, so
+//! that nothing waits in the driver; a port that gives an error or an end is closed at once and its devices hear so
+//! before anything else; what was half heard then is forgotten, so that two halves never make a whole.
 
-use std::{io, time::Duration};
+use std::{future::pending, io, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    task::spawn_blocking,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tracing::{info, warn};
 use super::{
     super::{Adapter, AdapterError, FromBus, Ports, Write, WriteError},
     Hardware, Line, OpenLine, PortSettings,
-    talker::{Heard, Step, Talker},
+    talker::{FRESH, Heard, Step, Talker},
 };
 use crate::model::DeviceId;
 
@@ -26,8 +27,13 @@ use crate::model::DeviceId;
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 /// The longest: a port that is plugged in again is open in half of a person's two seconds.
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
-/// How long the port may take bytes; more, and it is stuck (flow control, a dead driver).
+/// How long a driver may take to open a port before its devices hear of it.
+const OPENS_WITHIN: Duration = Duration::from_secs(1);
+/// How long the port may take bytes beyond their time on the wire; more, and it is stuck (flow control, a dead
+/// driver).
 const SEND_WITHIN: Duration = Duration::from_secs(2);
+/// How many bytes a talker may put around what a device writes: an address, a checksum.
+const ENVELOPE: usize = 4;
 /// The least pause between two exchanges: Modbus asks for 3.5 characters, and for 1.75 ms at high speeds.
 const PAUSE_CHARACTERS: usize = 4;
 const LEAST_PAUSE: Duration = Duration::from_millis(2);
@@ -44,7 +50,8 @@ struct Exchange {
     /// The device's write that caused it; a poll has none.
     write: Option<Write>,
     until: Instant,
-    waits: Duration,
+    /// How long an answer is awaited after the last byte has left; `None`: it is over then.
+    waits: Option<Duration>,
 }
 
 pub(in crate::devices) struct SerialAdapter {
@@ -86,25 +93,68 @@ impl SerialAdapter {
     async fn open(&mut self, ports: &mut Ports, stop: &CancellationToken) -> Option<Box<dyn Line>> {
         let mut wait = FIRST_LOOK;
         loop {
-            let reason = match self.opener.open(&self.settings).await {
+            let reason = match self.look(ports, stop).await? {
                 Ok(line) => return Some(line),
                 Err(reason) => reason,
             };
             self.lose(ports, reason.clone()).await;
-            let refuse = async {
-                while let Some(write) = ports.writes.next().await {
-                    write.answer(Err(WriteError::NotSent(reason.clone())));
-                }
-                std::future::pending::<()>().await;
-            };
-            // Cancel safe: a write that was taken is answered without waiting.
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = sleep(wait) => {}
-                () = refuse => {}
-            }
+            refusing(&reason, ports, stop, sleep(wait)).await?;
             wait = (wait * 2).min(LONGEST_LOOK);
         }
+    }
+
+    /// Tries to open the port once; `None` at a stop.
+    async fn look(
+        &mut self,
+        ports: &mut Ports,
+        stop: &CancellationToken,
+    ) -> Option<Result<Box<dyn Line>, String>> {
+        let mut opening = self.opener.open(&self.settings);
+        if self.lost.is_none() {
+            // At the start the devices' first words wait for the port: nothing would ask for them again.
+            // Cancel safe: the opening is kept.
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                opened = &mut opening => return Some(opened),
+                () = sleep(OPENS_WITHIN) => {}
+            }
+            let reason = format!("the port {} takes long to open; plug it out and in again", self.settings);
+            self.lose(ports, reason).await;
+        }
+        refusing(self.lost.as_deref().unwrap_or_default(), ports, stop, opening).await
+    }
+}
+
+/// Waits for `what`; who writes meanwhile hears the `reason` why not. `None` at a stop.
+async fn refusing<T>(
+    reason: &str,
+    ports: &mut Ports,
+    stop: &CancellationToken,
+    what: impl Future<Output = T>,
+) -> Option<T> {
+    let refuse = async {
+        while let Some(write) = ports.writes.next().await {
+            write.answer(Err(WriteError::NotSent(reason.to_owned())));
+        }
+        pending::<()>().await;
+    };
+    // Cancel safe: a write that was taken is answered without waiting, and `what` is given up only at the stop.
+    tokio::select! {
+        () = stop.cancelled() => None,
+        done = what => Some(done),
+        () = refuse => None,
+    }
+}
+
+/// Closes the port. A driver may wait for half a minute until its last bytes have left: they are thrown away, and
+/// it waits on a thread of its own.
+async fn close(mut line: Box<dyn Line>) {
+    let closing = spawn_blocking(move || {
+        line.discard();
+        drop(line);
+    });
+    if let Err(problem) = closing.await {
+        warn!(%problem, "closing a serial port failed");
     }
 }
 
@@ -132,12 +182,19 @@ impl Adapter for SerialAdapter {
                     line,
                     baud,
                     exchange: None,
-                    free_at: Instant::now(),
+                    free_at: Instant::now() + FRESH,
                 };
-                let Some(end) = conversation.run(ports, stop).await else { return Ok(()) };
+                let end = conversation.run(ports, stop).await;
                 // Closed before anybody hears of it.
-                drop(conversation);
+                let closing = close(conversation.line);
+                let Some(end) = end else {
+                    closing.await;
+                    return Ok(());
+                };
                 let reason = format!("the port {} was lost: {end}; is it plugged in?", self.settings);
+                if refusing(&reason, ports, stop, closing).await.is_none() {
+                    return Ok(());
+                }
                 self.lose(ports, reason).await;
             }
             Ok(())
@@ -204,7 +261,7 @@ impl Conversation<'_> {
                     are_devices_gone = true;
                     Ok(())
                 }
-                Event::Late => self.give_up(ports).await,
+                Event::Late => self.be_late(&mut buffer, ports).await,
                 Event::Write(write) => self.write(write).await,
                 Event::Poll(index) => match self.members[index].talker.ask(Instant::now()) {
                     Some(step) => self.send(index, None, step).await,
@@ -222,11 +279,39 @@ impl Conversation<'_> {
         }
     }
 
+    /// The time of the exchange is over.
+    async fn be_late(&mut self, buffer: &mut [u8], ports: &Ports) -> Result<(), String> {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.waits.is_none()) {
+            let write = self.exchange.take().and_then(|exchange| exchange.write);
+            self.free_at = self.after_a_pause();
+            if let Some(write) = write {
+                write.answer(Ok(()));
+            }
+            return Ok(());
+        }
+        // After a stall the answer may lie ready. Once: a device that chatters is late all the same.
+        match self.line.read(buffer).now_or_never() {
+            Some(Ok(count)) if count > 0 => self.hear(&buffer[..count], ports).await?,
+            // An end or an error comes again, and is heard then.
+            _ => {}
+        }
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.until <= Instant::now()) {
+            return self.give_up(ports).await;
+        }
+        Ok(())
+    }
+
     async fn write(&mut self, write: Write) -> Result<(), String> {
         let Some(index) = self.members.iter().position(|member| member.id == write.device) else {
             write.answer(Err(WriteError::NotSent("it is not on this port".to_owned())));
             return Ok(());
         };
+        // What would reach the device after its deadline must not even begin. Before the talker hears of it: it would
+        // take the question for asked.
+        if write.left() < self.settings.time_for(write.frame.payload.len() + ENVELOPE, self.baud) {
+            write.answer(Err(WriteError::TooLate));
+            return Ok(());
+        }
         match self.members[index].talker.tell(&write.frame) {
             Ok(step) => self.send(index, Some(write), step).await,
             Err(problem) => {
@@ -247,18 +332,16 @@ impl Conversation<'_> {
             }
             return Err(reason);
         }
-        match step.answer_within {
-            Some(waits) => {
-                self.exchange = Some(Exchange { member, write, until: Instant::now() + waits, waits });
-            }
-            None => {
-                self.free_at = self.after_a_pause();
-                if let Some(write) = write {
-                    write.answer(Ok(()));
-                }
-            }
-        }
+        // What has another speed behind it has left.
+        let leaves = if step.baud_after.is_some() { Duration::ZERO } else { self.wire_time(&step) };
+        let until = Instant::now() + leaves + step.answer_within.unwrap_or_default();
+        self.exchange = Some(Exchange { member, write, until, waits: step.answer_within });
         Ok(())
+    }
+
+    /// How long the bytes of a step take to leave.
+    fn wire_time(&self, step: &Step) -> Duration {
+        self.settings.time_for(step.send.len(), step.baud_before.unwrap_or(self.baud))
     }
 
     fn after_a_pause(&self) -> Instant {
@@ -270,7 +353,7 @@ impl Conversation<'_> {
             self.set_baud(baud)?;
         }
         // Never flushed: the driver would wait for the wire, on this thread.
-        match timeout(SEND_WITHIN, self.line.write_all(&step.send)).await {
+        match timeout(SEND_WITHIN + self.wire_time(step), self.line.write_all(&step.send)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("it took no bytes".to_owned()),
@@ -303,7 +386,7 @@ impl Conversation<'_> {
     async fn give_up(&mut self, ports: &Ports) -> Result<(), String> {
         let Some(Exchange { member, write, waits, .. }) = self.exchange.take() else { return Ok(()) };
         // A late answer must not be taken for that of the next question.
-        self.free_at = Instant::now() + waits;
+        self.free_at = Instant::now() + waits.unwrap_or_default();
         if let Some(write) = write {
             write.answer(Err(WriteError::Uncertain("it was sent, and nobody answered".to_owned())));
         }
@@ -319,7 +402,7 @@ impl Conversation<'_> {
             return Ok(());
         };
         if let Some(waits) = heard.awaits {
-            (exchange.until, exchange.waits) = (Instant::now() + waits, waits);
+            (exchange.until, exchange.waits) = (Instant::now() + waits, Some(waits));
         }
         let write = match (&heard.ended, &heard.next) {
             (None, None) => return Ok(()),

@@ -7,7 +7,7 @@ use std::{fs, io, path::Path};
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_serial::{SerialPort, SerialPortBuilderExt, SerialStream};
+use tokio_serial::{ClearBuffer, SerialPort, SerialPortBuilderExt, SerialStream};
 
 use super::settings::{Parity, PortSettings};
 
@@ -18,6 +18,9 @@ pub trait Line: AsyncRead + AsyncWrite + Send + Unpin {
     /// # Errors
     /// When the driver refuses them.
     fn set_baud(&mut self, baud: u32) -> io::Result<()>;
+
+    /// Throws away what was written and has not left, so that closing the port waits for nothing.
+    fn discard(&mut self);
 }
 
 /// Opens ports.
@@ -32,6 +35,11 @@ pub trait OpenLine: Send {
 impl Line for SerialStream {
     fn set_baud(&mut self, baud: u32) -> io::Result<()> {
         SerialPort::set_baud_rate(self, baud).map_err(io::Error::from)
+    }
+
+    fn discard(&mut self) {
+        // A port that is gone has nothing to throw away.
+        let _ = SerialPort::clear(self, ClearBuffer::Output);
     }
 }
 

@@ -91,6 +91,13 @@ impl PortSettings {
         Ok(settings)
     }
 
+    /// Whether `other` is this port, by this name or, as far as both are there, by another (a link below
+    /// `/dev/serial/by-id`).
+    pub(in crate::devices) fn is_same_port(&self, other: &Self) -> bool {
+        let real = |path: &Path| path.canonicalize().ok();
+        self.path == other.path || real(&self.path).is_some_and(|own| real(&other.path) == Some(own))
+    }
+
     /// Why `other` cannot be the same port: the option in which they contradict each other, and what it has here.
     pub(in crate::devices) fn contradicts(&self, other: &Self) -> Option<(&'static str, String)> {
         let pairs = [

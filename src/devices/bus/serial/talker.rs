@@ -17,8 +17,9 @@ use super::{
 pub const WHOLE: &str = "frame";
 /// The channel of a sentence about what came garbled; the bytes themselves are gone.
 pub const GARBLED: &str = "garbled";
-/// Bytes that come sooner than this after the opening may be the end of something.
-const FRESH: Duration = Duration::from_millis(100);
+/// Bytes that come sooner than this after the opening may be the end of something. So nothing is asked sooner: its
+/// answer would be taken for that.
+pub(super) const FRESH: Duration = Duration::from_millis(100);
 /// A silence after which what comes is a beginning, for framings that need one.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -26,8 +27,25 @@ use super::{
 };
 use crate::{devices::Frame, model::DeviceId};
 
-/// One end of a pipe as a port; the bits a second are only written down.
-struct Pipe(DuplexStream, Arc<Mutex<Vec<u32>>>);
+/// One end of a pipe as a port; the bits a second, and how it was closed, are only written down.
+struct Pipe {
+    stream: DuplexStream,
+    notes: Notes,
+    is_discarded: bool,
+}
+
+#[derive(Clone, Default)]
+struct Notes {
+    bauds: Arc<Mutex<Vec<u32>>>,
+    /// Whether its output was thrown away before, and the thread.
+    closings: Arc<Mutex<Vec<(bool, ThreadId)>>>,
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.notes.closings.lock().unwrap().push((self.is_discarded, thread::current().id()));
+    }
+}
 
 impl AsyncRead for Pipe {
     fn poll_read(
@@ -35,26 +53,30 @@ impl AsyncRead for Pipe {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Pipe {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl Line for Pipe {
     fn set_baud(&mut self, baud: u32) -> io::Result<()> {
-        self.1.lock().unwrap().push(baud);
+        self.notes.bauds.lock().unwrap().push(baud);
         Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.is_discarded = true;
     }
 }
 
@@ -63,7 +85,9 @@ impl Line for Pipe {
 struct Socket {
     pipes: Arc<Mutex<VecDeque<DuplexStream>>>,
     looks: Arc<Mutex<Vec<Instant>>>,
-    bauds: Arc<Mutex<Vec<u32>>>,
+    notes: Notes,
+    /// How long the driver thinks before it opens.
+    opens_after: Duration,
 }
 
 impl Socket {
@@ -78,10 +102,11 @@ impl OpenLine for Socket {
     fn open(&self, _settings: &PortSettings) -> BoxFuture<'static, Result<Box<dyn Line>, String>> {
         self.looks.lock().unwrap().push(Instant::now());
         let pipe = self.pipes.lock().unwrap().pop_front();
-        let bauds = self.bauds.clone();
+        let (notes, opens_after) = (self.notes.clone(), self.opens_after);
         Box::pin(async move {
-            let pipe = pipe.ok_or("the port /dev/x is not there")?;
-            Ok(Box::new(Pipe(pipe, bauds)) as Box<dyn Line>)
+            sleep(opens_after).await;
+            let stream = pipe.ok_or("the port /dev/x is not there")?;
+            Ok(Box::new(Pipe { stream, notes, is_discarded: false }) as Box<dyn Line>)
         })
     }
 }
@@ -90,8 +115,8 @@ fn id(text: &str) -> DeviceId {
     DeviceId::parse(text).unwrap()
 }
 
-fn settings() -> PortSettings {
-    PortSettings { path: "/dev/x".into(), baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 }
+fn settings(baud: u32) -> PortSettings {
+    PortSettings { path: "/dev/x".into(), baud, data_bits: 8, parity: Parity::None, stop_bits: 1 }
 }
 
 /// Asks `?` at an interval and awaits a line; what is written awaits a line too.
@@ -165,6 +190,10 @@ struct Rig {
 
 impl Rig {
     fn start(socket: &Socket, members: Vec<(&'static str, Box<dyn Talker>)>) -> Self {
+        Self::start_at(9600, socket, members)
+    }
+
+    fn start_at(baud: u32, socket: &Socket, members: Vec<(&'static str, Box<dyn Talker>)>) -> Self {
         let (writes, receiver) = mpsc::channel(8);
         let (mut inboxes, mut senders, mut talkers) = (HashMap::new(), HashMap::new(), Vec::new());
         for (name, talker) in members {
@@ -173,7 +202,7 @@ impl Rig {
             inboxes.insert(name, inbox);
             talkers.push(Member { id: id(name), talker });
         }
-        let mut adapter = SerialAdapter::with(settings(), talkers, Box::new(socket.clone()));
+        let mut adapter = SerialAdapter::with(settings(baud), talkers, Box::new(socket.clone()));
         let (mut ports, stop) = (Ports::new(receiver, senders), CancellationToken::new());
         let token = stop.clone();
         let task = tokio::spawn(async move { adapter.run(&mut ports, &token).await.unwrap() });
@@ -308,7 +337,8 @@ async fn an_answer_that_comes_too_late_is_not_taken_for_the_next_ones() {
     assert_eq!(wire.read(&mut buffer).await.unwrap(), 7);
     let sent = Instant::now();
     assert_eq!(first.wait().await, Err(WriteError::Uncertain("it was sent, and nobody answered".to_owned())));
-    assert_eq!(sent.elapsed(), Duration::from_millis(300));
+    // 7 characters of 10 bits, and the 300 ms. Timers go by milliseconds.
+    assert_eq!(sent.elapsed().as_millis(), 308);
     let second = rig.write("a", "second?\n", LIFE).await;
     wire.write_all(b"late\n").await.unwrap();
     assert_eq!(wire.read(&mut buffer).await.unwrap(), 8);
@@ -361,14 +391,167 @@ async fn a_command_that_waits_behind_another_never_goes_out_after_its_deadline()
 #[tokio::test(start_paused = true)]
 async fn neither_polling_nor_a_chattering_device_keeps_a_command_from_the_port() {
     let socket = Socket::default();
-    let mut wire = socket.plug();
+    let (mut wire, mut chatter) = tokio::io::split(socket.plug());
+    // "busy" takes whatever comes for its answer, and asks again.
     let rig = Rig::start(&socket, vec![("busy", asker(0)), ("lamp", listener())]);
+    let noise = tokio::spawn(async move {
+        while chatter.write_all(&[b'x'; 64]).await.is_ok() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
     sleep(Duration::from_secs(1)).await;
     let ticket = rig.write("lamp", "ON\n", Duration::from_secs(2)).await;
     assert_eq!(ticket.wait().await, Ok(()));
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"ON\n") {
+        heard.push(timeout(LIFE, wire.read_u8()).await.unwrap().unwrap());
+    }
+    assert!(heard.len() > 3, "and it polled: {heard:?}");
+    noise.abort();
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_is_done_when_its_last_byte_has_left_and_none_leaves_after_its_deadline() {
+    const COMMAND: &str = match std::str::from_utf8(&[b'C'; 256]) {
+        Ok(command) => command,
+        Err(_) => "",
+    };
+    let socket = Socket::default();
+    let mut wire = socket.plug();
+    let rig = Rig::start_at(1200, &socket, vec![("lamp", listener())]);
+    let begun = Instant::now();
+    // 256 characters of 10 bits at 1200 bits a second.
+    let wire_time = Duration::from_millis(2133);
+    let mut tickets = Vec::new();
+    for _ in 0..8 {
+        tickets.push(rig.write("lamp", COMMAND, Duration::from_secs(10)).await);
+    }
+    let mut outcomes = Vec::new();
+    for ticket in tickets {
+        outcomes.push(ticket.wait().await);
+        let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!(begun.elapsed() >= wire_time * u32::try_from(done).unwrap(), "{:?}", begun.elapsed());
+    }
+    let late = Err(WriteError::TooLate);
+    let expected = [Ok(()), Ok(()), Ok(()), Ok(()), late.clone(), late.clone(), late.clone(), late];
+    assert_eq!(outcomes, expected);
+    sleep(Duration::from_secs(60)).await;
+    rig.end().await;
+    let mut all = Vec::new();
+    wire.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all.len(), 4 * 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_still_leaving_when_the_port_went_is_not_known_to_be_done() {
+    let socket = Socket::default();
+    let mut wire = socket.plug();
+    let rig = Rig::start_at(300, &socket, vec![("lamp", listener())]);
+    let ticket = rig.write("lamp", "A LONG COMMAND\n", LIFE).await;
     let mut buffer = [0; 64];
-    let count = wire.read(&mut buffer).await.unwrap();
-    assert!(buffer[..count].windows(3).any(|window| window == b"ON\n"));
+    assert_eq!(wire.read(&mut buffer).await.unwrap(), 15);
+    sleep(Duration::from_millis(400)).await;
+    drop(wire);
+    assert!(matches!(ticket.wait().await, Err(WriteError::Uncertain(_))));
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_has_the_time_of_its_question_and_then_that_of_the_answer() {
+    let socket = Socket::default();
+    let mut wire = socket.plug();
+    let rig = Rig::start_at(300, &socket, vec![("a", asker(3600))]);
+    let ticket = rig.write("a", "thirty characters, as they are\n", LIFE).await;
+    let mut buffer = [0; 64];
+    assert_eq!(wire.read(&mut buffer).await.unwrap(), 31);
+    // 31 characters at 300 bits a second take 1033 ms.
+    sleep(Duration::from_millis(1200)).await;
+    wire.write_all(b"1\n").await.unwrap();
+    assert_eq!(ticket.wait().await, Ok(()));
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_lay_ready_through_a_stall_is_heard() {
+    let socket = Socket::default();
+    let mut wire = socket.plug();
+    let ((writes, receiver), (inbox, mut heard)) = (mpsc::channel(8), mpsc::channel(8));
+    let members = vec![Member { id: id("a"), talker: asker(3600) }];
+    let mut adapter = SerialAdapter::with(settings(9600), members, Box::new(socket.clone()));
+    let (mut ports, stop) =
+        (Ports::new(receiver, HashMap::from([(id("a"), inbox)])), CancellationToken::new());
+    let (write, ticket) = Write::new(id("a"), Frame::new("", "a?\n"), Instant::now() + LIFE);
+    writes.send(write).await.unwrap();
+    // Polled by hand: what is not polled has stalled.
+    let mut adapter = adapter.run(&mut ports, &stop);
+    assert!(timeout(PAST_FRESH, &mut adapter).await.is_err());
+    let mut buffer = [0; 64];
+    assert_eq!(wire.read(&mut buffer).await.unwrap(), 3);
+    wire.write_all(b"1\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(timeout(Duration::from_millis(10), &mut adapter).await.is_err());
+    assert_eq!(ticket.wait().await, Ok(()));
+    assert_eq!(heard.recv().await, Some(FromBus::Frame(Frame::new("answer", "1\n"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_what_was_asked_right_after_the_opening_is_read() {
+    let socket = Socket::default();
+    let mut wire = socket.plug();
+    let mut rig = Rig::start(&socket, vec![("meter", listener())]);
+    let ticket = rig.write("meter", "?\n", LIFE).await;
+    let mut buffer = [0; 16];
+    assert_eq!(wire.read(&mut buffer).await.unwrap(), 2);
+    sleep(Duration::from_millis(10)).await;
+    wire.write_all(b"21.5\n").await.unwrap();
+    assert_eq!(ticket.wait().await, Ok(()));
+    assert_eq!(rig.line("meter").await, "21.5");
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_is_closed_empty_and_away_from_the_threads_that_everybody_shares() {
+    let socket = Socket::default();
+    let wire = socket.plug();
+    let mut rig = Rig::start(&socket, vec![("lamp", listener())]);
+    sleep(PAST_FRESH).await;
+    drop(wire);
+    assert!(matches!(rig.heard("lamp").await, FromBus::Lost(_)));
+    let _wire = socket.plug();
+    while rig.heard("lamp").await != FromBus::Found {}
+    rig.end().await;
+    let closings = socket.notes.closings.lock().unwrap().clone();
+    assert_eq!(closings.len(), 2, "one that was lost, and one at the stop");
+    for (is_discarded, thread) in closings {
+        assert!(is_discarded);
+        assert_ne!(thread, thread::current().id());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_does_not_open_holds_up_neither_writes_nor_the_stop() {
+    let socket = Socket { opens_after: Duration::from_secs(3600), ..Socket::default() };
+    let mut rig = Rig::start(&socket, vec![("lamp", listener())]);
+    let begun = Instant::now();
+    let FromBus::Lost(reason) = rig.heard("lamp").await else { panic!("it is not open") };
+    assert_eq!(reason, "the port /dev/x takes long to open; plug it out and in again");
+    let ticket = rig.write("lamp", "ON\n", Duration::from_secs(60)).await;
+    assert_eq!(ticket.wait().await, Err(WriteError::NotSent(reason)));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    rig.end().await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_while_the_port_opens_for_the_first_time_waits_for_it() {
+    let socket = Socket { opens_after: Duration::from_millis(300), ..Socket::default() };
+    let mut wire = socket.plug();
+    let rig = Rig::start(&socket, vec![("lamp", listener())]);
+    let ticket = rig.write("lamp", "?\n", LIFE).await;
+    assert_eq!(ticket.wait().await, Ok(()));
+    let mut buffer = [0; 16];
+    assert_eq!(wire.read(&mut buffer).await.unwrap(), 2);
     rig.end().await;
 }
 
@@ -383,7 +566,7 @@ async fn an_exchange_may_have_a_second_step_at_another_speed() {
     wire.write_all(b"fast\n").await.unwrap();
     assert_eq!(ticket.wait().await, Ok(()));
     assert_eq!(wire.read(&mut buffer).await.unwrap(), 3);
-    assert_eq!(*rig.socket.bauds.lock().unwrap(), [300]);
+    assert_eq!(*rig.socket.notes.bauds.lock().unwrap(), [300]);
     rig.end().await;
 }
 

@@ -112,19 +112,27 @@ impl Device for Modbus {
     }
 
     fn decode(&mut self, frame: &Frame, _now: Timestamp) -> Result<Changes, DeviceError> {
-        let unreadable = |what: &str, problem: &str| Err(DeviceError::unreadable(&self.id, what, problem));
-        if &*frame.channel == GARBLED {
-            return unreadable("registers", frame.text().unwrap_or("the answer is garbled"));
-        }
+        let problem = frame.text().unwrap_or("the answer is garbled");
+        let (channel, is_answer) = match frame.channel.strip_prefix(GARBLED) {
+            Some(question) => (question.trim_start_matches('/'), false),
+            None => (&*frame.channel, true),
+        };
         let mut fields = Fields::new();
         for (register, question) in self.questions() {
-            if rtu::channel(&question.bytes()) != *frame.channel {
+            if rtu::channel(&question.bytes()) != channel {
                 continue;
+            }
+            let unread = |problem: &str| Err(DeviceError::unread(&self.id, &register.name, problem));
+            if !is_answer {
+                return unread(problem);
             }
             match register.read(&frame.payload) {
                 Some(value) => drop(fields.insert(register.name.clone(), value)),
-                None => return unreadable(&register.name, "it is not a finite number"),
+                None => return unread("it is not a finite number"),
             }
+        }
+        if !is_answer {
+            return Err(DeviceError::unreadable(&self.id, "registers", problem));
         }
         Ok(Changes::fields(fields))
     }

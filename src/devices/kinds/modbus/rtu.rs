@@ -74,6 +74,11 @@ pub(super) fn channel(pdu: &[u8]) -> String {
     pdu.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The channel on which the device hears why the question `pdu` has no answer.
+fn unanswered(pdu: &[u8]) -> String {
+    format!("{GARBLED}/{}", channel(pdu))
+}
+
 struct Poll {
     pdu: Bytes,
     every: Duration,
@@ -262,7 +267,7 @@ impl Talker for Client {
                     // It may have begun, or the gateway passed it on and lost the answer.
                     _ => WriteError::Uncertain(sentence.clone()),
                 };
-                (is_question.then(|| Frame::new(GARBLED, sentence)), Err(result))
+                (is_question.then(|| Frame::new(&unanswered(&asked), sentence)), Err(result))
             }
             ([_, _, data @ ..], true) => {
                 self.seen(&asked, data);
@@ -277,13 +282,13 @@ impl Talker for Client {
     }
 
     fn give_up(&mut self) -> Heard {
-        self.asked = None;
         self.silences = self.silences.saturating_add(1);
+        let channel = self.asked.take().map_or_else(|| GARBLED.to_owned(), |asked| unanswered(&asked));
         let sentence = format!(
             "device {} does not answer; check `address`, `baud`, `parity` and its wires",
             self.address
         );
-        Heard { frames: vec![Frame::new(GARBLED, sentence)], ..Heard::default() }
+        Heard { frames: vec![Frame::new(&channel, sentence)], ..Heard::default() }
     }
 }
 

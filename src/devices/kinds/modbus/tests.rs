@@ -148,6 +148,19 @@ fn a_refusal_and_a_silence_have_their_sentences() {
 }
 
 #[test]
+fn a_refused_register_is_named_and_stays_unread_until_it_is_read() {
+    let registers = json!([{"name": "bad", "register": 2}, {"name": "good", "register": 1}]);
+    let mut device = device("modbus", on(registers)).unwrap();
+    let mut talker = talker(&*device);
+    let now = Instant::now();
+    talker.begin(now);
+    assert_eq!(talker.ask(now).unwrap().send[3], 2);
+    let heard = talker.give_up();
+    let error = device.decode(&heard.frames[0], Timestamp::from_millis(0)).unwrap_err();
+    assert!(matches!(&error, DeviceError::Unread { field, .. } if field == "bad"), "{error:?}");
+}
+
+#[test]
 fn each_register_is_asked_for_at_its_interval_and_what_was_missed_is_not_made_up_for() {
     let registers =
         json!([{"name": "a", "register": 1, "every": "1s"}, {"name": "b", "register": 2, "every": "1h"}]);

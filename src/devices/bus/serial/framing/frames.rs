@@ -1,11 +1,17 @@
 //! Binary frames: `[sync word] [length] payload [checksum]`, of a fixed length or of one that they say.
 //!
 //! With a sync word or a checksum the next frame is found after garbage; with neither, a pause on the line begins
-//! one.
+//! one. What the search costs is bounded: noise in which every byte may begin a long frame would else cost a
+//! checksum over a whole frame for each byte.
 
 use serde::Deserialize;
 
 use super::{Checksum, Covers, Framing, Garbled, Order};
+
+/// How many bytes may go into checksums that turn out wrong, for each byte that comes.
+const EFFORT: usize = 64;
+/// How much of it may be saved up: enough to look at every byte of a frame of 1024.
+const MOST_EFFORT: usize = 1024 * 1024;
 
 /// What the number in a length prefix counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -51,6 +57,8 @@ pub struct Frames {
     /// The longest that is believed, in bytes.
     pub longest: usize,
     buffer: Vec<u8>,
+    /// How many bytes may yet go into wrong checksums.
+    effort: usize,
 }
 
 enum Found {
@@ -59,6 +67,8 @@ enum Found {
     /// The first so many bytes are none.
     Noise(usize, Option<Garbled>),
     Frame(usize),
+    /// What would be a frame of so many bytes has a wrong checksum.
+    Wrong(usize),
 }
 
 impl Frames {
@@ -69,7 +79,7 @@ impl Frames {
         check: Option<(Checksum, Order, Covers)>,
         longest: usize,
     ) -> Self {
-        Self { sync, length, check, longest, buffer: Vec::new() }
+        Self { sync, length, check, longest, buffer: Vec::new(), effort: MOST_EFFORT }
     }
 
     fn check_length(&self) -> usize {
@@ -93,6 +103,18 @@ impl Frames {
         })
     }
 
+    /// How much of a wrong frame is thrown away: its first byte, for the true one may begin within; all of it when
+    /// the search has cost too much.
+    fn length_to_skip(&mut self, whole: usize) -> usize {
+        match self.effort.checked_sub(whole) {
+            Some(left) => {
+                self.effort = left;
+                1
+            }
+            None => whole,
+        }
+    }
+
     fn find(&self) -> Found {
         let bytes = &self.buffer;
         if !self.sync.starts_with(&bytes[..bytes.len().min(self.sync.len())]) {
@@ -114,11 +136,14 @@ impl Frames {
         let Some((checksum, order, covers)) = self.check else { return Found::Frame(whole) };
         let (covered, said) = frame.split_at(whole - checksum.length());
         let from = if covers == Covers::AfterSync { self.sync.len() } else { 0 };
-        if checksum.holds(&covered[from..], said, order) {
-            Found::Frame(whole)
-        } else {
-            Found::Noise(1, Some(Garbled("a frame's checksum is wrong".to_owned())))
-        }
+        if checksum.holds(&covered[from..], said, order) { Found::Frame(whole) } else { Found::Wrong(whole) }
+    }
+}
+
+/// One word about one lump of noise.
+fn note(frames: &mut Vec<Result<Vec<u8>, Garbled>>, garbled: Option<Garbled>) {
+    if let Some(garbled) = garbled.filter(|_| !matches!(frames.last(), Some(Err(_)))) {
+        frames.push(Err(garbled));
     }
 }
 
@@ -127,16 +152,19 @@ impl Framing for Frames {
         let mut frames: Vec<Result<Vec<u8>, Garbled>> = Vec::new();
         for chunk in bytes.chunks(self.longest.max(1)) {
             self.buffer.extend_from_slice(chunk);
+            self.effort = (self.effort + EFFORT * chunk.len()).min(MOST_EFFORT);
             while !self.buffer.is_empty() {
                 match self.find() {
                     Found::Nothing => break,
                     Found::Frame(length) => frames.push(Ok(self.buffer.drain(..length).collect())),
                     Found::Noise(length, garbled) => {
                         self.buffer.drain(..length);
-                        // One word about one lump of noise.
-                        if let Some(garbled) = garbled.filter(|_| !matches!(frames.last(), Some(Err(_)))) {
-                            frames.push(Err(garbled));
-                        }
+                        note(&mut frames, garbled);
+                    }
+                    Found::Wrong(whole) => {
+                        let length = self.length_to_skip(whole);
+                        self.buffer.drain(..length);
+                        note(&mut frames, Some(Garbled("a frame's checksum is wrong".to_owned())));
                     }
                 }
             }

@@ -95,6 +95,23 @@ fn a_true_frame_inside_a_false_one_is_found() {
     assert_eq!(whole, [prefixed(b"good"), prefixed(&[b'x'; 30])]);
 }
 
+/// A search that goes on byte by byte, with a checksum of 1024 bytes for each, always ends with 1023 bytes in hand.
+#[test]
+fn the_search_in_noise_is_bounded_and_the_next_frames_are_found_all_the_same() {
+    let mut frames = Frames::new(Vec::new(), Length::Fixed(1024), CRC, 1024);
+    let mut random = fastrand::Rng::with_seed(7);
+    let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(1024).collect();
+    let least = (0..20).map(|_| (frames.push(&noise), frames.held()).1).min();
+    assert!(least < Some(900), "{least:?}");
+    let mut frame: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(1022).collect();
+    frame.extend(Checksum::Crc16Ccitt.of(&frame).to_be_bytes());
+    let found = |pieces: Vec<Result<Vec<u8>, Garbled>>| pieces.iter().flatten().any(|piece| *piece == frame);
+    assert!((0..40).any(|_| found(frames.push(&frame))), "64 bytes further with each frame");
+    frames.push(&noise);
+    frames.pause();
+    assert!(found(frames.push(&frame)), "a silence shows the beginning at once");
+}
+
 proptest! {
     #[test]
     fn frames_come_out_however_the_bytes_are_cut(
