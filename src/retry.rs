@@ -17,6 +17,13 @@ pub struct Policy {
     pub stable_after: Duration,
 }
 
+impl Policy {
+    /// For attempts that are over at once, so that none of them is ever stable.
+    pub const fn of_attempts(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, stable_after: Duration::MAX }
+    }
+}
+
 impl Default for Policy {
     /// From 1 s to 5 min, stable after 60 s.
     fn default() -> Self {

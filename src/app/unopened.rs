@@ -16,18 +16,13 @@ use crate::{
 };
 
 /// How long it is waited between two looks. A look at a damaged file may read all of it.
-const LOOKS: Policy = Policy {
-    first: Duration::from_secs(2),
-    longest: Duration::from_secs(30),
-    // Never: each look is over at once.
-    stable_after: Duration::MAX,
-};
+const LOOKS: Policy = Policy::of_attempts(Duration::from_secs(2), Duration::from_secs(30));
 
 /// What is needed to open it.
 pub(super) struct Unopened {
-    pub(super) path: PathBuf,
-    pub(super) options: StoreOptions,
-    pub(super) clock: Clock,
+    path: PathBuf,
+    options: StoreOptions,
+    clock: Clock,
     /// How often it was looked for already. Also before the last start: a disk that is sick and well by turns does
     /// not end the home every two seconds.
     pub(super) looks: Backoff,

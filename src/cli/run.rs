@@ -16,12 +16,7 @@ use crate::{
 /// What a blocking task may still take after everything else has ended.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long it is waited between two tries to build the gateway again.
-const REBUILDS: Policy = Policy {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(30),
-    // Never: each try is over at once.
-    stable_after: Duration::MAX,
-};
+const REBUILDS: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::from_secs(30));
 
 pub(super) fn run(path: &Path) -> Exit {
     let config = match configuration::load(path) {

@@ -10,12 +10,7 @@ use crate::{
 };
 
 /// How long it is waited between two attempts.
-const PAUSES: Policy = Policy {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(30),
-    // Never: each attempt is over at once.
-    stable_after: Duration::MAX,
-};
+const PAUSES: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::from_secs(30));
 
 /// Does `attempt` until it goes well. With `stop` the attempt under way, one at least, is the last, and is waited for
 /// unless the disk hangs; what a disk that hangs was handed by then it still writes.
