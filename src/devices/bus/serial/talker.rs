@@ -17,6 +17,11 @@ use super::{
 pub const WHOLE: &str = "frame";
 /// The channel of a sentence about what came garbled; the bytes themselves are gone.
 pub const GARBLED: &str = "garbled";
+/// The sentence of a frame about what came garbled; `None` for one that came whole.
+pub fn garbled(frame: &Frame) -> Option<&str> {
+    (&*frame.channel == GARBLED).then(|| frame.text().unwrap_or("it is garbled"))
+}
+
 /// Bytes that come sooner than this after the opening may be the end of something. So nothing is asked sooner: its
 /// answer would be taken for that.
 pub(super) const FRESH: Duration = Duration::from_millis(100);
