@@ -89,6 +89,11 @@ impl Request {
         Ok(Self(Fields::from_iter([("state".to_owned(), Value::from(word))])))
     }
 
+    /// One of its fields, to name in a sentence about all of it.
+    pub fn first_field(&self) -> &str {
+        self.0.keys().next().expect("a request asks for something")
+    }
+
     /// The fields to set.
     pub fn fields(&self) -> &Fields {
         &self.0

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use super::super::serial::framing::Order;
+use crate::model::Fields;
 
 /// A value as the plain word that a device reads; `None` for what is no single value.
 pub(super) fn word(value: &Value) -> Option<String> {
@@ -15,13 +16,18 @@ pub(super) fn word(value: &Value) -> Option<String> {
 }
 
 /// Whether a device that says `seen` did what `wanted` asked: case and a number's spelling do not count.
-pub(super) fn same(seen: &Value, wanted: &Value) -> bool {
+fn same(seen: &Value, wanted: &Value) -> bool {
     if seen == wanted {
         return true;
     }
     let (Some(seen), Some(wanted)) = (word(seen), word(wanted)) else { return false };
     seen.eq_ignore_ascii_case(&wanted)
         || matches!((seen.parse::<f64>(), wanted.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Whether the fields that a device says show all of `wanted`.
+pub(super) fn shows(wanted: Fields) -> impl Fn(&Fields) -> bool {
+    move |seen| wanted.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| same(seen, value)))
 }
 
 /// A number without the dust of binary fractions (`0.1 * 3`), whole where it is; `None` when it is not finite.

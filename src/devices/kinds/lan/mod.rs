@@ -184,11 +184,8 @@ impl Device for LanDevice {
         if wanted.keys().any(|name| state.contains_key(name)) {
             wanted.retain(|name, _| state.contains_key(name));
         }
-        let shows = move |seen: &Fields| {
-            wanted.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| values::same(seen, value)))
-        };
         let within = self.options.confirm_within.0;
-        Ok(Plan::confirmed(frames, within, shows).saying("the device shows it"))
+        Ok(Plan::confirmed(frames, within, values::shows(wanted)).saying("the device shows it"))
     }
 }
 

@@ -21,7 +21,7 @@ use super::super::{
     Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
     bus::serial::PortOptions,
     options::options_of_both,
-    serial::{GARBLED, Listener, Parity, PortSettings, Talker},
+    serial::{Listener, Parity, PortSettings, Talker, garbled},
 };
 use crate::model::{DeviceId, Fields, Request, Timestamp};
 
@@ -132,8 +132,8 @@ impl Device for Meter {
 
     fn decode(&mut self, frame: &Frame, _now: Timestamp) -> Result<Changes, DeviceError> {
         let unreadable = |problem: &str| DeviceError::unreadable(&self.id, "telegram", problem);
-        if &*frame.channel == GARBLED {
-            return Err(unreadable(frame.text().unwrap_or("it is garbled")));
+        if let Some(problem) = garbled(frame) {
+            return Err(unreadable(problem));
         }
         let items = match self.options.protocol {
             Protocol::Sml => sml::items(&frame.payload),
@@ -145,8 +145,7 @@ impl Device for Meter {
     }
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
-        let field = request.fields().keys().next().map_or("state", String::as_str);
-        Err(DeviceError::impossible(&self.id, field, "a meter only measures"))
+        Err(DeviceError::impossible(&self.id, request.first_field(), "a meter only measures"))
     }
 }
 

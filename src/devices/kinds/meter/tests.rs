@@ -18,7 +18,7 @@ use super::{
     super::testing::{device, object, plan, read, refuses},
     *,
 };
-use crate::devices::serial::{Heard, Step, framing::Framing};
+use crate::devices::serial::{GARBLED, Heard, Step, framing::Framing};
 
 const KAIFA: &[u8] = include_bytes!("samples/p1_kaifa_v4.txt");
 const ISKRA_V5: &[u8] = include_bytes!("samples/p1_iskra_v5.txt");

@@ -9,8 +9,9 @@ use super::{
         bus::serial::PortOptions,
         options::options_of_both,
         serial::{
-            GARBLED, Listener, Parity, PortSettings,
+            Listener, Parity, PortSettings,
             framing::{Checksum, Counts, Covers, Frames, Length, Order, Prefix},
+            garbled,
         },
     },
     values::{self, Type},
@@ -168,8 +169,7 @@ impl Device for SerialFrame {
     }
 
     fn decode(&mut self, frame: &Frame, _now: Timestamp) -> Result<Changes, DeviceError> {
-        if &*frame.channel == GARBLED {
-            let problem = frame.text().unwrap_or("it is garbled");
+        if let Some(problem) = garbled(frame) {
             return Err(DeviceError::unreadable(&self.id, "frame", problem));
         }
         let mut fields = Fields::new();
@@ -190,8 +190,7 @@ impl Device for SerialFrame {
     }
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
-        let field = request.fields().keys().next().map_or("state", String::as_str);
-        Err(DeviceError::impossible(&self.id, field, "a device with frames only tells"))
+        Err(DeviceError::impossible(&self.id, request.first_field(), "a device with frames only tells"))
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
         Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
         bus::serial::PortOptions,
         options::options_of_both,
-        serial::{GARBLED, Heard, Listener, Parity, PortSettings, Talker, framing::Lines},
+        serial::{Heard, Listener, Parity, PortSettings, Talker, framing::Lines, garbled},
     },
     values,
 };
@@ -137,8 +137,8 @@ impl Device for SerialLine {
 
     fn decode(&mut self, frame: &Frame, _now: Timestamp) -> Result<Changes, DeviceError> {
         let unreadable = |problem: &str| Err(DeviceError::unreadable(&self.id, "line", problem));
-        if &*frame.channel == GARBLED {
-            return unreadable(frame.text().unwrap_or("it is garbled"));
+        if let Some(problem) = garbled(frame) {
+            return unreadable(problem);
         }
         let Some(line) = frame.text() else { return unreadable("it is not text; check `baud` and `parity`") };
         let Some(pattern) = &self.pattern else {
@@ -154,14 +154,13 @@ impl Device for SerialLine {
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
         let fields = request.fields();
-        let field = fields.keys().next().map_or("state", String::as_str);
         let Some(template) = self.templates.iter().find(|template| template.is_for(fields)) else {
             let problem = if self.templates.is_empty() {
                 "the device has no `commands`"
             } else {
                 "none of its `commands` is for this and nothing else"
             };
-            return Err(DeviceError::impossible(&self.id, field, problem));
+            return Err(DeviceError::impossible(&self.id, request.first_field(), problem));
         };
         let mut line = template
             .fill(fields, &self.options.delimiter)
@@ -171,10 +170,7 @@ impl Device for SerialLine {
         let Some(within) = self.options.confirm_within else {
             return Ok(Plan::sent(frames, "written to the port; this device does not confirm what it does"));
         };
-        let wanted = fields.clone();
-        let shows = move |seen: &Fields| {
-            wanted.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| values::same(seen, value)))
-        };
+        let shows = values::shows(fields.clone());
         Ok(Plan::confirmed(frames, within.0, shows).saying("the device shows it"))
     }
 

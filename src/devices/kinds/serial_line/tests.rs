@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::testing::{confirms, device, object, plan, read, refuses, sent};
 use super::*;
+use crate::devices::serial::GARBLED;
 
 #[test]
 fn a_bad_option_is_refused_with_what_is_possible() {

@@ -60,8 +60,7 @@ impl Device for Thermometer {
     }
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
-        let field = request.fields().keys().next().map_or("state", String::as_str);
-        Err(DeviceError::impossible(&self.id, field, "a thermometer only measures"))
+        Err(DeviceError::impossible(&self.id, request.first_field(), "a thermometer only measures"))
     }
 }
 
