@@ -283,7 +283,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Open`], `InUse`, `FromTheFuture`, `DamagedAgain` or `Disk`.
     pub fn open(path: &Path, options: &StoreOptions, clock: Clock) -> Result<Self, StoreError> {
-        let (opened, lock) = open_file(path, options, &clock)?;
+        let open_error = |error: std::io::Error| StoreError::open(path, &error);
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(open_error)?;
+        }
+        let lock = lock(path, &open_error)?;
+        make(path).map_err(open_error)?;
+        let opened = damage::open(path, options, &clock)?;
         Self::start(opened, (Keeping::OnDisk(lock), Damage::of(path)), options, clock)
     }
 
@@ -479,17 +485,6 @@ impl Store {
         self.jobs.send(Job::Read(read, room)).map_err(|_| StoreError::Stopped)?;
         Durable(receiver).await
     }
-}
-
-/// The file and its lock.
-fn open_file(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<(Opened, File), StoreError> {
-    let open_error = |error: std::io::Error| StoreError::open(path, &error);
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(open_error)?;
-    }
-    let lock = lock(path, &open_error)?;
-    make(path).map_err(open_error)?;
-    Ok((damage::open(path, options, clock)?, lock))
 }
 
 /// Made by us and not by SQLite, for the mode.

@@ -73,14 +73,16 @@ impl Ledger {
         terms: &Terms,
     ) -> Result<(), StoreError> {
         let (size, topic) = (entry.message.size() as u64, entry.message.topic.as_str());
-        let superseded = format!("is_folded = 1 AND topic = ?6 AND lane = ?7 AND {FREE}");
-        let freed: u64 = if terms.supersedes {
-            let marks = self.marks();
-            transaction
-                .prepare_cached(&format!("SELECT coalesce(sum(size), 0) FROM outbox WHERE {superseded}"))?
-                .query_row(&hand::parameters(&marks, params![topic, terms.lane])[..], |row| row.get(0))?
-        } else {
-            0
+        let superseded =
+            terms.supersedes.then(|| format!("is_folded = 1 AND topic = ?6 AND lane = ?7 AND {FREE}"));
+        let freed: u64 = match &superseded {
+            Some(superseded) => {
+                let marks = self.marks();
+                transaction
+                    .prepare_cached(&format!("SELECT coalesce(sum(size), 0) FROM outbox WHERE {superseded}"))?
+                    .query_row(&hand::parameters(&marks, params![topic, terms.lane])[..], |row| row.get(0))?
+            }
+            None => 0,
         };
         let lane = self.lanes.of(terms.lane).map(|lane| (lane.stats.waiting_bytes, lane.options.max_bytes));
         let whole = (self.stats.waiting_bytes, self.stats.max_bytes);
@@ -88,19 +90,36 @@ impl Ledger {
         for (waiting, max) in of_lane.into_iter().chain([whole]) {
             self.refuse(size, waiting.saturating_sub(freed), max, room)?;
         }
-        if terms.supersedes {
+        if let Some(superseded) = superseded {
             self.drop_free(transaction, &superseded, params![topic, terms.lane], Gone::Superseded)?;
         }
         if let Some((_, max)) = of_lane {
-            let oldest = oldest_free("lane = ?6 AND");
-            while self.lanes.of(terms.lane).is_some_and(|lane| lane.stats.waiting_bytes + size > max)
-                && self.drop_free(transaction, &oldest, params![terms.lane], Gone::Full)? > 0
-            {}
+            let is_full = |ledger: &mut Self| {
+                ledger.lanes.of(terms.lane).is_some_and(|lane| lane.stats.waiting_bytes + size > max)
+            };
+            self.drop_oldest(transaction, "lane = ?6 AND", params![terms.lane], is_full)?;
         }
-        let oldest = oldest_free("");
-        while self.stats.waiting_bytes + size > self.stats.max_bytes
-            && self.drop_free(transaction, &oldest, params![], Gone::Full)? > 0
-        {}
+        let is_full = |ledger: &mut Self| ledger.stats.waiting_bytes + size > ledger.stats.max_bytes;
+        self.drop_oldest(transaction, "", params![], is_full)
+    }
+
+    /// Drops the oldest free message among those that `which` says while `is_full`, as far as there is one.
+    fn drop_oldest(
+        &mut self,
+        transaction: &Transaction<'_>,
+        which: &str,
+        parameters: &[&dyn rusqlite::ToSql],
+        is_full: impl Fn(&mut Self) -> bool,
+    ) -> Result<(), StoreError> {
+        // Written only when it is needed: mostly there is room.
+        while is_full(self) {
+            let oldest = format!(
+                "sequence = (SELECT sequence FROM outbox WHERE {which} {BEHIND} AND {FREE} ORDER BY sequence LIMIT 1)"
+            );
+            if self.drop_free(transaction, &oldest, parameters, Gone::Full)? == 0 {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -164,10 +183,4 @@ impl Ledger {
         let marks = self.marks();
         self.delete(transaction, which, &hand::parameters(&marks, parameters), gone)
     }
-}
-
-fn oldest_free(which: &str) -> String {
-    format!(
-        "sequence = (SELECT sequence FROM outbox WHERE {which} {BEHIND} AND {FREE} ORDER BY sequence LIMIT 1)"
-    )
 }

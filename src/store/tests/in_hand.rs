@@ -53,14 +53,20 @@ async fn what_is_being_sent_does_not_grow_too_old_meanwhile() {
     assert_eq!((stats.acknowledged, stats.dropped_expired, stats.waiting), (2, 2, 1));
 }
 
-#[tokio::test]
-async fn when_all_of_it_is_being_sent_the_queue_holds_that_and_one_message_more() {
-    let directory = TempDir::new().unwrap();
+/// A store for two messages, with two that are being sent.
+async fn full_and_in_hand(directory: &TempDir) -> Store {
     let options = StoreOptions { max_bytes: 202, ..StoreOptions::default() };
-    let store = open(&directory, &options, &Clock::manual(noon()));
+    let store = open(directory, &options, &Clock::manual(noon()));
     append(&store, entry(1, 100)).await.unwrap();
     append(&store, entry(2, 100)).await.unwrap();
     store.select(ordinary(0, 10)).await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn when_all_of_it_is_being_sent_the_queue_holds_that_and_one_message_more() {
+    let directory = TempDir::new().unwrap();
+    let store = full_and_in_hand(&directory).await;
     for number in 3..=9 {
         append(&store, entry(number, 100)).await.unwrap();
     }
@@ -72,11 +78,7 @@ async fn when_all_of_it_is_being_sent_the_queue_holds_that_and_one_message_more(
 #[tokio::test]
 async fn once_the_line_is_down_what_was_being_sent_waits_again_and_can_be_dropped() {
     let directory = TempDir::new().unwrap();
-    let options = StoreOptions { max_bytes: 202, ..StoreOptions::default() };
-    let store = open(&directory, &options, &Clock::manual(noon()));
-    append(&store, entry(1, 100)).await.unwrap();
-    append(&store, entry(2, 100)).await.unwrap();
-    store.select(ordinary(0, 10)).await.unwrap();
+    let store = full_and_in_hand(&directory).await;
     store.take_back().await.unwrap();
     append(&store, entry(3, 100)).await.unwrap();
     append(&store, entry(4, 100)).await.unwrap();
