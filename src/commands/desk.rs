@@ -26,7 +26,6 @@ use super::{
     AllowList, Timing,
     admission::{self, Arrival, Now, Refusal},
     allow::Permission,
-    haste::Haste,
     lane::{Candidate, Lane, MOST_AT_ONCE, MOST_BEGINNING},
     payload::{self, Malformed, Order},
     register::{NotBegun, Register},
@@ -100,16 +99,7 @@ impl Desk {
     ) -> Self {
         let CommandsOptions { allow, timing, mailboxes, tell, receipts } = options;
         let register = Register::new(store.clone(), clock.clone());
-        let held = Teller::room_for_held();
-        let teller = Arc::new(Teller {
-            tell,
-            receipts: receipts.clone(),
-            store,
-            board,
-            told,
-            held,
-            haste: Haste::default(),
-        });
+        let teller = Arc::new(Teller::new(tell, receipts.clone(), store, board, told));
         Self { allow, timing, mailboxes, receipts, register, teller, clock, unsettled: JoinSet::new() }
     }
 
@@ -119,7 +109,7 @@ impl Desk {
     /// # Errors
     /// [`StoreError`] when the journal cannot be read.
     pub async fn settle_interrupted(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
-        for (id, device) in self.teller.store.interrupted().await? {
+        for (id, device) in self.register.interrupted().await? {
             // The cloud is told, for it may still wait.
             let slip =
                 Slip { id, device, origin: Origin::Forgotten, reply_to: ReplyTo::default(), unkept: None };

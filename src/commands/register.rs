@@ -88,6 +88,14 @@ impl Register {
         Self { store, clock, ways: Arc::new(watch::Sender::new(Ways::default())) }
     }
 
+    /// Those that the last stop or crash interrupted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal cannot be read.
+    pub(super) async fn interrupted(&self) -> Result<Vec<Id>, StoreError> {
+        self.store.interrupted().await
+    }
+
     /// Makes the command's id durable, unless the disk hangs. Several may do so at once; who names an id that is just
     /// beginning waits for that one's end.
     ///

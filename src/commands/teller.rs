@@ -90,19 +90,25 @@ struct Unkept {
 }
 
 pub(super) struct Teller {
-    pub(super) tell: Tell,
-    pub(super) receipts: Receipts,
-    pub(super) store: Store,
-    pub(super) board: Board,
+    tell: Tell,
+    receipts: Receipts,
+    store: Store,
+    board: Board,
     /// To the house. Full: who tells waits.
-    pub(super) told: mpsc::Sender<Told>,
-    pub(super) held: Semaphore,
-    pub(super) haste: Haste,
+    told: mpsc::Sender<Told>,
+    held: Semaphore,
+    haste: Haste,
 }
 
 impl Teller {
-    pub(super) fn room_for_held() -> Semaphore {
-        Semaphore::new(MOST_HELD)
+    pub(super) fn new(
+        tell: Tell,
+        receipts: Receipts,
+        store: Store,
+        board: Board,
+        told: mpsc::Sender<Told>,
+    ) -> Self {
+        Self { tell, receipts, store, board, told, held: Semaphore::new(MOST_HELD), haste: Haste::default() }
     }
 
     /// Answers a command of which there is nothing to write into the journal: one that was refused without memory, or
