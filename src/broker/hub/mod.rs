@@ -140,10 +140,10 @@ impl Hub {
                 let receipt = is_promised.then(|| done.pledge.receipt());
                 self.agenda.retained(publication.message.topic.clone(), receipt);
             }
+            Kept::Unchanged | Kept::Refused if self.agenda.is_down() => {
+                self.agenda.cleared_unseen(&publication.message.topic, self.limits.retained_count);
+            }
             Kept::Unchanged | Kept::Refused => {}
-        }
-        if matches!(kept, Kept::Unchanged | Kept::Refused) && self.agenda.is_down() {
-            self.agenda.cleared_unseen(&publication.message.topic, self.limits.retained_count);
         }
         if matches!(kept, Kept::Refused | Kept::Removed) {
             Counters::count(&self.counters.not_retained);
