@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{DeviceError, bus::Wiring};
-use crate::model::{Availability, Fields, Request, Timestamp};
+use crate::model::{Availability, Entity, Fields, Request, Timestamp};
 
 /// The bus-neutral unit: some bytes on a named channel.
 ///
@@ -166,6 +166,15 @@ pub trait Device: Send {
 
     /// Frames that only ask for the state, never change it: sent when the device starts or comes back.
     fn inquire(&self) -> Vec<Frame> {
+        Vec::new()
+    }
+
+    /// What the fields of its state are for people and for Home Assistant, given the whole last known state: what it
+    /// always has, and of what depends on what was read (a meter's codes, the members of a JSON object), what was.
+    /// Asked at the start and whenever a reading brings a field that was not there before; an unchanged answer is
+    /// not told again, and beyond [`Entity::MOST`] nothing is announced.
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let _ = state;
         Vec::new()
     }
 }

@@ -115,6 +115,7 @@ impl Fleet {
                 bus: bus.clone(),
                 events: events.clone(),
                 state: last.remove(&id).unwrap_or_default(),
+                entities: None,
                 own_word: None,
                 bus_fault: None,
                 told: None,

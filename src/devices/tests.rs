@@ -1,5 +1,7 @@
 //! The fleet as a whole, with paused time: what a command's outcome is, and what a fault does.
 
+mod described;
+
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
@@ -92,7 +94,10 @@ impl House {
     }
 
     fn with_last(specs: &[DeviceSpec], last: HashMap<DeviceId, Fields>) -> Self {
-        let fleet = Fleet::build_with(specs, &test_kinds()).unwrap();
+        Self::of(Fleet::build_with(specs, &test_kinds()).unwrap(), last)
+    }
+
+    fn of(fleet: Fleet, last: HashMap<DeviceId, Fields>) -> Self {
         let (mailboxes, probe) = (fleet.mailboxes.clone(), fleet.simulation());
         let (lan, incoming) = mpsc::channel(16);
         let (publish, published) = mpsc::channel(16);

@@ -3,6 +3,7 @@
 //! A kind knows its device and nothing of tasks, channels, deadlines or restarts.
 //! `docs/devices.md` shows a complete one.
 
+mod describe;
 mod lan;
 mod meter;
 mod modbus;
@@ -62,6 +63,9 @@ pub(super) fn find(kinds: &[Kind], spec: &DeviceSpec) -> Result<Kind, DeviceErro
     })
 }
 
+/// Every kind says what its fields are for people.
+#[cfg(test)]
+mod described_tests;
 /// What the tables of the kinds' tests are written with.
 #[cfg(test)]
 mod testing;

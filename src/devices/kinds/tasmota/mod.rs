@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
-use crate::model::{Availability, DeviceId, Fields, Request, Timestamp, Topic, TopicFilter};
+use crate::model::{Availability, DeviceId, Entity, Fields, Request, Timestamp, Topic, TopicFilter};
 
 /// Tasmota says every change twice, on `RESULT` and on `POWER`; this long an echo is not a reading.
 const ECHO: Duration = Duration::from_secs(1);
@@ -210,6 +210,11 @@ impl Device for Tasmota {
 
     fn inquire(&self) -> Vec<Frame> {
         vec![Frame::new(self.inquiry.as_str(), "")]
+    }
+
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let sensors = state.keys().filter_map(|field| telemetry::entity(field, state));
+        [Entity::switch("state")].into_iter().chain(sensors).collect()
     }
 }
 

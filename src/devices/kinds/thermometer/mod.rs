@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use self::physics::ThermometerOnTheBus;
 use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,6 +61,10 @@ impl Device for Thermometer {
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
         Err(DeviceError::impossible(&self.id, request.first_field(), "a thermometer only measures"))
+    }
+
+    fn entities(&self, _state: &Fields) -> Vec<Entity> {
+        vec![Entity::measurement("temperature", "temperature", "°C").precision(1)]
     }
 }
 
