@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{DeviceError, bus::Wiring};
+use super::{Appliance, DeviceError, StandIn, bus::Wiring};
 use crate::model::{Availability, Entity, Fields, Request, Timestamp};
 
 /// The bus-neutral unit: some bytes on a named channel.
@@ -146,6 +146,13 @@ pub trait Device: Send {
 
     /// How it is known whether it can be reached.
     fn presence(&self) -> Presence;
+
+    /// What stands in for it under `--simulate`, on the simulated bus instead of its [`Device::wiring`]: it says the
+    /// frames that the device's own bus would bring, and takes those that [`Device::encode`] sends. Asked once, before
+    /// the start. Mostly a [`StandIn`]; one that says nothing unless the kind brings its own.
+    fn simulation(&self) -> Box<dyn Appliance> {
+        Box::new(StandIn::new(()))
+    }
 
     /// Reads a frame. `now` is wall-clock time and may be wrong.
     ///

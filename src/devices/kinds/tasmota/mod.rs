@@ -4,6 +4,7 @@
 //! `energy_total` and whatever sensors it has (`am2301_temperature`). Requests: `state`.
 //! Source: Tasmota's documentation, "MQTT" and "Commands".
 
+mod simulation;
 mod telemetry;
 
 use std::time::Duration;
@@ -11,7 +12,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
+use super::super::{
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options,
+};
 use crate::model::{Availability, DeviceId, Entity, Fields, Request, Timestamp, Topic, TopicFilter};
 
 /// Tasmota says every change twice, on `RESULT` and on `POWER`; this long an echo is not a reading.
@@ -173,6 +176,10 @@ impl Device for Tasmota {
 
     fn presence(&self) -> Presence {
         Presence::Announced
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self)
     }
 
     fn decode(&mut self, frame: &Frame, now: Timestamp) -> Result<Changes, DeviceError> {

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::physics::ToasterOnTheBus;
-use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
+use super::super::{
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options,
+};
 use crate::model::{DeviceId, Entity, Fields, Request, StateClass, Timestamp};
 
 /// How long the lever may take to show that it moved.
@@ -47,8 +49,12 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
 
 impl Device for Toaster {
     fn wiring(&self) -> Wiring {
+        Wiring::Simulated(self.simulation())
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
         let Options { toasting_time, browning } = self.options;
-        Wiring::Simulated(Box::new(ToasterOnTheBus::new(toasting_time.0, browning)))
+        Box::new(ToasterOnTheBus::new(toasting_time.0, browning))
     }
 
     fn presence(&self) -> Presence {
