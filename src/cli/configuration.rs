@@ -50,6 +50,12 @@ fn check_devices(config: &Config) -> Vec<Finding> {
                     let remedy = "name it as it stands below /dev/serial/by-id when it is plugged in";
                     Finding::new(format!("{at}.options.port"), doubt, remedy).warning()
                 }));
+                let doubt = claims.chip.as_ref().and_then(devices::chip_doubts);
+                findings.extend(doubt.map(|doubt| {
+                    let named = if device.options.contains_key("chip") { ".chip" } else { "" };
+                    let remedy = "this machine may be another than the one that it is for";
+                    Finding::new(format!("{at}.options{named}"), doubt, remedy).warning()
+                }));
             }
             Err(error) => {
                 findings.push(finding(&at, error));
@@ -62,6 +68,14 @@ fn check_devices(config: &Config) -> Vec<Finding> {
             safe.and_then(|request| Some(finding(&at, devices::check_request(&spec, &request).err()?))),
         );
     }
+    findings.extend(checker.complaints().into_iter().map(|error| {
+        let place = |id: &crate::model::DeviceId| config.devices.iter().position(|device| device.id == *id);
+        let index = match &error {
+            DeviceError::BadOption { device, .. } => place(device),
+            _ => None,
+        };
+        finding(&index.map_or_else(|| "devices".to_owned(), |index| format!("devices[{index}]")), error)
+    }));
     let routes = config.routes_in.iter().enumerate();
     findings.extend(routes.filter_map(|(index, route)| {
         let reach = config.reach_at_home(route)?;

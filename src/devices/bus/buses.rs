@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::{
     super::DeviceError,
     Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes,
+    gpio::{self, ChipName, Connection, GpioAdapter, GpioWiring},
     serial::{Member, PortSettings, SerialAdapter, Talker, is_bare_name},
 };
 use crate::model::{DeviceId, TopicFilter};
@@ -17,6 +18,8 @@ enum Bus {
     Simulated(Vec<(DeviceId, Box<dyn Appliance>)>),
     /// One for each port. Who was first says how it is opened.
     Serial(PortSettings, Vec<Member>),
+    /// One for each chip.
+    Gpio(ChipName, Vec<gpio::Member>),
 }
 
 pub(in crate::devices) struct Buses {
@@ -48,6 +51,7 @@ impl Buses {
                 Bus::Simulated,
             ),
             Wiring::Serial { port, talker } => return self.share(id, port, talker),
+            Wiring::Gpio(wiring) => return self.own(id, wiring),
         })
     }
 
@@ -78,6 +82,48 @@ impl Buses {
         }
         self.entries.push(Bus::Serial(port, vec![member]));
         Ok(self.entries.len() - 1)
+    }
+
+    fn own(
+        &mut self,
+        id: &DeviceId,
+        GpioWiring { connection, role }: GpioWiring,
+    ) -> Result<usize, DeviceError> {
+        let member = gpio::Member { id: id.clone(), connection, role };
+        let Connection { chip, line, .. } = &member.connection;
+        let mut own = None;
+        for (place, bus) in self.entries.iter().enumerate() {
+            let Bus::Gpio(other, members) = bus else { continue };
+            if chip.is_hidden_in(other) {
+                let first = members.first().map_or("another device", |first| first.id.as_str());
+                let problem = format!("it is {other}, as `{first}` has it; name it the same way for both");
+                return Err(DeviceError::bad_option(id, "chip", problem));
+            }
+            if other == chip {
+                own = Some(place);
+                if let Some(owner) = members.iter().find(|member| member.connection.line == *line) {
+                    let option = if matches!(line, gpio::LineName::Name(_)) { "line" } else { "pin" };
+                    let problem = format!("`{}` has {line} already; a pin has one owner", owner.id);
+                    return Err(DeviceError::bad_option(id, option, problem));
+                }
+            }
+        }
+        match own.and_then(|place| Some((place, self.entries.get_mut(place)?))) {
+            Some((place, Bus::Gpio(_, members))) => {
+                members.push(member);
+                Ok(place)
+            }
+            _ => {
+                self.entries.push(Bus::Gpio(chip.clone(), vec![member]));
+                Ok(self.entries.len() - 1)
+            }
+        }
+    }
+
+    /// What cannot be said of one device alone: names of others that are not there.
+    pub(in crate::devices) fn complaints(&self) -> Vec<DeviceError> {
+        let members = |bus| if let &Bus::Gpio(_, ref members) = bus { &members[..] } else { &[] };
+        self.entries.iter().flat_map(|bus| gpio::complaints(members(bus))).collect()
     }
 
     /// Puts `member` into the one bus that has a list for it, or into a new one.
@@ -120,6 +166,7 @@ impl Buses {
             Some(match bus {
                 Bus::Lan(wishes) => Box::new(LanAdapter::new(lan.take()?, wishes)),
                 Bus::Serial(port, members) => Box::new(SerialAdapter::new(port, members)),
+                Bus::Gpio(chip, members) => Box::new(GpioAdapter::new(chip, members)),
                 Bus::Simulated(appliances) => Box::new(SimulatedBus::new(appliances, probe.clone())),
             })
         };

@@ -1,0 +1,78 @@
+//! A waveform made by a thread, for chips that have no better.
+//!
+//! Limits: the thread sleeps between two levels and wakes late, by 0.1 ms on an idle machine and by many on a busy one; so
+//! it is for lamps, fans and heaters, not for servos. It owns its line while it lives.
+
+use std::{
+    sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// The first two levels' times.
+type Times = (Duration, Duration);
+
+/// A running waveform. Dropped, it ends within a moment, at whatever level it was.
+pub(super) struct Wave {
+    /// Full: the thread has ended or hangs in its driver.
+    changes: Option<SyncSender<Times>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Wave {
+    /// Has `drive` set high for the first `high` of each `period`, and low for the rest.
+    pub(super) fn start(
+        drive: impl Fn(bool) -> Result<(), String> + Send + 'static,
+        period: Duration,
+        high: Duration,
+    ) -> Result<Self, String> {
+        let (changes, receiver) = sync_channel::<Times>(64);
+        let run = move || {
+            let mut times = (high, period.saturating_sub(high));
+            let mut is_high = true;
+            let mut until = Instant::now();
+            loop {
+                // A chip that is gone is seen by whoever next sets a line.
+                if drive(is_high).is_err() {
+                    return;
+                }
+                until += if is_high { times.0 } else { times.1 };
+                loop {
+                    let now = Instant::now();
+                    // Late by more than a period: what was missed is not made up for.
+                    until = if now > until + times.0 + times.1 { now } else { until };
+                    match receiver.recv_timeout(until.saturating_duration_since(now)) {
+                        Ok(change) => times = change,
+                        Err(RecvTimeoutError::Timeout) => break,
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+                is_high = !is_high;
+            }
+        };
+        let thread = thread::Builder::new().name("gpio-wave".to_owned()).spawn(run);
+        let thread = thread.map_err(|problem| format!("no thread for a waveform: {problem}"))?;
+        Ok(Self { changes: Some(changes), thread: Some(thread) })
+    }
+
+    /// Changes it from the next level on.
+    pub(super) fn change(&self, period: Duration, high: Duration) -> Result<(), String> {
+        let times = (high, period.saturating_sub(high));
+        match self.changes.as_ref().map(|changes| changes.try_send(times)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
+                Err("a waveform has ended: the chip does not answer".to_owned())
+            }
+        }
+    }
+}
+
+impl Drop for Wave {
+    fn drop(&mut self) {
+        self.changes = None;
+        if let Some(thread) = self.thread.take() {
+            // It had nothing but a level to set.
+            let _ = thread.join();
+        }
+    }
+}
