@@ -4,8 +4,10 @@
 //! `docs/devices.md` shows a complete one.
 
 mod describe;
+mod gpio_counter;
 mod gpio_input;
 mod gpio_output;
+mod gpio_pwm;
 mod lan;
 mod meter;
 mod modbus;
@@ -33,8 +35,10 @@ pub struct Kind {
 
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
+    Kind { name: "gpio_counter", about: "a pulse meter on a GPIO line", build: gpio_counter::build },
     Kind { name: "gpio_input", about: "a button or contact on a GPIO line", build: gpio_input::build },
     Kind { name: "gpio_output", about: "a relay or lamp on a GPIO line", build: gpio_output::build },
+    Kind { name: "gpio_pwm", about: "a dimmed lamp or fan on a GPIO line", build: gpio_pwm::build },
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
     Kind { name: "meter", about: "an electricity meter: P1, SML or IEC 62056-21", build: meter::build },
     Kind { name: "modbus", about: "a Modbus RTU device, by its registers", build: modbus::build },

@@ -35,7 +35,11 @@ const BACKLOG: usize = 256;
 /// How often it is looked whether the runtime listens again.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long it is waited before a chip that is gone is opened again.
-const OPENS: Policy = Policy::of_attempts(Duration::from_millis(50), Duration::from_secs(2));
+const OPENS: Policy = Policy {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(2),
+    stable_after: Duration::from_secs(10),
+};
 
 /// What comes from the runtime.
 pub(super) enum Request {
@@ -87,9 +91,9 @@ impl Keeper {
     fn run(mut self) {
         let mut opens = Backoff::new(OPENS);
         loop {
+            let since = Instant::now();
             let reason = match self.setup.opener.open() {
                 Ok(chip) => {
-                    opens = Backoff::new(OPENS);
                     self.claim += 1;
                     let (members, lost) = (&self.setup.members, self.lost.as_deref());
                     let mut guard = Guard::new(chip, members, self.setup.edges.clone(), lost, Instant::now());
@@ -110,7 +114,7 @@ impl Keeper {
                 Err(reason) => reason,
             };
             self.lose(reason);
-            if !self.wait(opens.after_failure(Duration::ZERO, 1.0)) {
+            if !self.wait(opens.after_failure(since.elapsed(), 1.0)) {
                 return;
             }
         }

@@ -13,6 +13,7 @@ mod keeper;
 mod order;
 mod pi;
 mod settings;
+mod simulated;
 mod switch;
 mod wave;
 
@@ -21,6 +22,7 @@ pub use chip::{Chip, ChipError, Edge, EdgeSink, Edges, InputWiring, OpenChip, Pu
 pub use order::{Cause, Order, Said};
 pub use settings::{ChipName, Connection, GpioWiring, LineName, OutputRules, PwmRules, Role};
 pub(in crate::devices) use settings::{LineOptions, Member, OnOff, complaints, doubts};
+pub(in crate::devices) use simulated::simulated;
 
 #[cfg(test)]
 mod fake;

@@ -68,6 +68,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Start, Self::Command, Self::MaxOn, Self::Pulse, Self::Watchdog];
+
     /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,8 +83,7 @@ impl Cause {
     }
 
     fn read(word: &str) -> Option<Self> {
-        let all = [Self::Start, Self::Command, Self::MaxOn, Self::Pulse, Self::Watchdog];
-        all.into_iter().find(|cause| cause.as_str() == word)
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
     }
 }
 

@@ -373,3 +373,4 @@ proptest! {
 }
 
 mod house;
+mod stand_ins;

@@ -76,3 +76,32 @@ impl Drop for Wave {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_wave_goes_up_and_down_until_it_is_dropped_or_its_chip_is_gone() {
+        let (seen, levels) = channel();
+        let drive = move |is_high| seen.send(is_high).map_err(|error| error.to_string());
+        let (period, high) = (Duration::from_millis(4), Duration::from_millis(1));
+        let wave = Wave::start(drive, period, high).unwrap();
+        for round in 0..10 {
+            assert_eq!(levels.recv_timeout(PATIENCE), Ok(round % 2 == 0));
+            wave.change(period, high * 2).unwrap();
+        }
+        drop(wave);
+        assert!(levels.iter().count() < 1_000, "its end was waited for, and nothing came behind it");
+        let wave = Wave::start(|_| Err("gone".to_owned()), period, high).unwrap();
+        let since = Instant::now();
+        while wave.change(period, high).is_ok() {
+            assert!(since.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::super::{
-    Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
-    bus::gpio::{Connection, GpioWiring, LineOptions, Pull, Role, Said},
-    options::options_of_both,
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+    bus::gpio::{Connection, GpioWiring, LineOptions, Pull, Role, Said, simulated},
+    options::{nearest, options_of_both},
 };
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use crate::model::{DeviceId, Entity, Fields, Platform, Request, StateClass, Timestamp};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +24,8 @@ struct Options {
     /// What `state` says when it is on, and when it is off.
     when_on: String,
     when_off: String,
+    /// What it tells of, in Home Assistant's words: `door`, `motion`.
+    device_class: Option<String>,
 }
 
 impl Default for Options {
@@ -33,9 +35,42 @@ impl Default for Options {
             debounce: Span(Duration::from_millis(10)),
             when_on: "ON".to_owned(),
             when_off: "OFF".to_owned(),
+            device_class: None,
         }
     }
 }
+
+/// What a binary sensor can tell of (Home Assistant's documentation, "Binary sensor", 2026.1).
+const CLASSES: &[&str] = &[
+    "battery",
+    "battery_charging",
+    "carbon_monoxide",
+    "cold",
+    "connectivity",
+    "door",
+    "garage_door",
+    "gas",
+    "heat",
+    "light",
+    "lock",
+    "moisture",
+    "motion",
+    "moving",
+    "occupancy",
+    "opening",
+    "plug",
+    "power",
+    "presence",
+    "problem",
+    "running",
+    "safety",
+    "smoke",
+    "sound",
+    "tamper",
+    "update",
+    "vibration",
+    "window",
+];
 
 struct GpioInput {
     id: DeviceId,
@@ -50,13 +85,32 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     if options.when_on == options.when_off {
         return Err(DeviceError::bad_option(&spec.id, "when_off", "it is the same word as `when_on`"));
     }
+    if let Some(class) = &options.device_class
+        && !CLASSES.contains(&class.as_str())
+    {
+        let problem = match nearest(class, CLASSES) {
+            Some(name) => format!("there is no `{class}`; did you mean `{name}`?"),
+            None => format!("there is no `{class}`; there are {}", CLASSES.join(", ")),
+        };
+        return Err(DeviceError::bad_option(&spec.id, "device_class", problem));
+    }
     Ok(Box::new(GpioInput { id: spec.id.clone(), connection, options }))
+}
+
+impl GpioInput {
+    fn gpio(&self) -> GpioWiring {
+        let role = Role::Input { pull: self.options.pull, debounce: Some(self.options.debounce.0) };
+        GpioWiring { connection: self.connection.clone(), role }
+    }
 }
 
 impl Device for GpioInput {
     fn wiring(&self) -> Wiring {
-        let role = Role::Input { pull: self.options.pull, debounce: Some(self.options.debounce.0) };
-        Wiring::Gpio(GpioWiring { connection: self.connection.clone(), role })
+        Wiring::Gpio(self.gpio())
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulated(&self.id, self.gpio())
     }
 
     fn presence(&self) -> Presence {
@@ -74,6 +128,14 @@ impl Device for GpioInput {
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
         Err(DeviceError::impossible(&self.id, request.first_field(), "an input takes nothing"))
+    }
+
+    fn entities(&self, _state: &Fields) -> Vec<Entity> {
+        let Options { when_on, when_off, device_class, .. } = &self.options;
+        let platform = Platform::BinarySensor { on: when_on.as_str().into(), off: when_off.as_str().into() };
+        let own =
+            Entity { device_class: device_class.clone().map(Into::into), ..Entity::new("state", platform) };
+        vec![own, Entity::sensor("missed").stated(StateClass::TotalIncreasing).diagnostic()]
     }
 }
 

@@ -17,6 +17,7 @@ fn bad_options_are_named_with_what_is_possible() {
             (json!({"pin": 4, "pull": "high"}), &["`pull`", "`up`", "`down`", "`none`"]),
             (json!({"pin": 4, "debounce": "2min"}), &["`debounce`", "a minute at most"]),
             (json!({"pin": 4, "when_on": "open", "when_off": "open"}), &["`when_off`", "same word"]),
+            (json!({"pin": 4, "device_class": "dor"}), &["`device_class`", "did you mean `door`?"]),
             (json!({"pin": 4, "max_on": "1s"}), &["no option `max_on`", "`when_on`", "`active_low`"]),
         ],
     );

@@ -11,11 +11,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{
-    Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
-    bus::gpio::{Connection, GpioWiring, LineOptions, OnOff, Order, OutputRules, Role, Said},
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+    bus::gpio::{
+        Cause, Connection, GpioWiring, LineOptions, OnOff, Order, OutputRules, Role, Said, simulated,
+    },
     options::options_of_both,
 };
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use crate::model::{DeviceId, Entity, Fields, Platform, Request, Timestamp};
 
 /// How long the line may take to show that it was driven.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
@@ -71,12 +73,19 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     Ok(Box::new(GpioOutput { id: spec.id.clone(), connection, rules }))
 }
 
+impl GpioOutput {
+    fn gpio(&self) -> GpioWiring {
+        GpioWiring { connection: self.connection.clone(), role: Role::Output(self.rules.clone()) }
+    }
+}
+
 impl Device for GpioOutput {
     fn wiring(&self) -> Wiring {
-        Wiring::Gpio(GpioWiring {
-            connection: self.connection.clone(),
-            role: Role::Output(self.rules.clone()),
-        })
+        Wiring::Gpio(self.gpio())
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulated(&self.id, self.gpio())
     }
 
     fn presence(&self) -> Presence {
@@ -126,6 +135,15 @@ impl Device for GpioOutput {
 
     fn inquire(&self) -> Vec<Frame> {
         vec![Order::Tell.frame()]
+    }
+
+    fn entities(&self, _state: &Fields) -> Vec<Entity> {
+        let own = match self.rules.pulse {
+            Some(_) => Entity::new("state", Platform::Button { press: "PULSE".into() }),
+            None => Entity::switch("state"),
+        };
+        let causes = Cause::ALL.map(Cause::as_str);
+        vec![own, Entity::one_of("cause", causes).diagnostic()]
     }
 }
 
