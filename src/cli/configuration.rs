@@ -38,6 +38,7 @@ fn check_devices(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut own = Vec::new();
     let mut checker = Checker::default();
+    let mut are_good = true;
     for (index, device) in config.devices.iter().enumerate() {
         let options = serde_json::Value::Object(device.options.clone());
         let spec = DeviceSpec { id: device.id.clone(), kind: device.kind.clone(), options };
@@ -59,6 +60,7 @@ fn check_devices(config: &Config) -> Vec<Finding> {
             }
             Err(error) => {
                 findings.push(finding(&at, error));
+                are_good = false;
                 continue;
             }
         }
@@ -68,7 +70,9 @@ fn check_devices(config: &Config) -> Vec<Finding> {
             safe.and_then(|request| Some(finding(&at, devices::check_request(&spec, &request).err()?))),
         );
     }
-    findings.extend(checker.complaints().into_iter().map(|error| {
+    // Of a device that is wrong itself, others would only say that it is not there.
+    let complaints = if are_good { checker.complaints() } else { Vec::new() };
+    findings.extend(complaints.into_iter().map(|error| {
         let place = |id: &crate::model::DeviceId| config.devices.iter().position(|device| device.id == *id);
         let index = match &error {
             DeviceError::BadOption { device, .. } => place(device),

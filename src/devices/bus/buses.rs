@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{
     super::DeviceError,
     Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes,
-    gpio::{self, ChipName, Connection, GpioAdapter, GpioWiring},
+    gpio::{self, ChipName, GpioAdapter, GpioWiring},
     serial::{Member, PortSettings, SerialAdapter, Talker, is_bare_name},
 };
 use crate::model::{DeviceId, TopicFilter};
@@ -90,22 +90,12 @@ impl Buses {
         GpioWiring { connection, role }: GpioWiring,
     ) -> Result<usize, DeviceError> {
         let member = gpio::Member { id: id.clone(), connection, role };
-        let Connection { chip, line, .. } = &member.connection;
         let mut own = None;
         for (place, bus) in self.entries.iter().enumerate() {
             let Bus::Gpio(other, members) = bus else { continue };
-            if chip.is_hidden_in(other) {
-                let first = members.first().map_or("another device", |first| first.id.as_str());
-                let problem = format!("it is {other}, as `{first}` has it; name it the same way for both");
-                return Err(DeviceError::bad_option(id, "chip", problem));
-            }
-            if other == chip {
+            member.joins(other, members)?;
+            if *other == member.connection.chip {
                 own = Some(place);
-                if let Some(owner) = members.iter().find(|member| member.connection.line == *line) {
-                    let option = if matches!(line, gpio::LineName::Name(_)) { "line" } else { "pin" };
-                    let problem = format!("`{}` has {line} already; a pin has one owner", owner.id);
-                    return Err(DeviceError::bad_option(id, option, problem));
-                }
             }
         }
         match own.and_then(|place| Some((place, self.entries.get_mut(place)?))) {
@@ -114,7 +104,7 @@ impl Buses {
                 Ok(place)
             }
             _ => {
-                self.entries.push(Bus::Gpio(chip.clone(), vec![member]));
+                self.entries.push(Bus::Gpio(member.connection.chip.clone(), vec![member]));
                 Ok(self.entries.len() - 1)
             }
         }
@@ -122,8 +112,11 @@ impl Buses {
 
     /// What cannot be said of one device alone: names of others that are not there.
     pub(in crate::devices) fn complaints(&self) -> Vec<DeviceError> {
-        let members = |bus| if let &Bus::Gpio(_, ref members) = bus { &members[..] } else { &[] };
-        self.entries.iter().flat_map(|bus| gpio::complaints(members(bus))).collect()
+        let complaints = |bus: &Bus| match bus {
+            Bus::Gpio(_, members) => gpio::complaints(members),
+            _ => Vec::new(),
+        };
+        self.entries.iter().flat_map(complaints).collect()
     }
 
     /// Puts `member` into the one bus that has a list for it, or into a new one.

@@ -22,14 +22,13 @@ use tracing::warn;
 
 use super::{
     super::{Adapter, AdapterError, FromBus, Ports, ToDevices, WriteError, Writes},
-    ChipName, OpenChip, Role, Said,
+    ChipName, Member, OpenChip, Role, Said,
     cdev::CharacterDevice,
     chip::Heard,
     counter::Counter,
     guard::{Told, What},
     keeper::{self, Request, Setup},
     pi::Pi,
-    settings::Member,
 };
 
 /// What the keeper may have said and no device has heard yet. Full: the keeper keeps it.

@@ -101,8 +101,14 @@ struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let Some(reader) = &self.reader {
-            reader.abort();
+        let Some(reader) = &self.reader else { return };
+        reader.abort();
+        // It holds the line, too. A runtime that is stuck is not waited for.
+        for _ in 0..50 {
+            if reader.is_finished() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{
-    super::FromBus, Cause, Chip, ChipError, EdgeSink, Edges, InputWiring, Order, PwmRules, Role, Said,
-    chip::Heard, settings::Member, switch::Switch,
+    super::FromBus, Cause, Chip, ChipError, EdgeSink, Edges, InputWiring, Member, Order, PwmRules, Role,
+    Said, chip::Heard, switch::Switch,
 };
 
 /// After what time a line that was not to be had is tried again.

@@ -21,10 +21,9 @@ use tracing::{error, info, warn};
 
 use super::{
     super::{FromBus, Write, WriteError},
-    Cause, OpenChip, Order,
+    Cause, Member, OpenChip, Order,
     chip::Heard,
     guard::{Fault, Guard, Told, What},
-    settings::Member,
 };
 use crate::retry::{Backoff, Policy};
 
@@ -185,7 +184,8 @@ impl Keeper {
         let until = Instant::now() + wait;
         loop {
             self.tell(Vec::new());
-            let left = until.saturating_duration_since(Instant::now()).min(LOOK);
+            let left = until.saturating_duration_since(Instant::now());
+            let left = if self.backlog.is_empty() { left } else { left.min(LOOK) };
             match self.requests.recv_timeout(left) {
                 Ok(Request::Write { write, .. }) => {
                     let reason = self.lost.clone().unwrap_or_default();

@@ -12,6 +12,7 @@ mod guard;
 mod keeper;
 mod order;
 mod pi;
+mod role;
 mod settings;
 mod simulated;
 mod switch;
@@ -20,8 +21,10 @@ mod wave;
 pub(in crate::devices) use adapter::GpioAdapter;
 pub use chip::{Chip, ChipError, Edge, EdgeSink, Edges, InputWiring, OpenChip, Pull};
 pub use order::{Cause, Order, Said};
-pub use settings::{ChipName, Connection, GpioWiring, LineName, OutputRules, PwmRules, Role};
-pub(in crate::devices) use settings::{LineOptions, Member, OnOff, complaints, doubts};
+pub use role::{GpioWiring, OutputRules, PwmRules, Role};
+pub(in crate::devices) use role::{Member, complaints};
+pub use settings::{ChipName, Connection, LineName};
+pub(in crate::devices) use settings::{LineOptions, OnOff, doubts};
 pub(in crate::devices) use simulated::simulated;
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
-//! Which line of which chip a device has, what stands of it in the options, and what it is used for.
+//! Which line of which chip a device has, and what stands of it in the options.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Unexpected, Visitor},
 };
 
-use super::{
-    super::super::{DeviceError, DeviceSpec},
-    Pull,
-};
-use crate::model::DeviceId;
+use super::super::super::{DeviceError, DeviceSpec};
 
 /// The BCM numbers on the header of every Pi with 40 pins.
 const HEADER: std::ops::RangeInclusive<u32> = 0..=27;
@@ -201,76 +197,6 @@ impl Connection {
     }
 }
 
-/// What holds for an output whatever is ordered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OutputRules {
-    /// What it is when nobody may decide: at the start, at the stop, after a fault.
-    pub is_on_safe: bool,
-    /// What it becomes once the gateway has started.
-    pub is_on_at_first: bool,
-    /// The longest time that it is on at a stretch.
-    pub max_on: Option<Duration>,
-    /// The shortest time that it is off.
-    pub min_off: Option<Duration>,
-    /// It is never on for longer than this, and this long each time.
-    pub pulse: Option<Duration>,
-    /// The outputs that must not be on when this one is, and the other way round.
-    pub interlock: Vec<DeviceId>,
-}
-
-/// What holds for an output that is on for a part of the time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PwmRules {
-    /// How long on and off take together.
-    pub period: Duration,
-    /// The part of it that it is on when nobody may decide, 0 to 1.
-    pub safe: f64,
-    /// The part of it that it is on once the gateway has started.
-    pub at_first: f64,
-}
-
-/// What a line is used for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Role {
-    /// It is switched.
-    Output(OutputRules),
-    /// It is switched on and off fast.
-    Pwm(PwmRules),
-    /// It is looked at.
-    Input {
-        /// The resistor.
-        pull: Pull,
-        /// How long a level must hold to count.
-        debounce: Option<Duration>,
-    },
-    /// Its changes to on are counted.
-    Counter {
-        /// The resistor.
-        pull: Pull,
-        /// How long a level must hold to count.
-        debounce: Option<Duration>,
-        /// How often it tells.
-        every: Duration,
-    },
-}
-
-/// A device on a chip.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GpioWiring {
-    /// Its line.
-    pub connection: Connection,
-    /// What it is used for.
-    pub role: Role,
-}
-
-/// A device on a chip, with its name.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::devices) struct Member {
-    pub(in crate::devices) id: DeviceId,
-    pub(in crate::devices) connection: Connection,
-    pub(in crate::devices) role: Role,
-}
-
 impl ChipName {
     /// Whether `other` may be this chip by another name, in which nobody would see that two devices have one line.
     pub(in crate::devices) fn is_hidden_in(&self, other: &Self) -> bool {
@@ -289,30 +215,4 @@ pub(in crate::devices) fn doubts(chip: &ChipName) -> Option<String> {
         ChipName::Path(path) => (!path.exists()).then(|| format!("there is no {}", path.display())),
         ChipName::Label(_) => None,
     }
-}
-
-/// What is wrong with the interlocks of a chip's devices: a name that is no output of this chip, two that cannot both be
-/// what they are to be at first.
-pub(in crate::devices) fn complaints(members: &[Member]) -> Vec<DeviceError> {
-    let mut complaints = Vec::new();
-    for member in members {
-        let Role::Output(rules) = &member.role else { continue };
-        for (index, id) in rules.interlock.iter().enumerate() {
-            let other = members.iter().find(|other| other.id == *id);
-            let problem = match other.map(|other| &other.role) {
-                _ if *id == member.id => "it cannot be locked against itself".to_owned(),
-                None => format!("there is no `gpio_output` called `{id}` on this chip"),
-                Some(Role::Output(others)) if rules.is_on_at_first && others.is_on_at_first => {
-                    format!("both it and `{id}` are on at first")
-                }
-                Some(Role::Output(others)) if others.is_on_safe => {
-                    format!("`{id}` is on when it is safe, and could not be kept off")
-                }
-                Some(Role::Output(_)) => continue,
-                Some(_) => format!("`{id}` is no `gpio_output`"),
-            };
-            complaints.push(DeviceError::bad_option(&member.id, &format!("interlock[{index}]"), problem));
-        }
-    }
-    complaints
 }

@@ -9,9 +9,8 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     super::super::{Appliance, device::Frame},
-    Chip, ChipError, EdgeSink, GpioWiring, InputWiring, LineName, Order, Role, Said,
+    Chip, ChipError, EdgeSink, GpioWiring, InputWiring, LineName, Member, Order, Role, Said,
     guard::{Fault, Guard, What},
-    settings::Member,
 };
 use crate::{devices::FromBus, model::DeviceId};
 

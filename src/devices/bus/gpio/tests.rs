@@ -10,7 +10,6 @@ use super::{
     chip::Heard,
     fake::Fake,
     guard::{Fault, Guard, Told, What},
-    settings::Member,
     *,
 };
 use crate::model::DeviceId;
