@@ -39,6 +39,7 @@ fn check_devices(config: &Config) -> Vec<Finding> {
     let mut own = Vec::new();
     let mut checker = Checker::default();
     let mut are_good = true;
+    let mut chips = Vec::new();
     for (index, device) in config.devices.iter().enumerate() {
         let options = serde_json::Value::Object(device.options.clone());
         let spec = DeviceSpec { id: device.id.clone(), kind: device.kind.clone(), options };
@@ -51,7 +52,10 @@ fn check_devices(config: &Config) -> Vec<Finding> {
                     let remedy = "name it as it stands below /dev/serial/by-id when it is plugged in";
                     Finding::new(format!("{at}.options.port"), doubt, remedy).warning()
                 }));
-                let doubt = claims.chip.as_ref().and_then(devices::chip_doubts);
+                // Once for all the devices of a chip.
+                let chip = claims.chip.filter(|chip| !chips.contains(chip));
+                let doubt = chip.as_ref().and_then(devices::chip_doubts);
+                chips.extend(chip);
                 findings.extend(doubt.map(|doubt| {
                     let named = if device.options.contains_key("chip") { ".chip" } else { "" };
                     let remedy = "this machine may be another than the one that it is for";

@@ -192,6 +192,10 @@ impl Guard {
             let Some(line) = post.line else { continue };
             let done = match &post.what_for {
                 Use::Switch(switch) if switch.rules.is_on_at_first => {
+                    if let Err(reason) = self.may_go_on(index, switch, now) {
+                        warn!(device = %post.member.id, reason, "an output stays off at first");
+                        continue;
+                    }
                     self.drive(index, line, true, Cause::Start, now)
                 }
                 Use::Pwm { rules, .. } if rules.at_first != rules.safe => {

@@ -235,6 +235,17 @@ fn outputs_become_what_they_shall_be_at_first_only_when_the_gateway_has_started(
 }
 
 #[test]
+fn an_output_that_shall_be_on_at_first_waits_for_its_rival() {
+    let [mut up, down] = blinds();
+    up.role = Role::Output(OutputRules { is_on_at_first: true, ..OutputRules::default() });
+    let fake = Fake::default();
+    fake.world().pins.entry(6).or_default().held = Some(true);
+    let mut bench = Bench::on(fake, &[up, down]);
+    bench.guard.begin(bench.now).unwrap();
+    assert!(!bench.fake.is_high(5));
+}
+
+#[test]
 fn a_part_of_the_time_is_a_waveform_and_its_ends_are_levels() {
     let rules = PwmRules { period: Duration::from_millis(10), safe: 0.0, at_first: 0.0 };
     let mut low = member("b", 4, Role::Pwm(rules));

@@ -222,3 +222,45 @@ async fn a_counter_tells_at_its_interval_and_counts_what_the_kernel_dropped() {
         }
     }
 }
+
+/// Real drivers, where there is no such chip; where there is one, `tests/vm` has them.
+#[tokio::test]
+async fn a_chip_that_is_not_there_is_named_with_what_to_do() {
+    let mut house = Machine::new("/dev/gpiochip97");
+    let FromBus::Lost(reason) = house.hears().await else { panic!("it was lost") };
+    assert!(
+        reason.contains("/dev/gpiochip97 cannot be opened") && reason.contains("group `gpio`"),
+        "{reason}"
+    );
+    let mut house = Machine::new("no such label");
+    let FromBus::Lost(reason) = house.hears().await else { panic!("it was lost") };
+    assert!(reason.contains("`no such label`"), "{reason}");
+}
+
+/// An adapter on the kernel's chips.
+struct Machine {
+    inbox: mpsc::Receiver<FromBus>,
+    _stop: tokio_util::sync::DropGuard,
+    _writes: mpsc::Sender<Write>,
+}
+
+impl Machine {
+    fn new(chip: &str) -> Self {
+        let name = if chip.starts_with('/') {
+            ChipName::Path(chip.into())
+        } else {
+            ChipName::Label(chip.to_owned())
+        };
+        let adapter = GpioAdapter::new(name, vec![output("a", 17, OutputRules::default())]);
+        let (writes, receiver) = mpsc::channel(8);
+        let (to_device, inbox) = mpsc::channel(64);
+        let ports = Ports::new(receiver, HashMap::from([(id("a"), to_device)]));
+        let stop = CancellationToken::new();
+        tokio::spawn(supervisor::adapter(Box::new(adapter), ports, stop.clone()));
+        Self { inbox, _stop: stop.drop_guard(), _writes: writes }
+    }
+
+    async fn hears(&mut self) -> FromBus {
+        timeout(PATIENCE, self.inbox.recv()).await.expect("in time").unwrap()
+    }
+}
