@@ -180,6 +180,61 @@ fn check_finds_what_is_wrong_with_serial_ports_and_only_warns_of_what_may_be_plu
 }
 
 #[test]
+fn check_finds_what_is_wrong_with_gpio_pins_and_their_interlocks() {
+    let home = Home::new();
+    let first = "- {id: up, kind: gpio_output, options: {pin: 5, interlock: [down]}}\n\
+                 - {id: down, kind: gpio_output, options: {pin: 6}}\n";
+    let good = home.file(&format!("devices:\n{first}"));
+    let (code, stdout, stderr) = output(&["check", "--config", &good]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("2 devices"), "{stdout}");
+    // On another machine than a Pi it says so, and no more.
+    assert!(stderr.is_empty() || stderr.contains("this is no Raspberry Pi that is known"), "{stderr}");
+    for (device, at, part) in [
+        (
+            "{id: c, kind: gpio_input, options: {pin: 6}}",
+            "6}",
+            "`down` has GPIO 6 already; a pin has one owner",
+        ),
+        ("{id: c, kind: gpio_counter, options: {pin: 31}}", "31", "31 is not the BCM number"),
+        ("{id: c, kind: gpio_pwm, options: {pin: 31}}", "31", "25, 26, 27"),
+        (
+            "{id: c, kind: gpio_output, options: {pin: 7, interlock: [lef]}}",
+            "lef",
+            "no `gpio_output` called `lef`",
+        ),
+        (
+            "{id: c, kind: gpio_output, options: {pin: 7, chip: {label: pinctrl-bcm2711}}}",
+            "{label",
+            "as `up` has it; name it the same way for both",
+        ),
+        (
+            "{id: c, kind: gpio_output, options: {pin: 7}, on_line_lost: {after: 1h, set: {state: UP}}}",
+            "UP",
+            "`ON` or `OFF`",
+        ),
+    ] {
+        let line = format!("- {device}");
+        let place = format!("7:{}", line.find(at).unwrap() + 1);
+        let wrong = home.file(&format!("devices:\n{first}{line}\ncloud: {{url: \"wss://a\"}}\n"));
+        let (code, _, stderr) = output(&["check", "--config", &wrong]);
+        assert_eq!(code, 78, "{device}: {stderr}");
+        let words =
+            stderr.replace('\n', " ").split_whitespace().collect::<Vec<_>>().join(" ").replace("│ ", "");
+        assert!(words.contains(part), "`{part}` is not in {words}");
+        assert!(stderr.contains(&format!("{wrong}:{place}]")), "{place}: {stderr}");
+        assert!(stderr.contains("1 problem"), "{stderr}");
+    }
+    let named = home.file(
+        "devices:\n- {id: a, kind: gpio_output, options: {line: PUMP, chip: /dev/gpiochip97}}\n\
+         - {id: b, kind: gpio_output, options: {line: PUMP, chip: {label: expander}}}\n",
+    );
+    let (code, _, stderr) = output(&["check", "--config", &named]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("there is no /dev/gpiochip97") && stderr.contains(":5:"), "{stderr}");
+}
+
+#[test]
 fn every_example_of_the_devices_guide_is_a_good_configuration() {
     let home = Home::new();
     let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/devices.md")).unwrap();

@@ -38,6 +38,8 @@ fn check_devices(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut own = Vec::new();
     let mut checker = Checker::default();
+    let mut are_good = true;
+    let mut chips = Vec::new();
     for (index, device) in config.devices.iter().enumerate() {
         let options = serde_json::Value::Object(device.options.clone());
         let spec = DeviceSpec { id: device.id.clone(), kind: device.kind.clone(), options };
@@ -50,9 +52,19 @@ fn check_devices(config: &Config) -> Vec<Finding> {
                     let remedy = "name it as it stands below /dev/serial/by-id when it is plugged in";
                     Finding::new(format!("{at}.options.port"), doubt, remedy).warning()
                 }));
+                // Once for all the devices of a chip.
+                let chip = claims.chip.filter(|chip| !chips.contains(chip));
+                let doubt = chip.as_ref().and_then(devices::chip_doubts);
+                chips.extend(chip);
+                findings.extend(doubt.map(|doubt| {
+                    let named = if device.options.contains_key("chip") { ".chip" } else { "" };
+                    let remedy = "this machine may be another than the one that it is for";
+                    Finding::new(format!("{at}.options{named}"), doubt, remedy).warning()
+                }));
             }
             Err(error) => {
                 findings.push(finding(&at, error));
+                are_good = false;
                 continue;
             }
         }
@@ -62,6 +74,16 @@ fn check_devices(config: &Config) -> Vec<Finding> {
             safe.and_then(|request| Some(finding(&at, devices::check_request(&spec, &request).err()?))),
         );
     }
+    // Of a device that is wrong itself, others would only say that it is not there.
+    let complaints = if are_good { checker.complaints() } else { Vec::new() };
+    findings.extend(complaints.into_iter().map(|error| {
+        let place = |id: &crate::model::DeviceId| config.devices.iter().position(|device| device.id == *id);
+        let index = match &error {
+            DeviceError::BadOption { device, .. } => place(device),
+            _ => None,
+        };
+        finding(&index.map_or_else(|| "devices".to_owned(), |index| format!("devices[{index}]")), error)
+    }));
     let routes = config.routes_in.iter().enumerate();
     findings.extend(routes.filter_map(|(index, route)| {
         let reach = config.reach_at_home(route)?;

@@ -89,7 +89,10 @@ impl Fleet {
             let blueprint = Blueprint { spec: spec.clone(), kind };
             fleet.members.push(Member { device, blueprint, mailbox, bus });
         }
-        Ok(fleet)
+        match fleet.buses.complaints().into_iter().next() {
+            Some(complaint) => Err(complaint),
+            None => Ok(fleet),
+        }
     }
 
     /// What must be subscribed at the local broker and handed in at [`LanPort::incoming`]; each once.

@@ -21,7 +21,7 @@ mod supervisor;
 
 pub use bus::{
     Adapter, AdapterError, Appliance, FromBus, LanPort, LanPublish, Ports, SimulationProbe, Tally, ToDevices,
-    Wiring, Write, WriteError, Writes, serial,
+    Wiring, Write, WriteError, Writes, gpio, serial,
 };
 pub use device::{Changes, Check, Confirm, Device, Frame, Plan, Presence};
 pub use error::DeviceError;
@@ -53,6 +53,8 @@ pub struct Claims {
     pub topics: Vec<TopicFilter>,
     /// Its serial port.
     pub port: Option<PathBuf>,
+    /// Its GPIO chip.
+    pub chip: Option<gpio::ChipName>,
 }
 
 /// Checks descriptions without starting anything, each against those that it saw before.
@@ -69,12 +71,22 @@ impl Checker {
     pub fn check(&mut self, spec: &DeviceSpec) -> Result<Claims, DeviceError> {
         let wiring = build(KINDS, spec)?.wiring();
         let claims = match &wiring {
-            Wiring::Lan { hears, obeys } => Claims { topics: [&hears[..], obeys].concat(), port: None },
+            Wiring::Lan { hears, obeys } => {
+                Claims { topics: [&hears[..], obeys].concat(), ..Claims::default() }
+            }
             Wiring::Simulated(_) => Claims::default(),
-            Wiring::Serial { port, .. } => Claims { topics: Vec::new(), port: Some(port.path.clone()) },
+            Wiring::Serial { port, .. } => Claims { port: Some(port.path.clone()), ..Claims::default() },
+            Wiring::Gpio(wiring) => {
+                Claims { chip: Some(wiring.connection.chip.clone()), ..Claims::default() }
+            }
         };
         self.buses.hang(&spec.id, wiring)?;
         Ok(claims)
+    }
+
+    /// What is wrong with the devices together, once all were checked.
+    pub fn complaints(&self) -> Vec<DeviceError> {
+        self.buses.complaints()
     }
 }
 
@@ -85,6 +97,11 @@ pub fn doubts(port: &Path) -> Vec<String> {
         format!("{} is named in the order of plugging in, and may be another device tomorrow", port.display())
     });
     bare.into_iter().chain(bus::serial::absence(port)).collect()
+}
+
+/// What a person should know of a GPIO chip before the start. Looks at the disk.
+pub fn chip_doubts(chip: &gpio::ChipName) -> Option<String> {
+    gpio::doubts(chip)
 }
 
 /// Checks that a device could be asked for this, whatever state it is in, without starting anything.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::{
     super::DeviceError,
     Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes,
+    gpio::{self, ChipName, GpioAdapter, GpioWiring},
     serial::{Member, PortSettings, SerialAdapter, Talker, is_bare_name},
 };
 use crate::model::{DeviceId, TopicFilter};
@@ -17,6 +18,8 @@ enum Bus {
     Simulated(Vec<(DeviceId, Box<dyn Appliance>)>),
     /// One for each port. Who was first says how it is opened.
     Serial(PortSettings, Vec<Member>),
+    /// One for each chip.
+    Gpio(ChipName, Vec<gpio::Member>),
 }
 
 pub(in crate::devices) struct Buses {
@@ -48,6 +51,7 @@ impl Buses {
                 Bus::Simulated,
             ),
             Wiring::Serial { port, talker } => return self.share(id, port, talker),
+            Wiring::Gpio(wiring) => return self.own(id, wiring),
         })
     }
 
@@ -78,6 +82,41 @@ impl Buses {
         }
         self.entries.push(Bus::Serial(port, vec![member]));
         Ok(self.entries.len() - 1)
+    }
+
+    fn own(
+        &mut self,
+        id: &DeviceId,
+        GpioWiring { connection, role }: GpioWiring,
+    ) -> Result<usize, DeviceError> {
+        let member = gpio::Member { id: id.clone(), connection, role };
+        let mut own = None;
+        for (place, bus) in self.entries.iter().enumerate() {
+            let Bus::Gpio(other, members) = bus else { continue };
+            member.joins(other, members)?;
+            if *other == member.connection.chip {
+                own = Some(place);
+            }
+        }
+        match own.and_then(|place| Some((place, self.entries.get_mut(place)?))) {
+            Some((place, Bus::Gpio(_, members))) => {
+                members.push(member);
+                Ok(place)
+            }
+            _ => {
+                self.entries.push(Bus::Gpio(member.connection.chip.clone(), vec![member]));
+                Ok(self.entries.len() - 1)
+            }
+        }
+    }
+
+    /// What cannot be said of one device alone: names of others that are not there.
+    pub(in crate::devices) fn complaints(&self) -> Vec<DeviceError> {
+        let complaints = |bus: &Bus| match bus {
+            Bus::Gpio(_, members) => gpio::complaints(members),
+            _ => Vec::new(),
+        };
+        self.entries.iter().flat_map(complaints).collect()
     }
 
     /// Puts `member` into the one bus that has a list for it, or into a new one.
@@ -120,6 +159,7 @@ impl Buses {
             Some(match bus {
                 Bus::Lan(wishes) => Box::new(LanAdapter::new(lan.take()?, wishes)),
                 Bus::Serial(port, members) => Box::new(SerialAdapter::new(port, members)),
+                Bus::Gpio(chip, members) => Box::new(GpioAdapter::new(chip, members)),
                 Bus::Simulated(appliances) => Box::new(SimulatedBus::new(appliances, probe.clone())),
             })
         };

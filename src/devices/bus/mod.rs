@@ -5,6 +5,7 @@
 //! A new bus is one file here, one variant of [`Wiring`] and its entry in [`Buses`].
 
 mod buses;
+pub mod gpio;
 mod lan;
 mod ports;
 pub mod serial;
@@ -20,7 +21,10 @@ pub use ports::{FromBus, Ports, ToDevices, Write, WriteError, Writes};
 use simulated::SimulatedBus;
 pub use simulated::{Appliance, SimulationProbe, Tally};
 
-use self::serial::{PortSettings, Talker};
+use self::{
+    gpio::GpioWiring,
+    serial::{PortSettings, Talker},
+};
 use crate::model::TopicFilter;
 
 /// Which bus a device hangs on, and what of it the device wants.
@@ -41,6 +45,8 @@ pub enum Wiring {
         /// The device's side of it.
         talker: Box<dyn Talker>,
     },
+    /// A line of a GPIO chip, which nobody else may have.
+    Gpio(GpioWiring),
 }
 
 /// Why a bus stopped working. It is started again after a wait.

@@ -18,6 +18,12 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
                            {"name": "s", "register": 1, "writable": true}]);
     let number = json!([{"name": "n", "offset": 0, "type": "u8"}]);
     vec![
+        ("gpio_counter", json!({"pin": 4, "unit": "kWh"}), json!({})),
+        ("gpio_counter", json!({"pin": 4, "unit": "L", "rate_per": "min"}), json!({})),
+        ("gpio_input", json!({"pin": 4, "when_on": "open", "when_off": "closed"}), json!({})),
+        ("gpio_output", json!({"pin": 4}), json!({})),
+        ("gpio_output", json!({"pin": 4, "pulse": "1s"}), json!({})),
+        ("gpio_pwm", json!({"pin": 4}), json!({})),
         ("lan", json!({"state_topic": "a", "command_topic": "b"}), json!({"state": "ON"})),
         ("meter", json!({"port": port, "protocol": "p1"}), json!({"energy_import_total": 1, "power": 2})),
         ("modbus", json!({"port": port, "address": 1, "registers": registers}), json!({})),

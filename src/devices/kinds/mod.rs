@@ -4,6 +4,10 @@
 //! `docs/devices.md` shows a complete one.
 
 mod describe;
+mod gpio_counter;
+mod gpio_input;
+mod gpio_output;
+mod gpio_pwm;
 mod lan;
 mod meter;
 mod modbus;
@@ -14,7 +18,9 @@ mod thermometer;
 mod toaster;
 mod values;
 
-use super::{Device, DeviceError, DeviceSpec, options};
+use std::time::Duration;
+
+use super::{Device, DeviceError, DeviceSpec, Span, options};
 
 /// How a kind is called and built.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +35,10 @@ pub struct Kind {
 
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
+    Kind { name: "gpio_counter", about: "a pulse meter on a GPIO line", build: gpio_counter::build },
+    Kind { name: "gpio_input", about: "a button or contact on a GPIO line", build: gpio_input::build },
+    Kind { name: "gpio_output", about: "a relay or lamp on a GPIO line", build: gpio_output::build },
+    Kind { name: "gpio_pwm", about: "a dimmed lamp or fan on a GPIO line", build: gpio_pwm::build },
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
     Kind { name: "meter", about: "an electricity meter: P1, SML or IEC 62056-21", build: meter::build },
     Kind { name: "modbus", about: "a Modbus RTU device, by its registers", build: modbus::build },
@@ -66,6 +76,16 @@ pub(super) fn find(kinds: &[Kind], spec: &DeviceSpec) -> Result<Kind, DeviceErro
 /// Every kind says what its fields are for people.
 #[cfg(test)]
 mod described_tests;
+/// The kernel debounces for less than a minute.
+fn check_debounce(spec: &DeviceSpec, debounce: Option<Span>) -> Result<(), DeviceError> {
+    match debounce {
+        Some(Span(time)) if time > Duration::from_secs(60) => {
+            Err(DeviceError::bad_option(&spec.id, "debounce", "it is a minute at most"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What the tables of the kinds' tests are written with.
 #[cfg(test)]
 mod testing;
