@@ -4,11 +4,13 @@
 //! `docs/devices.md` shows a complete one.
 
 mod describe;
+mod esphome;
 mod lan;
 mod meter;
 mod modbus;
 mod serial_frame;
 mod serial_line;
+mod shelly;
 mod tasmota;
 mod thermometer;
 mod toaster;
@@ -29,6 +31,7 @@ pub struct Kind {
 
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
+    Kind { name: "esphome", about: "a node with ESPHome's MQTT client", build: esphome::build },
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
     Kind { name: "meter", about: "an electricity meter: P1, SML or IEC 62056-21", build: meter::build },
     Kind { name: "modbus", about: "a Modbus RTU device, by its registers", build: modbus::build },
@@ -42,6 +45,7 @@ pub const KINDS: &[Kind] = &[
         about: "a device on a serial port that speaks in lines",
         build: serial_line::build,
     },
+    Kind { name: "shelly", about: "a Shelly's relay, dimmer, cover, input or sensors", build: shelly::build },
     Kind { name: "tasmota", about: "a Tasmota plug or relay", build: tasmota::build },
     Kind { name: "thermometer", about: "a simulated thermometer", build: thermometer::build },
     Kind { name: "toaster", about: "a simulated toaster", build: toaster::build },
