@@ -331,6 +331,15 @@ fn routes_that_would_loop_or_speak_for_the_gateway_are_refused() {
 }
 
 #[test]
+fn a_prefix_of_home_assistant_that_is_not_its_own_is_refused() {
+    let with = |prefix: &str| format!("gateway: {{id: x}}\nhome_assistant: {{prefix: {prefix}}}\n");
+    refused(&with("home/x"), &[(2, 26, "below `home`", "`homeassistant`")]);
+    refused(&with("$SYS"), &[(2, 26, "the broker's own", "")]);
+    refused(&with("a/+"), &[(2, 26, "", "")]);
+    refused("gateway: {id: x}\nhome_assistant: {enable: true}\n", &[(2, 18, "`enable`", "`enabled`")]);
+}
+
+#[test]
 fn where_senders_are_asked_for_their_topics_are_commands_too() {
     let with = |allow: &str, route: &str| {
         format!(
@@ -366,6 +375,7 @@ fn routes_from_the_cloud_reach_nothing_that_is_the_gateways_or_a_commands() {
         ),
         ("{cloud: news/#, local: \"home/{1}\"}", 28, "past the allow-list", "another tree"),
         ("{cloud: news/+, local: \"home/bridge/{1}/x\"}", 28, "own name", ""),
+        ("{cloud: news/+, local: \"homeassistant/switch/{1}/config\"}", 28, "own name", "another tree"),
         ("{cloud: news/+, local: \"home/lamp/{1}/x\"}", 28, "own name", ""),
         ("{cloud: news/+, local: \"$SYS/{1}\"}", 28, "`$`", ""),
         ("{cloud: news/+, local: \"x/{2}\"}", 28, "`{2}` stands for nothing", "count"),

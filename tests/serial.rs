@@ -47,6 +47,13 @@ async fn an_unplugged_device_is_offline_with_the_sentence_and_heals_when_it_is_p
 
         drop(plug);
         house.becomes(Availability::Offline).await;
+        // First it is lost, and then, when it was looked for, not there.
+        let looked_for = async {
+            while house.report("dimmer").fault.as_ref() != Some(&sentence) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked_for).await.expect("it is never missed");
         let refused = house.send("dimmer", json!({"level": 8})).await.unwrap();
         assert_eq!(refused.status, OutcomeStatus::Failed, "surely nothing happened: {refused:?}");
         assert_eq!(refused.detail, Some(sentence.clone()));

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CloudTopics, LocalTopics,
+    discovery::Discovery,
     downlink::Downlink,
     translate::{self, Lanes},
     unopened::Unopened,
@@ -84,6 +85,7 @@ pub(super) struct Parts {
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) safe_states: Vec<SafeState>,
     pub(super) local: LocalTopics,
+    pub(super) discovery: Discovery,
     pub(super) line: Option<Line>,
     /// The lane of the devices' states in the store.
     pub(super) states_lane: Option<usize>,
@@ -142,6 +144,7 @@ pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildE
         told,
         safe_states: translate::safe_states(&config.devices),
         local: LocalTopics::default(),
+        discovery: Discovery::new(config),
         line,
         states_lane: lanes.of_states,
         receipts,
@@ -156,7 +159,7 @@ fn own_topics(config: &Config, lan: &[TopicFilter]) -> Vec<Topic> {
     let of_device = |device: &config::Device| {
         [local.state(&device.id), local.availability(&device.id), local.result(&device.id)]
     };
-    let all = config.devices.iter().flat_map(of_device);
+    let all = config.devices.iter().flat_map(of_device).chain(Discovery::new(config).topics());
     all.filter(|topic| !lan.iter().any(|filter| filter.matches(topic))).collect()
 }
 
@@ -189,7 +192,9 @@ fn uplink(config: &Config, lanes: &Lanes) -> Result<AnyUplink, BuildError> {
 fn closed_to_the_cloud(config: &Config) -> Vec<TopicFilter> {
     let local = LocalTopics::default();
     let own = own_topics(config, &[]);
-    [local.sets()].into_iter().chain([local.bridge()]).chain(own.iter().map(TopicFilter::from)).collect()
+    let announcements = Discovery::new(config).tree();
+    let trees = [local.sets(), local.bridge()].into_iter().chain(announcements);
+    trees.chain(own.iter().map(TopicFilter::from)).collect()
 }
 
 fn line(
@@ -245,7 +250,13 @@ mod tests {
                 lan.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
             own_topics(&config, &lan).iter().map(|topic| topic.as_str().to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(topics(&[]), ["home/toaster", "home/toaster/availability", "home/toaster/result"]);
-        assert_eq!(topics(&["stat/+", "home/+/result"]), ["home/toaster", "home/toaster/availability"]);
+        let announced = "homeassistant/device/toaster/config";
+        assert_eq!(
+            topics(&[]),
+            ["home/toaster", "home/toaster/availability", "home/toaster/result", announced]
+        );
+        let of_others = topics(&["stat/+", "home/+/result"]);
+        assert_eq!(of_others, ["home/toaster", "home/toaster/availability", announced]);
+        assert!(closed_to_the_cloud(&config).iter().any(|closed| closed.as_str() == "homeassistant/#"));
     }
 }

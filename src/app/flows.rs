@@ -21,8 +21,8 @@ use crate::{
     devices::LanPublish,
     health::{Board, LaneReport, StoreReport, WrittenReport},
     model::{
-        Ack, DeviceEvent, DeviceId, Fields, Inbound, LinkState, Message, Origin, QoS, Reading, Receipt,
-        Receipts, Sender, Staleness, Subject, Topic,
+        Ack, DeviceEvent, DeviceId, Entity, Fields, Inbound, LinkState, Message, Origin, QoS, Reading,
+        Receipt, Receipts, Sender, Staleness, Subject, Topic,
     },
     store::{Durable, Entry, LaneStats, Store, StoreError, StoreStats},
 };
@@ -55,6 +55,8 @@ pub(super) struct Telemetry {
     pub(super) line: mpsc::Sender<Kept>,
     /// How many readings the line had no room for.
     pub(super) not_kept: watch::Sender<u64>,
+    /// What devices have, to be announced. Full: they wait.
+    pub(super) entities: mpsc::Sender<(DeviceId, Vec<Entity>)>,
 }
 
 /// What is to be kept of something that a device said.
@@ -80,8 +82,11 @@ impl Telemetry {
                     seen.insert(LAST_SEEN.to_owned(), Value::from(taken_at.to_string()));
                     (message(self.local.state(device), json(seen)), self.cloud.as_ref().map(entry))
                 }
-                // Nobody is told of these yet.
-                DeviceEvent::Entities(..) => continue,
+                DeviceEvent::Entities(device, entities) => {
+                    // Nobody there: the gateway is stopping.
+                    let _ = self.entities.send((device.clone(), entities.clone())).await;
+                    continue;
+                }
                 DeviceEvent::Availability(device, availability) => {
                     let word = |topic: Topic| message(topic, availability.as_str().to_owned());
                     let entry = |cloud: &CloudTopics| Entry::new(word(cloud.availability(device)));
@@ -446,8 +451,16 @@ mod tests {
         let cloud = CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap();
         let (line, line_to_disk) = mpsc::channel(READINGS_IN_LINE);
         let (not_kept, count) = watch::channel(0);
-        let telemetry =
-            Telemetry { broker: broker.handle(), local, cloud: Some(cloud), lane: None, line, not_kept };
+        let (entities, _) = mpsc::channel(1);
+        let telemetry = Telemetry {
+            broker: broker.handle(),
+            local,
+            cloud: Some(cloud),
+            lane: None,
+            line,
+            not_kept,
+            entities,
+        };
         let (sender, events) = mpsc::channel(16);
         tokio::spawn(telemetry.run(events));
         tokio::spawn(Keeper { store, remembered: HashMap::new() }.run(line_to_disk));

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
+    discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
     stages::{Stage, Stages},
@@ -169,6 +170,7 @@ impl Running {
             told,
             safe_states,
             local,
+            discovery,
             line,
             states_lane,
             receipts,
@@ -205,6 +207,9 @@ impl Running {
         let (events_sender, events) = mpsc::channel(EVENTS);
         let cloud = line.as_ref().map(|line| line.topics.clone());
         let (line_sender, line_to_disk) = mpsc::channel(flows::READINGS_IN_LINE);
+        let (entities, told_entities) = mpsc::channel(discovery::TOLD);
+        let announcer = Announcer::new(discovery, handle.clone(), local.clone());
+        drains.spawn("announcer to Home Assistant", announcer.run(told_entities));
         let telemetry = Telemetry {
             broker: handle.clone(),
             local: local.clone(),
@@ -212,6 +217,7 @@ impl Running {
             lane: states_lane,
             line: line_sender,
             not_kept,
+            entities,
         };
         let keeper = Keeper { store: store.clone(), remembered: last_states.clone() };
         drains.spawn("keeper of readings", keeper.run(line_to_disk));

@@ -73,6 +73,11 @@ macro_rules! device_topics {
             self.0.of_device(device, AVAILABILITY)
         }
 
+        /// Where a device is told what to do.
+        pub fn set(&self, device: &DeviceId) -> Topic {
+            self.0.of_device(device, SET)
+        }
+
         /// What became of a command.
         pub fn result(&self, device: &DeviceId) -> Topic {
             self.0.of_device(device, RESULT)

@@ -39,7 +39,8 @@ pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};
 pub use routes::{Keep, Queue, Route, RouteIn};
 pub use schema::{
-    Config, Device, Gateway, Log, LogFormat, LogLevel, OnLineLost, Receipts, Store, Web, WhenFull,
+    Config, Device, Gateway, HomeAssistant, Log, LogFormat, LogLevel, OnLineLost, Receipts, Store, Web,
+    WhenFull,
 };
 pub use secret::Secret;
 pub use template::{FilterTemplate, Names, Template, TemplateError};

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use super::{Broker, Cloud, Commands, Names, Queue, Route, RouteIn, units};
-use crate::model::{DeviceId, Fields, GatewayId, TopicFilter};
+use crate::model::{DeviceId, Fields, GatewayId, Topic, TopicFilter};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Config {
     /// The queue on disk.
     #[serde(default)]
     pub store: Store,
+    /// What Home Assistant is told of the devices.
+    #[serde(default)]
+    pub home_assistant: HomeAssistant,
     /// The status page; without it there is none.
     #[serde(default)]
     pub web: Option<Web>,
@@ -156,6 +159,22 @@ pub enum WhenFull {
     DropOldest,
     /// The new reading is not accepted: its device sees no PUBACK and sends it again.
     RefuseNew,
+}
+
+/// What Home Assistant is told of the devices, on the local broker.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HomeAssistant {
+    /// Whether devices are announced. Default true: who has no Home Assistant has a retained message a device more.
+    pub enabled: bool,
+    /// Home Assistant's discovery prefix. Default `homeassistant`, as there.
+    pub prefix: Topic,
+}
+
+impl Default for HomeAssistant {
+    fn default() -> Self {
+        Self { enabled: true, prefix: Topic::parse("homeassistant").expect("a plain word") }
+    }
 }
 
 /// The status page.

@@ -32,6 +32,8 @@ pub struct Entity {
     pub precision: Option<u8>,
     /// Whether it is about the device rather than what the device is for.
     pub category: Option<Category>,
+    /// The device never shows it: what was last set counts.
+    pub is_assumed: bool,
 }
 
 /// What kind of thing an entity is, with what that kind needs.
@@ -158,6 +160,7 @@ impl Entity {
             state_class: None,
             precision: None,
             category: None,
+            is_assumed: false,
         }
     }
 
@@ -252,6 +255,13 @@ impl Entity {
     #[must_use]
     pub fn precision(mut self, digits: u8) -> Self {
         self.precision = Some(digits);
+        self
+    }
+
+    /// The device never shows it.
+    #[must_use]
+    pub fn assumed(mut self) -> Self {
+        self.is_assumed = true;
         self
     }
 

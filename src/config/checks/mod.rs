@@ -52,6 +52,7 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
         findings.extend(rules::safe_states(config));
     }
     findings.extend(bounds(config));
+    findings.extend(home_assistant(config));
     findings.extend(web(config));
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
     findings.extend(cloud::all(config));
@@ -129,6 +130,29 @@ fn bounds(config: &Config) -> Vec<Finding> {
         findings.push(Finding::new("store.max_size", what, "write 64 KiB or more"));
     }
     findings
+}
+
+/// The longest prefix, so that a topic has room for a device's name behind it.
+const LONGEST_PREFIX: usize = 256;
+
+fn home_assistant(config: &Config) -> Option<Finding> {
+    let prefix = config.home_assistant.prefix.as_str();
+    let (what, remedy) = if prefix == "home" || prefix.starts_with("home/") {
+        (
+            "the devices' own topics are below `home`",
+            "write the prefix that Home Assistant has, `homeassistant`",
+        )
+    } else if prefix.starts_with('$') {
+        (
+            "what begins with `$` is the broker's own",
+            "write the prefix that Home Assistant has, `homeassistant`",
+        )
+    } else if prefix.len() > LONGEST_PREFIX {
+        ("this prefix is too long", "write up to 256 bytes")
+    } else {
+        return None;
+    };
+    Some(Finding::new("home_assistant.prefix", what, remedy))
 }
 
 fn web(config: &Config) -> Vec<Finding> {

@@ -150,7 +150,10 @@ fn to_home(
         return Some(Finding::new(at, what, "choose another tree, for example `cloud/{topic}`"));
     }
     let own = config.devices.iter().map(|device| format!("{HOME}/{}/#", device.id));
-    let own = own.chain([format!("{HOME}/bridge/#")]).filter_map(|own| TopicFilter::parse(&own).ok());
+    let home_assistant = &config.home_assistant;
+    let announced = home_assistant.enabled.then(|| format!("{}/#", home_assistant.prefix));
+    let own = own.chain([format!("{HOME}/bridge/#")]).chain(announced);
+    let own = own.filter_map(|own| TopicFilter::parse(&own).ok());
     let own = { own }.find(|own| reach.overlaps(own))?;
     let what = format!("`{reach}` at home would speak in the gateway's own name on `{own}`");
     Some(Finding::new(at, what, "choose another tree, for example `cloud/{topic}`"))

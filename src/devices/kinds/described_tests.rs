@@ -17,7 +17,12 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
     let registers = json!([{"name": "t", "register": 0, "type": "i16", "scale": 0.1, "unit": "°C"},
                            {"name": "s", "register": 1, "writable": true}]);
     let number = json!([{"name": "n", "offset": 0, "type": "u8"}]);
+    let components = json!([{"component": "switch", "id": "relay"}, {"component": "sensor", "id": "t", "unit": "°C"},
+                            {"component": "number", "id": "level"}, {"component": "button", "id": "restart"},
+                            {"component": "select", "id": "mode", "options": ["a"]}, {"component": "cover", "id": "gate"},
+                            {"component": "light", "id": "lamp"}]);
     vec![
+        ("esphome", json!({"topic_prefix": "x", "components": components}), json!({})),
         ("gpio_counter", json!({"pin": 4, "unit": "kWh"}), json!({})),
         ("gpio_counter", json!({"pin": 4, "unit": "L", "rate_per": "min"}), json!({})),
         ("gpio_input", json!({"pin": 4, "when_on": "open", "when_off": "closed"}), json!({})),
@@ -29,6 +34,11 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
         ("modbus", json!({"port": port, "address": 1, "registers": registers}), json!({})),
         ("serial_frame", json!({"port": port, "length": 1, "fields": number}), json!({})),
         ("serial_line", json!({"port": port}), json!({"temperature": 21.5})),
+        ("shelly", json!({"generation": 1, "topic": "s"}), json!({"state": "ON", "power": 3})),
+        ("shelly", json!({"generation": 2, "topic": "s", "component": "light"}), json!({"state": "ON"})),
+        ("shelly", json!({"generation": 2, "topic": "s", "component": "cover"}), json!({"position": 3})),
+        ("shelly", json!({"generation": 1, "topic": "s", "component": "input"}), json!({"input": "ON"})),
+        ("shelly", json!({"generation": 3, "topic": "s", "component": "sensor"}), json!({"temperature": 3})),
         ("tasmota", json!({"topic": "plug"}), json!({"state": "ON", "power": 3, "am2301_temperature": 21})),
         ("thermometer", json!({}), json!({})),
         ("toaster", json!({}), json!({})),

@@ -4,6 +4,7 @@
 //! `docs/devices.md` shows a complete one.
 
 mod describe;
+mod esphome;
 mod gpio_counter;
 mod gpio_input;
 mod gpio_output;
@@ -13,6 +14,7 @@ mod meter;
 mod modbus;
 mod serial_frame;
 mod serial_line;
+mod shelly;
 mod tasmota;
 mod thermometer;
 mod toaster;
@@ -35,6 +37,7 @@ pub struct Kind {
 
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
+    Kind { name: "esphome", about: "a node with ESPHome's MQTT client", build: esphome::build },
     Kind { name: "gpio_counter", about: "a pulse meter on a GPIO line", build: gpio_counter::build },
     Kind { name: "gpio_input", about: "a button or contact on a GPIO line", build: gpio_input::build },
     Kind { name: "gpio_output", about: "a relay or lamp on a GPIO line", build: gpio_output::build },
@@ -52,6 +55,7 @@ pub const KINDS: &[Kind] = &[
         about: "a device on a serial port that speaks in lines",
         build: serial_line::build,
     },
+    Kind { name: "shelly", about: "a Shelly's relay, dimmer, cover, input or sensors", build: shelly::build },
     Kind { name: "tasmota", about: "a Tasmota plug or relay", build: tasmota::build },
     Kind { name: "thermometer", about: "a simulated thermometer", build: thermometer::build },
     Kind { name: "toaster", about: "a simulated toaster", build: toaster::build },

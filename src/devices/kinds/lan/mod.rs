@@ -201,7 +201,7 @@ impl Device for LanDevice {
         let Options { state_topic, command_topic, field, command_field, command_payload, fields, .. } =
             &self.options;
         if state_topic.is_none() {
-            return vec![Entity::switch(field)];
+            return vec![Entity::switch(field).assumed()];
         }
         let takes_all = command_field.is_some() || *command_payload == Some(CommandPayload::Json);
         let settable = |name: &str| command_topic.is_some() && (takes_all || name == field);
