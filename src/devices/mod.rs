@@ -20,7 +20,7 @@ mod supervisor;
 
 pub use bus::{
     Adapter, AdapterError, Appliance, FromBus, LanPort, LanPublish, Ports, SimulationProbe, Tally, ToDevices,
-    Wiring, Write, WriteError, Writes, serial,
+    Wiring, Write, WriteError, Writes, ble, serial,
 };
 pub use device::{Changes, Check, Confirm, Device, Frame, Plan, Presence};
 pub use error::DeviceError;
@@ -68,7 +68,7 @@ impl Checker {
         let wiring = build(KINDS, spec)?.wiring();
         let claims = match &wiring {
             Wiring::Lan { hears, obeys } => Claims { topics: [&hears[..], obeys].concat(), port: None },
-            Wiring::Simulated(_) => Claims::default(),
+            Wiring::Simulated(_) | Wiring::Ble { .. } => Claims::default(),
             Wiring::Serial { port, .. } => Claims { topics: Vec::new(), port: Some(port.path.clone()) },
         };
         self.buses.hang(&spec.id, wiring)?;

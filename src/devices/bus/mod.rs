@@ -4,6 +4,7 @@
 //! through which adapters and device tasks talk. An adapter never looks into a frame's meaning.
 //! A new bus is one file here, one variant of [`Wiring`] and its entry in [`Buses`].
 
+pub mod ble;
 mod buses;
 mod lan;
 mod ports;
@@ -20,7 +21,10 @@ pub use ports::{FromBus, Ports, ToDevices, Write, WriteError, Writes};
 use simulated::SimulatedBus;
 pub use simulated::{Appliance, SimulationProbe, Tally};
 
-use self::serial::{PortSettings, Talker};
+use self::{
+    ble::{BlePeer, BleSettings},
+    serial::{PortSettings, Talker},
+};
 use crate::model::TopicFilter;
 
 /// Which bus a device hangs on, and what of it the device wants.
@@ -40,6 +44,13 @@ pub enum Wiring {
         port: PortSettings,
         /// The device's side of it.
         talker: Box<dyn Talker>,
+    },
+    /// Bluetooth LE, whose adapter others may share.
+    Ble {
+        /// The adapter.
+        settings: BleSettings,
+        /// Whom the device listens to.
+        peer: BlePeer,
     },
 }
 
