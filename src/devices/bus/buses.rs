@@ -11,7 +11,10 @@ use super::{
     ble::{BleAdapter, BleMember, BlePeer, BleSettings},
     serial::{Member, PortSettings, SerialAdapter, Talker, is_bare_name},
 };
-use crate::model::{DeviceId, TopicFilter};
+use crate::{
+    health::Board,
+    model::{DeviceId, TopicFilter},
+};
 
 enum Bus {
     Lan(Wishes),
@@ -165,14 +168,14 @@ impl Buses {
     }
 
     /// The adapter of each bus.
-    pub(in crate::devices) fn adapters(self, lan: LanPort) -> Vec<Box<dyn Adapter>> {
+    pub(in crate::devices) fn adapters(self, lan: LanPort, board: &Board) -> Vec<Box<dyn Adapter>> {
         let mut lan = Some(lan);
         let probe = self.probe;
         let adapter = |bus| -> Option<Box<dyn Adapter>> {
             Some(match bus {
                 Bus::Lan(wishes) => Box::new(LanAdapter::new(lan.take()?, wishes)),
                 Bus::Serial(port, members) => Box::new(SerialAdapter::new(port, members)),
-                Bus::Ble(settings, members) => Box::new(BleAdapter::new(settings, members)),
+                Bus::Ble(settings, members) => Box::new(BleAdapter::new(settings, members, board.clone())),
                 Bus::Simulated(appliances) => Box::new(SimulatedBus::new(appliances, probe.clone())),
             })
         };

@@ -5,7 +5,13 @@
 
 mod adapter;
 mod address;
+mod audience;
+mod bluez;
 pub mod channel;
+mod counts;
+mod ladder;
+mod peripheral;
+mod session;
 mod settings;
 
 pub(in crate::devices) use adapter::{BleAdapter, BleMember};
