@@ -3,6 +3,7 @@
 //! A kind knows its device and nothing of tasks, channels, deadlines or restarts.
 //! `docs/devices.md` shows a complete one.
 
+mod ble_gatt;
 mod lan;
 mod meter;
 mod modbus;
@@ -28,6 +29,11 @@ pub struct Kind {
 
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "ble_gatt",
+        about: "a Bluetooth LE peripheral, by its characteristics",
+        build: ble_gatt::build,
+    },
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
     Kind { name: "meter", about: "an electricity meter: P1, SML or IEC 62056-21", build: meter::build },
     Kind { name: "modbus", about: "a Modbus RTU device, by its registers", build: modbus::build },
