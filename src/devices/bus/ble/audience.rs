@@ -66,9 +66,8 @@ impl Audience {
     /// Whether anybody may want to hear `address`.
     pub(super) fn knows(&self, from: BleAddress) -> bool {
         self.listeners.iter().any(|listener| match &listener.peer {
-            BlePeer::Advertiser { address, .. } => *address == from,
+            BlePeer::Advertiser { address, .. } | BlePeer::Peripheral { address, .. } => *address == from,
             BlePeer::Anyone { .. } => true,
-            BlePeer::Peripheral { .. } => false,
         })
     }
 

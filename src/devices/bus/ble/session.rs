@@ -382,6 +382,8 @@ impl<'a> Session<'a> {
     fn described(&mut self, address: BleAddress, properties: PeripheralProperties) {
         if let Some(rssi) = properties.rssi {
             self.audience.signal(address, rssi);
+            let signal = self.audience.signal_of(address);
+            self.tell_news(address, |news| news.signal = signal);
         }
         self.manufacturer_data(address, &properties.manufacturer_data);
         self.service_data(address, &properties.service_data);
