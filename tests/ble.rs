@@ -93,7 +93,10 @@ fn plan(folder: &Path, line: Option<&Line>, bus: &Bus) -> Plan {
 }
 
 fn device<'a>(status: &'a Value, id: &str) -> &'a Value {
-    status["devices"].as_array().and_then(|all| all.iter().find(|one| one["id"] == id)).unwrap_or(&Value::Null)
+    status["devices"]
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["id"] == id))
+        .unwrap_or(&Value::Null)
 }
 
 fn is_online(status: &Value, id: &str) -> bool {
@@ -159,9 +162,14 @@ fn what_is_advertised_notified_and_ordered_crosses_the_whole_gateway() {
 
     at_home("valve", "temperature", json!(21.5));
     let state = at_home("valve", "battery", json!(77));
-    assert_eq!((&state["target"], &state["signal"], &state["stuck"]), (&json!(20), &json!(-70), &json!(5)), "{state}");
+    assert_eq!(
+        (&state["target"], &state["signal"], &state["stuck"]),
+        (&json!(20), &json!(-70), &json!(5)),
+        "{state}"
+    );
     gateway.wait_for_status("what is missing has its sentence", |status| {
-        fault(status, "valve").contains("`nothing`") && fault(status, "valve").contains("no such characteristic")
+        fault(status, "valve").contains("`nothing`")
+            && fault(status, "valve").contains("no such characteristic")
     });
     assert_eq!(bluez.order(json!({"do": "notify", "uuid": "2a6e", "value": "7008"})), json!(true));
     at_home("valve", "temperature", json!(21.6));
@@ -207,7 +215,10 @@ fn whatever_of_bluetooth_is_missing_has_its_sentence_and_heals_by_itself() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let bus = Bus::start(folder.path());
     let gateway = plan(folder.path(), None, &bus).start();
-    both_lost(&gateway, "the Bluetooth daemon is not running; start it with `systemctl enable --now bluetooth`");
+    both_lost(
+        &gateway,
+        "the Bluetooth daemon is not running; start it with `systemctl enable --now bluetooth`",
+    );
     let mut bluez = air(&bus);
     both_online(&gateway);
 
@@ -227,7 +238,9 @@ fn whatever_of_bluetooth_is_missing_has_its_sentence_and_heals_by_itself() {
     // Somebody switches it off: it is switched on again.
     let before = bluez.times("power on");
     bluez.order(json!({"do": "power_off"}));
-    process::eventually("it is switched on", process::PATIENCE, || (bluez.times("power on") > before).then_some(()));
+    process::eventually("it is switched on", process::PATIENCE, || {
+        (bluez.times("power on") > before).then_some(())
+    });
     both_online(&gateway);
 
     // The daemon goes and comes back.
@@ -265,7 +278,9 @@ fn an_adapter_that_falls_silent_is_scanned_anew_then_switched_off_and_on_then_re
     });
     let before = bluez.times("scan hci0");
     bluez.order(json!({"do": "scan_ends"}));
-    process::eventually("it scans again", process::PATIENCE, || (bluez.times("scan hci0") > before).then_some(()));
+    process::eventually("it scans again", process::PATIENCE, || {
+        (bluez.times("scan hci0") > before).then_some(())
+    });
 
     bluez.order(json!({"do": "silence", "until": "power"}));
     let status = gateway.wait_for_status("it is switched off and on", |status| {

@@ -80,6 +80,8 @@ impl Telemetry {
                     seen.insert(LAST_SEEN.to_owned(), Value::from(taken_at.to_string()));
                     (message(self.local.state(device), json(seen)), self.cloud.as_ref().map(entry))
                 }
+                // Nobody is told of these yet.
+                DeviceEvent::Entities(..) => continue,
                 DeviceEvent::Availability(device, availability) => {
                     let word = |topic: Topic| message(topic, availability.as_str().to_owned());
                     let entry = |cloud: &CloudTopics| Entry::new(word(cloud.availability(device)));
@@ -90,7 +92,7 @@ impl Telemetry {
             let kept = Kept {
                 reading: match event {
                     DeviceEvent::Reading(reading) => Some(reading),
-                    DeviceEvent::Availability(..) => None,
+                    DeviceEvent::Availability(..) | DeviceEvent::Entities(..) => None,
                 },
                 for_cloud,
             };

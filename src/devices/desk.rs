@@ -17,8 +17,8 @@ use crate::{
     clock::Clock,
     health::{Board, DeviceReport},
     model::{
-        Actuation, ActuationReply, Availability, DeviceEvent, DeviceId, Fields, OutcomeStatus, Reading,
-        Timestamp,
+        Actuation, ActuationReply, Availability, DeviceEvent, DeviceId, Entity, Fields, OutcomeStatus,
+        Platform, Reading, Timestamp,
     },
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Desk {
     pub(super) events: mpsc::Sender<DeviceEvent>,
     /// The whole last known state.
     pub(super) state: Fields,
+    /// What the world was last told that its fields are.
+    pub(super) entities: Option<Vec<Entity>>,
     /// Whether the device is there, by its own word or silence.
     pub(super) own_word: Option<Availability>,
     /// Why its bus cannot reach it.
@@ -72,21 +74,52 @@ impl Desk {
         self.emit(DeviceEvent::Availability(self.id.clone(), word), stop).await;
     }
 
+    /// Tells the world what the fields are for people, if that has changed.
+    pub(super) async fn tell_entities(&mut self, mut entities: Vec<Entity>, stop: &CancellationToken) {
+        entities.truncate(Entity::MOST);
+        if self.entities.as_ref() == Some(&entities) {
+            return;
+        }
+        if entities.len() == Entity::MOST {
+            warn!(device = %self.id, most = Entity::MOST, "the device has too many fields; some are not announced");
+        }
+        self.entities = Some(entities.clone());
+        self.forget_events();
+        self.emit(DeviceEvent::Entities(self.id.clone(), entities), stop).await;
+    }
+
+    fn is_event(&self, field: &str) -> bool {
+        let mut entities = self.entities.iter().flatten();
+        entities.any(|entity| entity.field == field && matches!(entity.platform, Platform::Event { .. }))
+    }
+
+    /// What happened is told once, and is nothing that the device *is*.
+    fn forget_events(&mut self) {
+        let mut state = std::mem::take(&mut self.state);
+        state.retain(|field, _| !self.is_event(field));
+        self.state = state;
+    }
+
     /// Tells the world the whole state, into which `fields` were read. What the bus had kept from
     /// earlier is told only when it is new.
     pub(super) async fn tell_reading(
         &mut self,
-        fields: Fields,
+        mut fields: Fields,
         was_kept: bool,
         now: Timestamp,
         stop: &CancellationToken,
     ) {
+        if was_kept {
+            // What happened then does not happen now.
+            fields.retain(|field, _| !self.is_event(field));
+        }
         let is_new = fields.iter().any(|(name, value)| self.state.get(name) != Some(value));
         if fields.is_empty() || (was_kept && !is_new) {
             return;
         }
         self.state.extend(fields);
         let reading = Reading { device: self.id.clone(), fields: self.state.clone(), taken_at: now };
+        self.forget_events();
         self.emit(DeviceEvent::Reading(reading), stop).await;
     }
 

@@ -10,8 +10,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{DeviceError, bus::Wiring};
-use crate::model::{Availability, Fields, Request, Timestamp};
+use super::{Appliance, DeviceError, StandIn, bus::Wiring};
+use crate::model::{Availability, Entity, Fields, Request, Timestamp};
 
 /// The bus-neutral unit: some bytes on a named channel.
 ///
@@ -147,6 +147,13 @@ pub trait Device: Send {
     /// How it is known whether it can be reached.
     fn presence(&self) -> Presence;
 
+    /// What stands in for it under `--simulate`, on the simulated bus instead of its [`Device::wiring`]: it says the
+    /// frames that the device's own bus would bring, and takes those that [`Device::encode`] sends. Asked once, before
+    /// the start. Mostly a [`StandIn`]; one that says nothing unless the kind brings its own.
+    fn simulation(&self) -> Box<dyn Appliance> {
+        Box::new(StandIn::new(()))
+    }
+
     /// Reads a frame. `now` is wall-clock time and may be wrong.
     ///
     /// # Errors
@@ -166,6 +173,15 @@ pub trait Device: Send {
 
     /// Frames that only ask for the state, never change it: sent when the device starts or comes back.
     fn inquire(&self) -> Vec<Frame> {
+        Vec::new()
+    }
+
+    /// What the fields of its state are for people and for Home Assistant, given the whole last known state: what it
+    /// always has, and of what depends on what was read (a meter's codes, the members of a JSON object), what was.
+    /// Asked at the start and whenever a reading brings a field that was not there before; an unchanged answer is
+    /// not told again, and beyond [`Entity::MOST`] nothing is announced.
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let _ = state;
         Vec::new()
     }
 }

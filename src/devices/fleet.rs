@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    Device, DeviceError, DeviceSpec, KINDS, Kind, LanPort, SimulationProbe,
+    Device, DeviceError, DeviceSpec, KINDS, Kind, LanPort, SimulationProbe, Wiring,
     bus::{Buses, FromBus, Ports, Write},
     desk::Desk,
     kinds,
@@ -55,11 +55,28 @@ impl Fleet {
         Self::build_with(specs, KINDS)
     }
 
+    /// The same devices, each with what stands in for it: no port, pin or radio is opened, and nothing is heard of the
+    /// LAN.
+    ///
+    /// # Errors
+    /// As [`Fleet::build`], but for buses that devices need in different ways.
+    pub fn simulated(specs: &[DeviceSpec]) -> Result<Self, DeviceError> {
+        Self::of(specs, KINDS, |device| Wiring::Simulated(device.simulation()))
+    }
+
     /// As [`Fleet::build`], with kinds of one's own.
     ///
     /// # Errors
     /// As [`Fleet::build`].
     pub fn build_with(specs: &[DeviceSpec], kinds: &[Kind]) -> Result<Self, DeviceError> {
+        Self::of(specs, kinds, |device| device.wiring())
+    }
+
+    fn of(
+        specs: &[DeviceSpec],
+        kinds: &[Kind],
+        wiring: fn(&dyn Device) -> Wiring,
+    ) -> Result<Self, DeviceError> {
         let mut fleet = Self { mailboxes: HashMap::new(), members: Vec::new(), buses: Buses::default() };
         for spec in specs {
             let kind = kinds::find(kinds, spec)?;
@@ -68,7 +85,7 @@ impl Fleet {
             if fleet.mailboxes.insert(spec.id.clone(), sender).is_some() {
                 return Err(DeviceError::DuplicateId { device: spec.id.clone() });
             }
-            let bus = fleet.buses.hang(&spec.id, device.wiring())?;
+            let bus = fleet.buses.hang(&spec.id, wiring(&*device))?;
             let blueprint = Blueprint { spec: spec.clone(), kind };
             fleet.members.push(Member { device, blueprint, mailbox, bus });
         }
@@ -115,6 +132,7 @@ impl Fleet {
                 bus: bus.clone(),
                 events: events.clone(),
                 state: last.remove(&id).unwrap_or_default(),
+                entities: None,
                 own_word: None,
                 bus_fault: None,
                 told: None,

@@ -16,6 +16,7 @@ mod fleet;
 mod kinds;
 mod options;
 mod runner;
+mod simulation;
 mod supervisor;
 
 pub use bus::{
@@ -27,6 +28,7 @@ pub use error::DeviceError;
 pub use fleet::{Fleet, MAILBOX_CAPACITY};
 pub use kinds::{KINDS, Kind};
 pub use options::{Span, options};
+pub use simulation::{StandIn, Waves};
 
 use std::path::{Path, PathBuf};
 

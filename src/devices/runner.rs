@@ -102,6 +102,8 @@ impl Runner<'_> {
         if !self.desk.state.is_empty() {
             self.device.restore(&self.desk.state);
         }
+        let entities = self.device.entities(&self.desk.state);
+        self.desk.tell_entities(entities, self.stop).await;
         let now = Instant::now();
         match self.presence {
             Presence::Assumed => self.desk.own_word = Some(Availability::Online),
@@ -290,8 +292,20 @@ impl Runner<'_> {
             }
         }
         self.desk.tell_availability(self.stop).await;
+        self.describe(&changes.fields).await;
         self.desk.tell_reading(changes.fields, frame.retained, now, self.stop).await;
         self.desk.report();
+    }
+
+    /// Before a reading brings a field that was not there, the world is told what it is.
+    async fn describe(&mut self, read: &Fields) {
+        if read.keys().all(|field| self.desk.state.contains_key(field)) {
+            return;
+        }
+        let mut state = self.desk.state.clone();
+        state.extend(read.clone());
+        let entities = self.device.entities(&state);
+        self.desk.tell_entities(entities, self.stop).await;
     }
 
     fn confirm(&mut self, changes: &Changes) {

@@ -5,6 +5,7 @@
 
 mod cloud_url;
 mod command;
+mod entity;
 mod fault;
 mod id;
 mod inbound;
@@ -20,6 +21,7 @@ mod wall_time;
 
 pub use cloud_url::{CloudUrl, UrlError};
 pub use command::{Actuation, ActuationReply, Command, Mailbox, Origin, Request, RequestError};
+pub use entity::{Category, ColorMode, Entity, Platform, StateClass, Text};
 pub use fault::{Fault, FaultKind};
 pub use id::{ClientId, CommandId, DeviceId, GatewayId, IdError, MessageId, Sender};
 pub use inbound::{Ack, Inbound, Staleness};

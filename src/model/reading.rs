@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceId, Timestamp};
+use super::{DeviceId, Entity, Timestamp};
 
 /// The values of a device's state, as they stand in its JSON payload.
 pub type Fields = serde_json::Map<String, serde_json::Value>;
@@ -45,4 +45,6 @@ pub enum DeviceEvent {
     Reading(Reading),
     /// It came or went.
     Availability(DeviceId, Availability),
+    /// What its fields are for people, all of them; told before the reading that brings a new one.
+    Entities(DeviceId, Vec<Entity>),
 }

@@ -4,6 +4,7 @@
 //! `docs/devices.md` shows a complete one.
 
 mod ble_gatt;
+mod describe;
 mod lan;
 mod meter;
 mod modbus;
@@ -68,6 +69,9 @@ pub(super) fn find(kinds: &[Kind], spec: &DeviceSpec) -> Result<Kind, DeviceErro
     })
 }
 
+/// Every kind says what its fields are for people.
+#[cfg(test)]
+mod described_tests;
 /// What the tables of the kinds' tests are written with.
 #[cfg(test)]
 mod testing;

@@ -108,24 +108,27 @@ impl Type {
         }
     }
 
+    /// The smallest and the largest number. Of a float, what a person may set.
+    pub(super) fn range(self) -> (f64, f64) {
+        match self {
+            Type::U8 => (0.0, 255.0),
+            Type::I8 => (-128.0, 127.0),
+            Type::U16 => (0.0, 65535.0),
+            Type::I16 => (-32768.0, 32767.0),
+            Type::U32 => (0.0, f64::from(u32::MAX)),
+            Type::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
+            Type::F32 => (-1e6, 1e6),
+        }
+    }
+
     /// The bytes, the highest first, that say `number`; `None` when the type has no such number.
     pub(super) fn write(self, number: f64) -> Option<Vec<u8>> {
-        let whole = |least: f64, most: f64| {
-            let whole = number.round();
-            ((number - whole).abs() < 1e-6 && (least..=most).contains(&whole)).then_some(whole as i64)
-        };
-        let bytes = match self {
-            Type::U8 => whole(0.0, 255.0)?.to_be_bytes(),
-            Type::I8 => whole(-128.0, 127.0)?.to_be_bytes(),
-            Type::U16 => whole(0.0, 65535.0)?.to_be_bytes(),
-            Type::I16 => whole(-32768.0, 32767.0)?.to_be_bytes(),
-            Type::U32 => whole(0.0, f64::from(u32::MAX))?.to_be_bytes(),
-            Type::I32 => whole(f64::from(i32::MIN), f64::from(i32::MAX))?.to_be_bytes(),
-            Type::F32 => {
-                let near = number as f32;
-                return near.is_finite().then(|| near.to_be_bytes().to_vec());
-            }
-        };
-        Some(bytes[8 - self.size()..].to_vec())
+        if self == Type::F32 {
+            let near = number as f32;
+            return near.is_finite().then(|| near.to_be_bytes().to_vec());
+        }
+        let (whole, (least, most)) = (number.round(), self.range());
+        let fits = (number - whole).abs() < 1e-6 && (least..=most).contains(&whole);
+        fits.then(|| (whole as i64).to_be_bytes()[8 - self.size()..].to_vec())
     }
 }

@@ -12,8 +12,10 @@ use super::super::{
         ble::{Characteristic, channel},
         serial::framing::Order,
     },
+    describe,
     values::{self, Type},
 };
+use crate::model::Entity;
 
 /// The longest value of an attribute, in bytes (Core Specification 5.3, volume 3, part F, 3.2.9).
 const LONGEST: usize = 512;
@@ -72,9 +74,11 @@ pub(super) struct Options {
     offset: usize,
     #[serde(default = "one")]
     scale: f64,
-    /// For whoever reads the file.
-    #[serde(default, rename = "unit")]
-    _unit: Option<String>,
+    #[serde(default)]
+    unit: Option<String>,
+    /// What is measured, in Home Assistant's words.
+    #[serde(default)]
+    device_class: Option<String>,
     /// The peripheral says its changes by itself.
     #[serde(default)]
     notify: bool,
@@ -141,6 +145,8 @@ pub(super) struct Field {
     offset: usize,
     scale: f64,
     is_writable: bool,
+    unit: Option<String>,
+    device_class: Option<String>,
 }
 
 impl Field {
@@ -162,6 +168,12 @@ impl Field {
         if options.scale != 1.0 && !matches!(format, Format::Number(..)) {
             return bad("scale", "only a number has one; leave it out");
         }
+        if !matches!(format, Format::Number(..)) && (options.unit.is_some() || options.device_class.is_some())
+        {
+            let option = if options.unit.is_some() { "unit" } else { "device_class" };
+            return bad(option, "only a number has one; leave it out");
+        }
+        describe::check(options.unit.as_deref(), options.device_class.as_deref())?;
         if options.offset >= LONGEST {
             return bad("offset", "a characteristic has up to 512 bytes");
         }
@@ -182,6 +194,8 @@ impl Field {
             offset: options.offset,
             scale: options.scale,
             is_writable: options.writable,
+            unit: options.unit.clone(),
+            device_class: options.device_class.clone(),
         };
         let characteristic = Characteristic {
             uuid: options.uuid.0,
@@ -195,6 +209,50 @@ impl Field {
 
     pub(super) fn is_writable(&self) -> bool {
         self.is_writable
+    }
+
+    /// What it is for people.
+    pub(super) fn entity(&self) -> Entity {
+        match self.format {
+            Format::Bool if self.is_writable => Entity::switch(&self.name),
+            Format::Bool => Entity::binary_sensor(&self.name),
+            Format::Text => Entity::sensor(&self.name),
+            Format::Number(kind, _) => {
+                let read = describe::number(&self.name, self.unit.as_deref(), self.device_class.as_deref());
+                if !self.is_writable {
+                    return read;
+                }
+                // What the characteristic can hold; a device may take less, and then refuses.
+                let (least, most) = kind.range();
+                let (a, b) = (least * self.scale, most * self.scale);
+                // Home Assistant takes no step below a thousandth.
+                let step = if kind == Type::F32 { 0.1 } else { self.scale.abs().max(0.001) };
+                let number = Entity::number(&self.name, a.min(b), a.max(b), step);
+                Entity { device_class: read.device_class, unit: read.unit, ..number }
+            }
+        }
+    }
+
+    /// Puts into the value of its characteristic what a peripheral that is only played has there: something like
+    /// `number`, as near as the field comes to it.
+    pub(super) fn play(&self, number: f64, value: &mut Vec<u8>) {
+        let bytes = match self.format {
+            Format::Number(kind, order) => {
+                let (least, most) = kind.range();
+                let steps = number / self.scale;
+                let steps = if kind == Type::F32 { steps } else { steps.round() };
+                let mut bytes = kind.write(steps.clamp(least, most)).unwrap_or_default();
+                if order == Order::Little {
+                    bytes.reverse();
+                }
+                bytes
+            }
+            Format::Bool => vec![0],
+            Format::Text => b"simulated".to_vec(),
+        };
+        let end = self.offset + bytes.len();
+        value.resize(value.len().max(end), 0);
+        value[self.offset..end].copy_from_slice(&bytes);
     }
 
     /// What it is in the value of its characteristic. An error says why it is nothing.

@@ -4,6 +4,7 @@
 //! ordered counts as done only when the characteristic, read back or notified, shows it.
 
 mod field;
+mod simulation;
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use self::field::Field;
 use super::super::{
-    Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
     ble::{
         BleAddress, BlePeer, BleSettings, Characteristic, Heard,
         channel::{self, BATTERY, CHARACTERISTIC, CONNECTION, MISSING, READ, Short, WRITE},
@@ -20,7 +21,7 @@ use super::super::{
     bus::ble::BleOptions,
     options::options_of_both,
 };
-use crate::model::{Availability, DeviceId, Fields, Request, Timestamp};
+use crate::model::{Availability, DeviceId, Entity, Fields, Request, Timestamp};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,6 +119,10 @@ impl Device for BleGatt {
         Wiring::Ble { settings: self.settings.clone(), peer }
     }
 
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self)
+    }
+
     /// By its connection.
     fn presence(&self) -> Presence {
         Presence::Announced
@@ -162,6 +167,13 @@ impl Device for BleGatt {
                 .all(|(field, value)| seen.get(&field.name).is_some_and(|seen| field.shows(seen, value)))
         };
         Ok(Plan::confirmed(writes, self.confirm_within, shows).saying("read back, the peripheral shows it"))
+    }
+
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let signal = Entity::measurement("signal", "signal_strength", "dBm").diagnostic();
+        let battery = Entity::measurement("battery", "battery", "%").diagnostic();
+        let battery = state.contains_key("battery").then_some(battery);
+        self.fields.iter().map(Field::entity).chain([signal]).chain(battery).collect()
     }
 }
 

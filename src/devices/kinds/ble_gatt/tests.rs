@@ -207,3 +207,27 @@ fn orders_are_written_in_its_bytes_and_read_back() {
         assert!(error.contains(part), "{request}: {error}");
     }
 }
+
+#[test]
+fn what_plays_it_says_every_field_and_shows_what_was_written() {
+    let mut thermometer = thermometer();
+    let mut played = thermometer.simulation();
+    let now = tokio::time::Instant::now();
+    let mut state = Fields::new();
+    for said in played.start(now) {
+        state.extend(thermometer.decode(&said, Timestamp::from_millis(0)).unwrap().fields);
+    }
+    for field in ["temperature", "humidity", "model", "limit", "target", "light", "battery", "signal"] {
+        assert!(state.contains_key(field), "{field} in {state:?}");
+    }
+    assert!((18.0..24.0).contains(&state["temperature"].as_f64().unwrap()), "{state:?}");
+    let order = plan(&*thermometer, json!({"target": 21.5}), json!({})).unwrap();
+    let mut seen = Fields::new();
+    for frame in &order.frames {
+        for said in played.touch(frame, now).unwrap() {
+            seen.extend(thermometer.decode(&said, Timestamp::from_millis(0)).unwrap().fields);
+        }
+    }
+    assert!(confirms(&order, Value::Object(seen)));
+    assert!(played.touch(&Frame::new("read/2a00", ""), now).is_err());
+}

@@ -13,9 +13,10 @@ use serde_json::Value;
 
 use super::{
     super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options},
+    describe::{self, Described},
     values,
 };
-use crate::model::{Availability, DeviceId, Fields, Request, Timestamp, Topic, TopicFilter};
+use crate::model::{Availability, DeviceId, Entity, Fields, Request, Timestamp, Topic, TopicFilter};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +45,8 @@ struct Options {
     command_field: Option<String>,
     /// Whether a command is a plain word or a JSON object.
     command_payload: Option<CommandPayload>,
+    /// What its fields are, as far as somebody must say it.
+    fields: Vec<Described>,
     /// How long the device may take to show what was asked.
     confirm_within: Span,
     /// After which silence it counts as offline.
@@ -62,6 +65,7 @@ impl Default for Options {
             state_field: None,
             command_field: None,
             command_payload: None,
+            fields: Vec::new(),
             confirm_within: Span(Duration::from_secs(2)),
             offline_after: None,
         }
@@ -96,6 +100,11 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
             "command_field",
             "a plain word has no field; leave it out or set `command_payload: json`",
         );
+    }
+    for (index, Described { unit, device_class, .. }) in options.fields.iter().enumerate() {
+        if let Err((option, problem)) = describe::check(unit.as_deref(), device_class.as_deref()) {
+            return bad(&format!("fields[{index}].{option}"), &problem);
+        }
     }
     Ok(Box::new(LanDevice { id: spec.id.clone(), options }))
 }
@@ -186,6 +195,17 @@ impl Device for LanDevice {
         }
         let within = self.options.confirm_within.0;
         Ok(Plan::confirmed(frames, within, values::shows(wanted)).saying("the device shows it"))
+    }
+
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let Options { state_topic, command_topic, field, command_field, command_payload, fields, .. } =
+            &self.options;
+        if state_topic.is_none() {
+            return vec![Entity::switch(field)];
+        }
+        let takes_all = command_field.is_some() || *command_payload == Some(CommandPayload::Json);
+        let settable = |name: &str| command_topic.is_some() && (takes_all || name == field);
+        describe::read_and_set(state, fields, settable)
     }
 }
 

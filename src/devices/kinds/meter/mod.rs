@@ -11,19 +11,23 @@ mod text;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use self::{
     mode_c::ModeC,
     obis::Code,
     telegrams::{Envelope, Telegrams},
 };
-use super::super::{
-    Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
-    bus::serial::PortOptions,
-    options::options_of_both,
-    serial::{Listener, Parity, PortSettings, Talker, garbled},
+use super::{
+    super::{
+        Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+        bus::serial::PortOptions,
+        options::options_of_both,
+        serial::{Listener, Parity, PortSettings, Talker, garbled},
+    },
+    describe,
 };
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +65,10 @@ struct Options {
 struct Own {
     code: String,
     field: String,
+    #[serde(default)]
+    unit: Option<String>,
+    #[serde(default)]
+    device_class: Option<String>,
 }
 
 struct Meter {
@@ -97,7 +105,10 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
         return bad("address", "it has up to 32 letters and digits");
     }
     let mut own = Vec::new();
-    for (index, Own { code, field }) in options.obis.iter().enumerate() {
+    for (index, Own { code, field, unit, device_class }) in options.obis.iter().enumerate() {
+        if let Err((option, problem)) = describe::check(unit.as_deref(), device_class.as_deref()) {
+            return bad(&format!("obis[{index}].{option}"), &problem);
+        }
         let Some(code) = Code::parse(code) else {
             return bad(&format!("obis[{index}].code"), "it is no OBIS code; write it as `1-0:1.8.0`");
         };
@@ -146,6 +157,22 @@ impl Device for Meter {
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
         Err(DeviceError::impossible(&self.id, request.first_field(), "a meter only measures"))
+    }
+
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let of = |(field, value): (&String, &Value)| match self
+            .options
+            .obis
+            .iter()
+            .find(|own| own.field == *field)
+        {
+            Some(own) if own.unit.is_some() || own.device_class.is_some() => {
+                Some(describe::number(field, own.unit.as_deref(), own.device_class.as_deref()))
+            }
+            Some(_) => Entity::of_value(field, value),
+            None => obis::entity(field),
+        };
+        state.iter().filter_map(of).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::super::values;
-use crate::model::Fields;
+use crate::model::{Entity, Fields, StateClass};
 
 /// A code in one spelling: `1-0:1.8.0`, with `*F` only where it is not 255.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,29 @@ fn electricity(code: &str) -> Option<&'static str> {
         "13.7.0" => "power_factor",
         _ => return None,
     })
+}
+
+/// What a field that is told by itself is for people; `None` for another.
+pub(super) fn entity(field: &str) -> Option<Entity> {
+    let measured = |class: &'static str, unit: &'static str| Some(Entity::measurement(field, class, unit));
+    match field {
+        "tariff" => Some(Entity::sensor(field)),
+        "frequency" => measured("frequency", "Hz"),
+        "power_factor" => Some(Entity::sensor(field).class("power_factor").stated(StateClass::Measurement)),
+        "gas_total" => Some(Entity::total(field, "gas", "m³")),
+        "water_total" => Some(Entity::total(field, "water", "m³")),
+        // In what it counts, only the meter knows.
+        _ if field.ends_with("_total") && !field.starts_with("energy") => {
+            Some(Entity::sensor(field).stated(StateClass::TotalIncreasing))
+        }
+        _ => match field.split('_').next()? {
+            "energy" => Some(Entity::total(field, "energy", "kWh")),
+            "power" => measured("power", "W"),
+            "voltage" => measured("voltage", "V"),
+            "current" => measured("current", "A"),
+            _ => None,
+        },
+    }
 }
 
 /// One value of a telegram.

@@ -20,7 +20,7 @@ use super::super::{
     options::options_of_both,
     serial::{GARBLED, Parity, PortSettings},
 };
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +156,10 @@ impl Device for Modbus {
         };
         let within = self.options.confirm_within.0;
         Ok(Plan::confirmed(orders, within, shows).saying("read back, the register shows it"))
+    }
+
+    fn entities(&self, _state: &Fields) -> Vec<Entity> {
+        self.registers.iter().map(Register::entity).collect()
     }
 }
 

@@ -8,10 +8,12 @@ use serde_json::Value;
 use super::{
     super::{
         super::{Span, serial::framing::Order},
+        describe,
         values::{self, Type},
     },
     rtu::Pdu,
 };
+use crate::model::Entity;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,9 +44,11 @@ pub(super) struct Options {
     words: Order,
     #[serde(default = "one")]
     scale: f64,
-    /// For whoever reads the file.
-    #[serde(default, rename = "unit")]
-    _unit: Option<String>,
+    #[serde(default)]
+    unit: Option<String>,
+    /// What is measured, in Home Assistant's words.
+    #[serde(default)]
+    device_class: Option<String>,
     /// How often it is asked for.
     #[serde(default)]
     every: Option<Span>,
@@ -72,6 +76,8 @@ pub(super) struct Register {
     words: Order,
     scale: f64,
     is_writable: bool,
+    unit: Option<String>,
+    device_class: Option<String>,
 }
 
 impl Register {
@@ -104,6 +110,11 @@ impl Register {
         if !options.scale.is_finite() || options.scale == 0.0 {
             return Err(("scale", "write a number that is not 0".to_owned()));
         }
+        if is_bit && (options.unit.is_some() || options.device_class.is_some()) {
+            let option = if options.unit.is_some() { "unit" } else { "device_class" };
+            return Err((option, "a coil or a discrete input is a bit; leave it out".to_owned()));
+        }
+        describe::check(options.unit.as_deref(), options.device_class.as_deref())?;
         if options.writable && matches!(options.table, Table::Discrete | Table::Input) {
             return Err((
                 "writable",
@@ -119,7 +130,31 @@ impl Register {
             words: options.words,
             scale: options.scale,
             is_writable: options.writable,
+            unit: options.unit.clone(),
+            device_class: options.device_class.clone(),
         })
+    }
+
+    /// What it is for people.
+    pub(super) fn entity(&self) -> Entity {
+        let Some(kind) = self.kind else {
+            return if self.is_writable {
+                Entity::switch(&self.name)
+            } else {
+                Entity::binary_sensor(&self.name)
+            };
+        };
+        let read = describe::number(&self.name, self.unit.as_deref(), self.device_class.as_deref());
+        if !self.is_writable {
+            return read;
+        }
+        // What the register can hold; a device may take less, and then refuses.
+        let (least, most) = kind.range();
+        let (a, b) = (least * self.scale, most * self.scale);
+        // Home Assistant takes no step below a thousandth.
+        let step = if kind == Type::F32 { 0.1 } else { self.scale.abs().max(0.001) };
+        let number = Entity::number(&self.name, a.min(b), a.max(b), step);
+        Entity { device_class: read.device_class, unit: read.unit, ..number }
     }
 
     /// What asks for it.

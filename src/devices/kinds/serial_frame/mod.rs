@@ -14,9 +14,10 @@ use super::{
             garbled,
         },
     },
+    describe,
     values::{self, Type},
 };
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,9 +82,11 @@ struct Field {
     order: Option<Order>,
     #[serde(default = "one")]
     scale: f64,
-    /// For whoever reads the file.
-    #[serde(default, rename = "unit")]
-    _unit: Option<String>,
+    #[serde(default)]
+    unit: Option<String>,
+    /// What is measured, in Home Assistant's words.
+    #[serde(default)]
+    device_class: Option<String>,
 }
 
 fn one() -> f64 {
@@ -141,6 +144,10 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
         if !field.scale.is_finite() || field.scale == 0.0 {
             return bad(&format!("fields[{index}].scale"), "write a number that is not 0");
         }
+        if let Err((option, problem)) = describe::check(field.unit.as_deref(), field.device_class.as_deref())
+        {
+            return bad(&format!("fields[{index}].{option}"), &problem);
+        }
     }
     Ok(Box::new(SerialFrame { id: spec.id.clone(), port, sync, length, options }))
 }
@@ -191,6 +198,13 @@ impl Device for SerialFrame {
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
         Err(DeviceError::impossible(&self.id, request.first_field(), "a device with frames only tells"))
+    }
+
+    fn entities(&self, _state: &Fields) -> Vec<Entity> {
+        let of = |field: &Field| {
+            describe::number(&field.name, field.unit.as_deref(), field.device_class.as_deref())
+        };
+        self.options.fields.iter().map(of).collect()
     }
 }
 

@@ -18,9 +18,10 @@ use super::{
         options::options_of_both,
         serial::{Heard, Listener, Parity, PortSettings, Talker, framing::Lines, garbled},
     },
+    describe::{self, Described},
     values,
 };
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +32,8 @@ struct Options {
     longest: usize,
     /// Named groups of this are fields; without it lines are JSON objects.
     pattern: Option<String>,
+    /// What its fields are, as far as somebody must say it.
+    fields: Vec<Described>,
     /// Lines that are not like the pattern are somebody else's on this port.
     skip_others: bool,
     /// Lines to send, one for each set of fields that may be asked for together.
@@ -49,6 +52,7 @@ impl Default for Options {
             delimiter: "\n".to_owned(),
             longest: 1024,
             pattern: None,
+            fields: Vec::new(),
             skip_others: false,
             commands: Vec::new(),
             confirm_within: None,
@@ -85,6 +89,11 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     }
     if options.skip_others && pattern.is_none() {
         return bad("skip_others", "only a `pattern` tells whose line it is".to_owned());
+    }
+    for (index, Described { unit, device_class, .. }) in options.fields.iter().enumerate() {
+        if let Err((option, problem)) = describe::check(unit.as_deref(), device_class.as_deref()) {
+            return bad(&format!("fields[{index}].{option}"), problem);
+        }
     }
     let mut templates = Vec::new();
     for (index, text) in options.commands.iter().enumerate() {
@@ -177,6 +186,14 @@ impl Device for SerialLine {
     fn inquire(&self) -> Vec<Frame> {
         let inquiry = self.options.inquiry.iter();
         inquiry.map(|line| Frame::new("line", format!("{line}{}", self.options.delimiter))).collect()
+    }
+
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let settable = |field: &str| {
+            let request = Fields::from_iter([(field.to_owned(), Value::Null)]);
+            self.templates.iter().any(|template| template.is_for(&request))
+        };
+        describe::read_and_set(state, &self.options.fields, settable)
     }
 }
 

@@ -4,6 +4,7 @@
 //! `energy_total` and whatever sensors it has (`am2301_temperature`). Requests: `state`.
 //! Source: Tasmota's documentation, "MQTT" and "Commands".
 
+mod simulation;
 mod telemetry;
 
 use std::time::Duration;
@@ -11,8 +12,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
-use crate::model::{Availability, DeviceId, Fields, Request, Timestamp, Topic, TopicFilter};
+use super::super::{
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options,
+};
+use crate::model::{Availability, DeviceId, Entity, Fields, Request, Timestamp, Topic, TopicFilter};
 
 /// Tasmota says every change twice, on `RESULT` and on `POWER`; this long an echo is not a reading.
 const ECHO: Duration = Duration::from_secs(1);
@@ -175,6 +178,10 @@ impl Device for Tasmota {
         Presence::Announced
     }
 
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self)
+    }
+
     fn decode(&mut self, frame: &Frame, now: Timestamp) -> Result<Changes, DeviceError> {
         let channel = &*frame.channel;
         let text =
@@ -210,6 +217,11 @@ impl Device for Tasmota {
 
     fn inquire(&self) -> Vec<Frame> {
         vec![Frame::new(self.inquiry.as_str(), "")]
+    }
+
+    fn entities(&self, state: &Fields) -> Vec<Entity> {
+        let sensors = state.keys().filter_map(|field| telemetry::entity(field, state));
+        [Entity::switch("state")].into_iter().chain(sensors).collect()
     }
 }
 

@@ -2,15 +2,18 @@
 //!
 //! State: `temperature` in degrees Celsius, to a tenth. It takes no request.
 
-mod physics;
-
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use self::physics::ThermometerOnTheBus;
-use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use super::super::{
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, StandIn, Waves, Wiring,
+    options,
+};
+use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
+
+/// How far a day takes it from its mean, in degrees.
+const SWING: f64 = 2.0;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,8 +47,15 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
 
 impl Device for Thermometer {
     fn wiring(&self) -> Wiring {
-        let Options { interval, seed, mean } = self.options;
-        Wiring::Simulated(Box::new(ThermometerOnTheBus::new(interval.0, seed, mean)))
+        Wiring::Simulated(self.simulation())
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        let Options { interval: Span(interval), seed, mean } = self.options;
+        let says = move |curve: &mut Waves, number| {
+            vec![Frame::new("temperature", curve.rounded(number, interval, 1).to_string())]
+        };
+        Box::new(StandIn::new(Waves::new(seed, mean, SWING)).says(says).every(interval))
     }
 
     fn presence(&self) -> Presence {
@@ -61,6 +71,10 @@ impl Device for Thermometer {
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
         Err(DeviceError::impossible(&self.id, request.first_field(), "a thermometer only measures"))
+    }
+
+    fn entities(&self, _state: &Fields) -> Vec<Entity> {
+        vec![Entity::measurement("temperature", "temperature", "°C").precision(1)]
     }
 }
 

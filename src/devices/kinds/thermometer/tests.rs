@@ -5,7 +5,6 @@ use tokio::time::Instant;
 
 use super::super::testing::{device, plan, read, refuses};
 use super::*;
-use crate::devices::Appliance;
 
 #[test]
 fn a_bad_option_is_refused_with_what_is_possible() {
@@ -33,7 +32,7 @@ fn it_reads_numbers_and_takes_no_request() {
 }
 
 fn curve(seed: u64) -> Vec<f64> {
-    let mut thermometer = ThermometerOnTheBus::new(Duration::from_secs(10), seed, 21.0);
+    let mut thermometer = device("thermometer", json!({"seed": seed})).unwrap().simulation();
     let mut now = Instant::now();
     let mut frames = thermometer.start(now);
     for _ in 0..500 {

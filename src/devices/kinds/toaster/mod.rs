@@ -11,8 +11,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::physics::ToasterOnTheBus;
-use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options};
-use crate::model::{DeviceId, Fields, Request, Timestamp};
+use super::super::{
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options,
+};
+use crate::model::{DeviceId, Entity, Fields, Request, StateClass, Timestamp};
 
 /// How long the lever may take to show that it moved.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
@@ -47,8 +49,12 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
 
 impl Device for Toaster {
     fn wiring(&self) -> Wiring {
+        Wiring::Simulated(self.simulation())
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
         let Options { toasting_time, browning } = self.options;
-        Wiring::Simulated(Box::new(ToasterOnTheBus::new(toasting_time.0, browning)))
+        Box::new(ToasterOnTheBus::new(toasting_time.0, browning))
     }
 
     fn presence(&self) -> Presence {
@@ -124,6 +130,15 @@ impl Device for Toaster {
         }
         let shows = move |seen: &Fields| wanted.iter().all(|(name, value)| seen.get(name) == Some(value));
         Ok(Plan::confirmed(frames, CONFIRM_WITHIN, shows).saying(detail))
+    }
+
+    fn entities(&self, _state: &Fields) -> Vec<Entity> {
+        vec![
+            Entity::switch("state").named("lever"),
+            Entity::one_of("toast", ["none", "toasting", "ready", "early"]),
+            Entity::number("browning", 1.0, 6.0, 1.0),
+            Entity::sensor("progress").unit("%").stated(StateClass::Measurement),
+        ]
     }
 }
 

@@ -5,7 +5,6 @@ use tokio::time::Instant;
 
 use super::super::testing::{confirms, device, object, plan, read, refuses, sent};
 use super::*;
-use crate::devices::Appliance;
 
 #[test]
 fn a_bad_option_is_refused_with_what_is_possible() {
