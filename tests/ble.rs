@@ -204,7 +204,7 @@ fn what_is_advertised_notified_and_ordered_crosses_the_whole_gateway() {
     assert_eq!(bluez.times("write fff1 2400"), 0);
     bluez.order(json!({"do": "near", "address": HEATER}));
     let status = both_online(&gateway);
-    assert!(counted(&status, "connections") >= 2, "{status}");
+    gateway.wait_for_status("the connections are counted", |status| counted(status, "connections") >= 2);
     assert_eq!(order("5", r#""target":18"#)["status"], "applied");
     assert_eq!(device(&status, "valve")["restarts"], json!(0));
     assert_eq!(bluez.times("scan hci1"), 0, "the first adapter by its name, not the first in the list");
@@ -256,7 +256,7 @@ fn whatever_of_bluetooth_is_missing_has_its_sentence_and_heals_by_itself() {
     let _bluez = air(&bus);
     let status = both_online(&gateway);
     assert_eq!(device(&status, "thermometer")["restarts"], json!(0), "what heals is no failure of the bus");
-    assert!(counted(&status, "adapter_lost") >= 5, "{status}");
+    assert!(counted(&status, "adapter_lost") >= 4, "{status}");
 }
 
 #[test]
@@ -270,9 +270,7 @@ fn an_adapter_that_falls_silent_is_scanned_anew_then_switched_off_and_on_then_re
     // A scan that stops without a word, and one whose end BlueZ shows.
     bluez.order(json!({"do": "silence", "until": "scan"}));
     gateway.wait_for_status("the scan is restarted", |status| counted(status, "scans_restarted") > 0);
-    process::eventually("it is heard again", process::PATIENCE, || {
-        (bluez.order(temperature(2250)) == json!(true)).then_some(())
-    });
+    bluez.order(again_and_again(temperature(2250)));
     gateway.wait_for_status("the new value", |status| {
         device(status, "thermometer")["fields"]["temperature"] == json!(22.5)
     });

@@ -301,6 +301,7 @@ class World:
     def __init__(self, bus):
         self.bus, self.log, self.silent_until = bus, [], None
         self.adapters, self.devices, self.peripherals, self.away, self.exported = {}, {}, {}, set(), {}
+        self.advertisers = {}
         # The order in which they were found in the laboratory.
         for name in ("hci1", "hci0"):
             self.plug(name)
@@ -372,7 +373,9 @@ class World:
                 return self.log
             case "advertise":
                 if "every" in order:
-                    self.going_on = [*getattr(self, "going_on", []), asyncio.ensure_future(self.keep_advertising(order))]
+                    if before := self.advertisers.pop(order["address"], None):
+                        before.cancel()
+                    self.advertisers[order["address"]] = asyncio.ensure_future(self.keep_advertising(order))
                     return True
                 return self.advertise(order)
             case "peripheral":

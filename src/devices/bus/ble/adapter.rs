@@ -16,14 +16,13 @@ use tracing::{info, warn};
 
 use super::{
     super::{Adapter, AdapterError, FromBus, Ports, WriteError},
-    BlePeer, BleSettings,
+    BleMember, BleSettings,
     bluez::{self, Sight},
     counts::{Counts, count},
     session::{End, Session},
 };
 use crate::{
     health::{Board, BusReport},
-    model::DeviceId,
     retry::{Backoff, Policy},
 };
 
@@ -32,12 +31,6 @@ use crate::{
 const LOOKS: Policy = Policy::of_attempts(Duration::from_millis(250), Duration::from_secs(2));
 /// Switching on what somebody switched off, and opening what does not open, may do harm if it is done too often.
 const TRIES: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::from_secs(30));
-
-/// A device on the adapter.
-pub(in crate::devices) struct BleMember {
-    pub(in crate::devices) id: DeviceId,
-    pub(in crate::devices) peer: BlePeer,
-}
 
 pub(in crate::devices) struct BleAdapter {
     settings: BleSettings,

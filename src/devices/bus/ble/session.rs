@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Write as _,
     future::pending,
     pin::Pin,
     sync::{
@@ -34,8 +35,7 @@ use tracing::{error, info, warn};
 
 use super::{
     super::{super::device::Frame, FromBus, Ports, Write, WriteError, Writes},
-    BleAddress, BleChannel, BlePeer, BleSettings,
-    adapter::BleMember,
+    BleAddress, BleChannel, BleMember, BlePeer, BleSettings,
     audience::Audience,
     bluez::{self, Sight, Trouble},
     counts::{Counts, count},
@@ -56,6 +56,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const DOUBTS: u32 = 2;
 /// How long the daemon may take to start or stop a scan.
 const SCAN_WITHIN: Duration = Duration::from_secs(10);
+/// How long the daemon may take to say who its adapter is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How often people are told of counts that change all the time.
 const REPORT_EVERY: Duration = Duration::from_secs(15);
 
@@ -393,7 +395,17 @@ impl<'a> Session<'a> {
     }
 
     fn look(&mut self) {
-        self.looking = Some(bluez::look_again(self.sight.name.clone()).boxed());
+        let (central, name) = (self.central.clone(), self.sight.name.clone());
+        let look = async move {
+            let sight = bluez::look_again(name).await?;
+            // btleplug's own connection may be the one that is dead: its task is nobody's to watch.
+            match timeout(ANSWER_WITHIN, central.adapter_info()).await {
+                Ok(Ok(_)) => Ok(sight),
+                Ok(Err(error)) => Err(Trouble::Odd(error.to_string())),
+                Err(_) => Err(Trouble::Odd("nothing comes through any more".to_owned())),
+            }
+        };
+        self.looking = Some(look.boxed());
         if self.reported.0 != self.steady_counts() || self.reported.1.elapsed() >= REPORT_EVERY {
             self.report();
         }
@@ -504,7 +516,9 @@ impl<'a> Session<'a> {
 
 /// The device that BlueZ calls so: `hci0/dev_A4_C1_38_01_02_03`.
 fn address(id: &PeripheralId) -> Option<BleAddress> {
-    let name = id.to_string();
+    let mut name = String::new();
+    // `to_string` would panic where it has no name.
+    write!(name, "{id}").ok()?;
     let (_, address) = name.rsplit_once("dev_")?;
     address.replace('_', ":").parse().ok()
 }

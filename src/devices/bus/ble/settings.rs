@@ -13,6 +13,7 @@ use super::{
     super::super::{DeviceError, DeviceSpec, Span},
     BleAddress, BleChannel,
 };
+use crate::model::DeviceId;
 
 /// How long nothing may be heard of anyone before the scan is restarted. Advertisements are at most 10.24 s apart
 /// (Core Specification 5.3, volume 6, part B, 4.4.2.2), but those of a button or a door come only when it moves.
@@ -103,6 +104,12 @@ pub enum BlePeer {
         /// What of it is read, heard and written. Its battery (`battery`) comes along.
         characteristics: Vec<Characteristic>,
     },
+}
+
+/// A device on the adapter.
+pub(in crate::devices) struct BleMember {
+    pub(in crate::devices) id: DeviceId,
+    pub(in crate::devices) peer: BlePeer,
 }
 
 /// A characteristic of a connected peripheral. All that can be read are read once after connecting.
