@@ -18,16 +18,22 @@ mod address;
 mod audience;
 #[cfg(target_os = "linux")]
 mod bluez;
+#[cfg(target_os = "linux")]
+mod central;
 pub mod channel;
 #[cfg(target_os = "linux")]
 mod counts;
 #[cfg(target_os = "linux")]
 mod ladder;
 #[cfg(target_os = "linux")]
+mod link;
+#[cfg(target_os = "linux")]
 mod peripheral;
 #[cfg(target_os = "linux")]
 mod session;
 mod settings;
+#[cfg(target_os = "linux")]
+mod watchdog;
 
 pub(in crate::devices) use adapter::BleAdapter;
 pub use address::{BadAddress, BleAddress};

@@ -4,28 +4,32 @@
 //! or not at all; a connection that was lost is told before anything else, and sought again, ever more seldom; a
 //! characteristic that cannot be had is told once with the reason, and the others go on.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use btleplug::{
-    api::{
-        Central as _, CharPropFlags, Characteristic as Found, Peripheral as _, ValueNotification, WriteType,
-    },
-    platform::{Adapter as Central, Peripheral as Remote, PeripheralId},
+    api::{CharPropFlags, Peripheral as _, ValueNotification, WriteType},
+    platform::{Adapter as Central, PeripheralId},
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
-use uuid::Uuid;
 
 use super::{
     super::{super::device::Frame, FromBus, Write, WriteError},
     BleAddress, Characteristic, bluez,
-    channel::{BATTERY, CHARACTERISTIC, CONNECTION, MISSING, READ, Short, WRITE, frame, short, uuid},
+    channel::{BATTERY, CHARACTERISTIC, CONNECTION, MISSING, READ, Short, WRITE, frame, uuid},
     counts::{Counts, count},
+    link::{ANSWER_WITHIN, Link, is_subscribable, open},
 };
 use crate::retry::{Backoff, Policy};
 
@@ -35,20 +39,12 @@ const RECONNECTS: Policy = Policy {
     longest: Duration::from_secs(60),
     stable_after: Duration::from_secs(60),
 };
-/// How long a connection may take to come about. BlueZ gives up by itself after about 25 s.
-const CONNECT_WITHIN: Duration = Duration::from_secs(40);
-/// How long a peripheral may take to answer (an ATT transaction: Core Specification 5.3, volume 3, part F, 3.3.3).
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is asked whether the connection still holds, beside being told.
 const STILL_THERE: Duration = Duration::from_secs(15);
 /// How often the battery is asked for.
 const BATTERY_EVERY: Duration = Duration::from_secs(3600);
 /// A reading comes as a notification, too; the same value within this time is its echo.
 const ECHO: Duration = Duration::from_secs(1);
-const BATTERY_LEVEL: Uuid = short(0x2a19);
-
-type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
-
 /// What the session hears of a peripheral.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct News {
@@ -72,22 +68,8 @@ pub(super) struct Peripheral {
     pub(super) orders: mpsc::Receiver<Write>,
     pub(super) news: watch::Receiver<News>,
     /// How many peripherals are connected.
-    pub(super) connected: Arc<std::sync::atomic::AtomicUsize>,
+    pub(super) connected: Arc<AtomicUsize>,
     pub(super) counts: Arc<Counts>,
-}
-
-/// A connection that is there.
-struct Link {
-    remote: Remote,
-    notifications: Notifications,
-    /// What was found, by the wanted characteristics' places.
-    found: Vec<Option<Found>>,
-    /// When each is to be read next.
-    reads: Vec<Option<Instant>>,
-    battery: Option<Found>,
-    battery_at: Instant,
-    /// What was just read, and when.
-    read: HashMap<Uuid, (Vec<u8>, Instant)>,
 }
 
 impl Peripheral {
@@ -345,67 +327,4 @@ impl Peripheral {
             }
         }
     }
-}
-
-fn is_subscribable(found: &Found) -> bool {
-    found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE)
-}
-
-/// Connects and finds what is wanted. An error is the reason why not.
-async fn open(central: &Central, id: &PeripheralId, wanted: &[Characteristic]) -> Result<Link, String> {
-    let not_there =
-        |error: btleplug::Error| format!("it is out of reach ({error}); is it near, and switched on?");
-    let remote = central.peripheral(id).await.map_err(not_there)?;
-    match timeout(CONNECT_WITHIN, remote.connect()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            return Err(format!(
-                "it does not take the connection ({error}); is it near, and has no phone a connection to it?"
-            ));
-        }
-        Err(_) => return Err("it does not answer; is it near, and switched on?".to_owned()),
-    }
-    let found = describe(&remote, wanted).await;
-    if found.is_err() {
-        // Or the next try would find it half connected.
-        let _ = timeout(ANSWER_WITHIN, remote.disconnect()).await;
-    }
-    found
-}
-
-async fn describe(remote: &Remote, wanted: &[Characteristic]) -> Result<Link, String> {
-    let odd = |error: btleplug::Error| format!("it does not tell what it has ({error})");
-    match timeout(ANSWER_WITHIN, remote.discover_services()).await {
-        Ok(result) => result.map_err(odd)?,
-        Err(_) => return Err("it does not tell what it has in time".to_owned()),
-    }
-    let all: Vec<Found> = remote.services().into_iter().flat_map(|service| service.characteristics).collect();
-    let find = |uuid: Uuid, service: Option<Uuid>| {
-        let is_it = |found: &&Found| {
-            found.uuid == uuid && service.is_none_or(|service| service == found.service_uuid)
-        };
-        all.iter().find(is_it).cloned()
-    };
-    let found: Vec<Option<Found>> = wanted.iter().map(|one| find(one.uuid, one.service)).collect();
-    let notifications = remote.notifications().await.map_err(odd)?;
-    for (wanted, found) in wanted.iter().zip(&found) {
-        if let Some(found) = found
-            && wanted.notify
-            && is_subscribable(found)
-        {
-            match timeout(ANSWER_WITHIN, remote.subscribe(found)).await {
-                Ok(result) => result.map_err(odd)?,
-                Err(_) => return Err("it does not answer".to_owned()),
-            }
-        }
-    }
-    let now = Instant::now();
-    let reads = (wanted.iter().zip(&found))
-        .map(|(_, found)| {
-            found.as_ref().filter(|found| found.properties.contains(CharPropFlags::READ)).map(|_| now)
-        })
-        .collect();
-    let battery = find(BATTERY_LEVEL, None);
-    let remote = remote.clone();
-    Ok(Link { remote, notifications, found, reads, battery, battery_at: now, read: HashMap::new() })
 }

@@ -1,4 +1,4 @@
-//! An adapter that works: its scan, its watchdog, its peripherals.
+//! An adapter that works: what it hears, its peripherals, and what the devices are told.
 //!
 //! Owns the talk with btleplug. What devices are told waits in a queue with an end, so that a slow one holds up neither
 //! the scan nor the others; full: what was advertised is left out and counted, for it is said again. Invariant: nothing
@@ -6,7 +6,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Write as _,
     future::pending,
     pin::Pin,
     sync::{
@@ -17,32 +16,28 @@ use std::{
 };
 
 use btleplug::{
-    api::{
-        Central as _, CentralEvent, CentralState, Manager as _, Peripheral as _, PeripheralProperties,
-        ScanFilter,
-    },
-    platform::{Adapter as Central, Manager, PeripheralId},
+    api::{Central as _, CentralEvent, CentralState, Peripheral as _, PeripheralProperties},
+    platform::{Adapter as Central, PeripheralId},
 };
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    runtime::Handle,
     sync::{mpsc, watch},
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 use super::{
     super::{super::device::Frame, FromBus, Ports, Write, WriteError, Writes},
     BleAddress, BleChannel, BleMember, BlePeer, BleSettings,
     audience::Audience,
-    bluez::{self, Sight, Trouble},
+    bluez::{Sight, Trouble},
+    central::{self, address},
     counts::{Counts, count},
-    ladder::{Ladder, Step},
     peripheral::{News, Peripheral},
+    watchdog::Watchdog,
 };
-use crate::health::{Board, BusReport};
+use crate::health::Board;
 
 /// What devices are told and have not yet taken.
 const QUEUE: usize = 256;
@@ -50,17 +45,6 @@ const QUEUE: usize = 256;
 const ORDERS: usize = 8;
 /// Descriptions of devices that BlueZ is asked for at the same time. Full: left out; it is heard again.
 const ASKED: usize = 16;
-/// How often the adapter is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How often in a row it may be seen not scanning, or unwell, before something is done about it.
-const DOUBTS: u32 = 2;
-/// How long the daemon may take to start or stop a scan.
-const SCAN_WITHIN: Duration = Duration::from_secs(10);
-/// How long the daemon may take to say who its adapter is.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How often people are told of counts that change all the time.
-const REPORT_EVERY: Duration = Duration::from_secs(15);
-
 type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
 
 /// How a session ended.
@@ -79,17 +63,14 @@ struct Remote {
 }
 
 pub(super) struct Session<'a> {
-    settings: &'a BleSettings,
     members: &'a [BleMember],
     counts: Arc<Counts>,
-    board: &'a Board,
-    sight: Sight,
+    watchdog: Watchdog<'a>,
     central: Central,
     events: Events,
     /// Those that BlueZ knew from earlier: what it has of them is old.
     old: HashSet<PeripheralId>,
     audience: Audience,
-    ladder: Ladder,
     remotes: Vec<Remote>,
     connected: Arc<AtomicUsize>,
     tasks: JoinSet<()>,
@@ -98,14 +79,6 @@ pub(super) struct Session<'a> {
     queue: Option<mpsc::Receiver<(usize, FromBus)>>,
     /// Descriptions that were asked for.
     asked: FuturesUnordered<BoxFuture<'static, Option<(BleAddress, PeripheralProperties)>>>,
-    /// What is being done to the adapter.
-    acting: Option<BoxFuture<'static, Result<(), Trouble>>>,
-    looking: Option<BoxFuture<'static, Result<Sight, Trouble>>>,
-    look_at: Instant,
-    doubts: u32,
-    /// What people were told of the silence.
-    fault: Option<String>,
-    reported: (Vec<(&'static str, u64)>, Instant),
 }
 
 impl<'a> Session<'a> {
@@ -118,24 +91,20 @@ impl<'a> Session<'a> {
         sight: Sight,
     ) -> Result<Self, Trouble> {
         let odd = |error: btleplug::Error| Trouble::Odd(error.to_string());
-        let central = central(&sight.name).await?;
+        let central = central::open(&sight.name).await?;
         let old = central.peripherals().await.map_err(odd)?;
         let old = old.iter().map(|peripheral| peripheral.id()).collect();
         let events = central.events().await.map_err(odd)?;
-        scan(&central, false).await?;
-        let now = Instant::now();
+        central::scan(&central, false).await?;
         let (said, queue) = mpsc::channel(QUEUE);
         let mut session = Self {
-            settings,
             members,
             counts: counts.clone(),
-            board,
-            sight,
+            watchdog: Watchdog::new(settings, board, counts.clone(), central.clone(), sight),
             central,
             events,
             old,
-            audience: Audience::new(members.iter().map(|member| &member.peer), now),
-            ladder: Ladder::new(settings.patience(), now),
+            audience: Audience::new(members.iter().map(|member| &member.peer), Instant::now()),
             remotes: Vec::new(),
             connected: Arc::default(),
             tasks: JoinSet::new(),
@@ -143,12 +112,6 @@ impl<'a> Session<'a> {
             said,
             queue: Some(queue),
             asked: FuturesUnordered::new(),
-            acting: None,
-            looking: None,
-            look_at: now + LOOK_EVERY,
-            doubts: 0,
-            fault: None,
-            reported: (Vec::new(), now),
         };
         session.start_peripherals();
         Ok(session)
@@ -164,7 +127,7 @@ impl<'a> Session<'a> {
                 address: *address,
                 wanted: characteristics.clone(),
                 central: self.central.clone(),
-                adapter: self.sight.name.clone(),
+                adapter: self.watchdog.adapter().to_owned(),
                 said: self.said.clone(),
                 orders: taken,
                 news: hears,
@@ -205,13 +168,8 @@ impl<'a> Session<'a> {
     async fn hear(&mut self, writes: &mut Writes, stop: &CancellationToken) -> End {
         let mut are_devices_gone = false;
         loop {
-            let now = Instant::now();
             let silence = self.audience.next_silence();
-            let (is_idle, is_looking) = (self.acting.is_none(), self.looking.is_some());
-            let looking =
-                async { if let Some(look) = &mut self.looking { look.await } else { pending().await } };
-            let acting = async { if let Some(act) = &mut self.acting { act.await } else { pending().await } };
-            // Cancel safe: streams, channels, timers, and futures that are kept and polled by reference.
+            // Cancel safe: streams, channels, a timer, and `Watchdog::next`.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stop,
@@ -223,18 +181,14 @@ impl<'a> Session<'a> {
                     Some(write) => self.order(write),
                     None => are_devices_gone = true,
                 },
-                seen = looking => {
-                    self.looking = None;
-                    self.look_at = Instant::now() + LOOK_EVERY;
-                    if let Err(trouble) = self.judge(seen) {
-                        return End::Trouble(trouble);
+                turn = self.watchdog.next() => {
+                    if self.expects_nothing() {
+                        self.watchdog.expects_nothing();
                     }
-                }
-                done = acting => {
-                    self.acting = None;
-                    self.doubts = 0;
-                    if let Err(trouble) = done {
-                        return End::Trouble(trouble);
+                    match self.watchdog.take(turn) {
+                        Ok(None) => {}
+                        Ok(Some(fault)) => self.tell_listeners(&FromBus::Lost(fault)).await,
+                        Err(trouble) => return End::Trouble(trouble),
                     }
                 }
                 event = self.events.next() => match event {
@@ -246,15 +200,19 @@ impl<'a> Session<'a> {
                         self.described(address, properties);
                     }
                 }
-                () = sleep_until(self.ladder.next()), if is_idle => self.climb().await,
-                () = sleep_until(self.look_at), if !is_looking => self.look(),
-                () = sleep_until(silence.unwrap_or(now)), if silence.is_some() => {
+                () = sleep_until(silence.unwrap_or_else(Instant::now)), if silence.is_some() => {
                     for (place, frame) in self.audience.silences(Instant::now()) {
                         let _ = self.said.send((place, FromBus::Frame(frame))).await;
                     }
                 }
             }
         }
+    }
+
+    /// Whether all who hang on this adapter are connected, so that nobody need be heard.
+    fn expects_nothing(&self) -> bool {
+        let is_connected = self.connected.load(Ordering::Relaxed) == self.remotes.len();
+        self.remotes.len() == self.members.len() && is_connected
     }
 
     fn order(&self, write: Write) {
@@ -304,19 +262,15 @@ impl<'a> Session<'a> {
                 self.tell_news(address, |news| news.partings += 1);
             }
             // Somebody switched it off, or blocked it.
-            CentralEvent::StateUpdate(CentralState::PoweredOff) => self.look_at = Instant::now(),
+            CentralEvent::StateUpdate(CentralState::PoweredOff) => self.watchdog.look_soon(),
             _ => {}
         }
     }
 
     /// Anything came from anyone: the radio works.
     async fn heard(&mut self) {
-        count(&self.counts.advertisements);
-        if self.ladder.heard(Instant::now()) {
-            info!(adapter = self.sight.name, "Bluetooth is heard again");
-            self.fault = None;
+        if self.watchdog.heard() {
             self.tell_listeners(&FromBus::Found).await;
-            self.report();
         }
     }
 
@@ -394,102 +348,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn look(&mut self) {
-        let (central, name) = (self.central.clone(), self.sight.name.clone());
-        let look = async move {
-            let sight = bluez::look_again(name).await?;
-            // btleplug's own connection may be the one that is dead: its task is nobody's to watch.
-            match timeout(ANSWER_WITHIN, central.adapter_info()).await {
-                Ok(Ok(_)) => Ok(sight),
-                Ok(Err(error)) => Err(Trouble::Odd(error.to_string())),
-                Err(_) => Err(Trouble::Odd("nothing comes through any more".to_owned())),
-            }
-        };
-        self.looking = Some(look.boxed());
-        if self.reported.0 != self.steady_counts() || self.reported.1.elapsed() >= REPORT_EVERY {
-            self.report();
-        }
-    }
-
-    /// What the look at the adapter means.
-    fn judge(&mut self, seen: Result<Sight, Trouble>) -> Result<(), Trouble> {
-        let trouble = match seen {
-            Err(Trouble::Odd(problem)) => {
-                self.doubts += 1;
-                let is_sure = self.doubts > DOUBTS;
-                return if is_sure { Err(Trouble::Odd(problem)) } else { Ok(()) };
-            }
-            Err(trouble) => trouble,
-            Ok(seen) if seen.daemon != self.sight.daemon => Trouble::NoDaemon,
-            // It is switched off on purpose, and not scanning.
-            Ok(_) if self.acting.is_some() => return Ok(()),
-            Ok(seen) if !seen.is_powered => Trouble::Off(seen.name, "it was switched off".to_owned()),
-            Ok(seen) => {
-                self.doubts = if seen.is_discovering { 0 } else { self.doubts + 1 };
-                if self.doubts > DOUBTS {
-                    warn!(adapter = seen.name, "the Bluetooth scan ended by itself and is started again");
-                    self.restart_scan();
-                }
-                return Ok(());
-            }
-        };
-        Err(trouble)
-    }
-
-    fn restart_scan(&mut self) {
-        count(&self.counts.scans_restarted);
-        let central = self.central.clone();
-        self.acting = Some(async move { scan(&central, true).await }.boxed());
-    }
-
-    /// The next step of the ladder.
-    async fn climb(&mut self) {
-        let now = Instant::now();
-        let has_listeners =
-            self.members.iter().any(|member| !matches!(member.peer, BlePeer::Peripheral { .. }));
-        if !has_listeners && self.connected.load(Ordering::Relaxed) == self.remotes.len() {
-            // Everybody is connected: there is nothing to be heard.
-            self.ladder.heard(now);
-            return;
-        }
-        match self.ladder.step(now) {
-            None => {}
-            Some(Step::RestartScan) => {
-                warn!(adapter = self.sight.name, "nothing is heard; the Bluetooth scan is restarted");
-                self.restart_scan();
-            }
-            Some(Step::PowerCycle) => {
-                warn!(
-                    adapter = self.sight.name,
-                    "nothing is heard; the Bluetooth adapter is switched off and on"
-                );
-                count(&self.counts.power_cycles);
-                let (central, name) = (self.central.clone(), self.sight.name.clone());
-                self.acting = Some(
-                    async move {
-                        bluez::power_cycle(name).await?;
-                        scan(&central, true).await
-                    }
-                    .boxed(),
-                );
-            }
-            Some(Step::Report(silence)) => {
-                let fault = format!(
-                    "nothing was heard of any Bluetooth device for {} s, though the scan was restarted and the adapter {} \
-                     switched off and on; plug it out and in again, or restart the machine, and keep it away from USB 3 \
-                     plugs and metal",
-                    silence.as_secs_f64().round(),
-                    self.sight.name
-                );
-                error!(adapter = self.sight.name, fault, "Bluetooth hears nothing");
-                count(&self.counts.silences_reported);
-                self.fault = Some(fault.clone());
-                self.tell_listeners(&FromBus::Lost(fault)).await;
-            }
-        }
-        self.report();
-    }
-
     /// Tells those who live by advertisements.
     async fn tell_listeners(&mut self, what: &FromBus) {
         for (place, member) in self.members.iter().enumerate() {
@@ -497,57 +355,5 @@ impl<'a> Session<'a> {
                 let _ = self.said.send((place, what.clone())).await;
             }
         }
-    }
-
-    /// The counts that do not change all the time.
-    fn steady_counts(&self) -> Vec<(&'static str, u64)> {
-        self.counts.list().split_off(1)
-    }
-
-    fn report(&mut self) {
-        self.reported = (self.steady_counts(), Instant::now());
-        self.board.bus(BusReport {
-            name: self.settings.to_string(),
-            fault: self.fault.clone(),
-            counts: self.counts.list(),
-        });
-    }
-}
-
-/// The device that BlueZ calls so: `hci0/dev_A4_C1_38_01_02_03`.
-fn address(id: &PeripheralId) -> Option<BleAddress> {
-    let mut name = String::new();
-    // `to_string` would panic where it has no name.
-    write!(name, "{id}").ok()?;
-    let (_, address) = name.rsplit_once("dev_")?;
-    address.replace('_', ":").parse().ok()
-}
-
-/// The adapter called `name`, on a connection to the daemon that is made anew.
-async fn central(name: &str) -> Result<Central, Trouble> {
-    let odd = |error: btleplug::Error| Trouble::Odd(error.to_string());
-    let runtime = Handle::current();
-    // Connecting blocks.
-    let manager = spawn_blocking(move || runtime.block_on(Manager::new()));
-    let manager = manager.await.map_err(|panic| Trouble::Odd(panic.to_string()))?.map_err(odd)?;
-    for central in manager.adapters().await.map_err(odd)? {
-        // `hci0 (usb:v1D6Bp0246d0542)`
-        let info = central.adapter_info().await.map_err(odd)?;
-        if info.split(' ').next() == Some(name) {
-            return Ok(central);
-        }
-    }
-    Err(Trouble::NotThis(name.to_owned(), Vec::new()))
-}
-
-async fn scan(central: &Central, again: bool) -> Result<(), Trouble> {
-    if again {
-        // It may have ended by itself.
-        let _ = timeout(SCAN_WITHIN, central.stop_scan()).await;
-    }
-    match timeout(SCAN_WITHIN, central.start_scan(ScanFilter::default())).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Trouble::Odd(format!("it does not scan: {error}"))),
-        Err(_) => Err(Trouble::Odd("it does not scan".to_owned())),
     }
 }
