@@ -87,7 +87,11 @@ fn air(bus: &Bus) -> BlueZ {
 }
 
 fn plan(folder: &Path, line: Option<&Line>, bus: &Bus) -> Plan {
-    let mut plan = Plan::new(&folder.join("gateway"), line, DEVICES);
+    plan_of(folder, line, bus, DEVICES)
+}
+
+fn plan_of(folder: &Path, line: Option<&Line>, bus: &Bus, devices: &str) -> Plan {
+    let mut plan = Plan::new(&folder.join("gateway"), line, devices);
     plan.place = Place::default().with("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
     plan
 }
@@ -257,6 +261,53 @@ fn whatever_of_bluetooth_is_missing_has_its_sentence_and_heals_by_itself() {
     let status = both_online(&gateway);
     assert_eq!(device(&status, "thermometer")["restarts"], json!(0), "what heals is no failure of the bus");
     assert!(counted(&status, "adapter_lost") >= 4, "{status}");
+}
+
+#[test]
+fn a_missing_right_and_a_missing_adapter_of_this_name_are_told_and_a_battery_is_read_where_bluez_shows_none()
+{
+    const SCALES: &str = r#"
+devices:
+  - id: scales
+    kind: ble_gatt
+    options:
+      address: C0:FF:EE:00:00:02
+      adapter: hci0
+      characteristics: [{field: weight, uuid: "2a9d", type: u16le, scale: 0.005, unit: kg, read_every: 200ms}]
+  - id: far
+    kind: ble_gatt
+    options:
+      address: C0:FF:EE:00:00:03
+      adapter: hci7
+      characteristics: [{field: weight, uuid: "2a9d", type: u16le}]
+"#;
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let bus = Bus::start(folder.path());
+    let mut bluez = BlueZ::start(&bus);
+    let address = "C0:FF:EE:00:00:02";
+    bluez.order(json!({"do": "peripheral", "address": address, "characteristics": [
+        {"uuid": "2a9d", "service": "181d", "flags": ["read"], "value": "9a3a"},
+        {"uuid": "2a19", "service": "180f", "flags": ["read"], "value": "2a"},
+    ]}));
+    bluez.order(again_and_again(json!({"do": "advertise", "address": address})));
+    bus.deny(true);
+    let gateway = plan_of(folder.path(), None, &bus, SCALES).start();
+    gateway.wait_for_status("it has no right", |status| {
+        fault(status, "scales").contains("add its user to the group: `usermod -aG bluetooth hearthlink`")
+    });
+    bus.deny(false);
+    let is_read = |status: &Value, weight: f64| {
+        let fields = &device(status, "scales")["fields"];
+        (&fields["weight"], &fields["battery"]) == (&json!(weight), &json!(42))
+    };
+    gateway.wait_for_status("weight and battery", |status| is_read(status, 75.01));
+    gateway.wait_for_status("the other adapter is missed", |status| {
+        let fault = fault(status, "far");
+        fault.contains("the Bluetooth adapter hci7 is not there") && fault.contains("There is hci0, hci1")
+    });
+    // Nothing tells of a change: it is read again.
+    bluez.order(json!({"do": "notify", "uuid": "2a9d", "value": "9c3a"}));
+    gateway.wait_for_status("the new weight", |status| is_read(status, 75.02));
 }
 
 #[test]

@@ -17,7 +17,9 @@ fn folder() -> PathBuf {
 
 /// The message bus.
 pub struct Bus {
-    _daemon: Process,
+    daemon: Process,
+    config: PathBuf,
+    socket: PathBuf,
     pub address: String,
 }
 
@@ -25,8 +27,7 @@ impl Bus {
     #[track_caller]
     pub fn start(place: &Path) -> Self {
         let (socket, config) = (place.join("bus"), place.join("bus.conf"));
-        let text = fs::read_to_string(folder().join("bus.conf")).expect("it is in the repository");
-        fs::write(&config, text.replace("SOCKET", &socket.display().to_string())).expect("written");
+        configure(&config, &socket, "");
         let _ = fs::remove_file(&socket);
         let mut command = Command::new(program("dbus-daemon"));
         let mut config_option = std::ffi::OsString::from("--config-file=");
@@ -36,8 +37,23 @@ impl Bus {
             assert!(daemon.is_running(), "the message bus ended: {}", daemon.lines().join("\n"));
             std::os::unix::net::UnixStream::connect(&socket).ok()
         });
-        Self { _daemon: daemon, address: format!("unix:path={}", socket.display()) }
+        let address = format!("unix:path={}", socket.display());
+        Self { daemon, config, socket, address }
     }
+
+    /// From now on nobody may speak to the Bluetooth daemon, or everybody again.
+    pub fn deny(&self, is_denied: bool) {
+        let denied = if is_denied { "<deny send_destination=\"org.bluez\"/>" } else { "" };
+        configure(&self.config, &self.socket, denied);
+        // It reads its file again.
+        self.daemon.signal("HUP");
+    }
+}
+
+fn configure(config: &Path, socket: &Path, denied: &str) {
+    let text = fs::read_to_string(folder().join("bus.conf")).expect("it is in the repository");
+    let text = text.replace("SOCKET", &socket.display().to_string()).replace("DENIED", denied);
+    fs::write(config, text).expect("written");
 }
 
 /// The Bluetooth daemon with its adapters and everything in the air around it.
