@@ -189,6 +189,7 @@ class Device(ServiceInterface):
             await asyncio.sleep(0.1)
             raise DBusError(FAILED, "le-connection-abort-by-local")
         if self.connected:
+            # Half open, it never comes to more.
             return
         await asyncio.sleep(0.05)
         self.connected = True
@@ -380,6 +381,11 @@ class World:
                 return self.advertise(order)
             case "peripheral":
                 self.peripherals[order["address"]] = order
+                if order.get("half_open"):
+                    # What a daemon finds that was killed and started while the kernel kept a connection.
+                    device = self.devices[order["address"]] = Device(self, order["address"], {})
+                    device.connected = True
+                    self.bus.export(device.path, device)
             case "away":
                 self.away.add(order["address"])
                 self.devices[order["address"]].drop()

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     health::{Board, BusReport},
+    model::DeviceId,
     retry::{Backoff, Policy},
 };
 
@@ -131,11 +132,14 @@ impl Adapter for BleAdapter {
                     None => break,
                     Some(Err(trouble)) => trouble,
                     Some(Ok(session)) => {
-                        ports.devices.up().await;
+                        let is_peripheral = |id: &DeviceId| {
+                            self.members.iter().any(|member| member.id == *id && member.peer.is_connected())
+                        };
+                        ports.devices.up_but(is_peripheral).await;
                         info!(adapter = %self.settings, "Bluetooth works");
                         tries = Backoff::new(TRIES);
                         if self.lost.take().is_some() {
-                            for member in &self.members {
+                            for member in self.members.iter().filter(|member| !member.peer.is_connected()) {
                                 ports.devices.tell(&member.id, FromBus::Found).await;
                             }
                         }

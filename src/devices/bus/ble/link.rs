@@ -14,6 +14,8 @@ use super::{Characteristic, channel::short};
 
 /// How long a connection may take to come about. BlueZ gives up by itself after about 25 s.
 const CONNECT_WITHIN: Duration = Duration::from_secs(40);
+/// How long a connection that is there already may take to show what is on it.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a peripheral may take to answer (an ATT transaction: Core Specification 5.3, volume 3, part F, 3.3.3).
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const BATTERY_LEVEL: Uuid = short(0x2a19);
@@ -39,7 +41,7 @@ pub(super) fn is_subscribable(found: &Found) -> bool {
     found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE)
 }
 
-/// Connects and finds what is wanted. An error is the reason why not.
+/// Connects and finds what is wanted. An error is the reason why not, and leaves nothing half connected.
 pub(super) async fn open(
     central: &Central,
     id: &PeripheralId,
@@ -48,21 +50,33 @@ pub(super) async fn open(
     let not_there =
         |error: btleplug::Error| format!("it is out of reach ({error}); is it near, and switched on?");
     let remote = central.peripheral(id).await.map_err(not_there)?;
-    match timeout(CONNECT_WITHIN, remote.connect()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            return Err(format!(
-                "it does not take the connection ({error}); is it near, and has no phone a connection to it?"
-            ));
+    // From before our start. After its own death the daemon never completes such a one, and tells so only by silence.
+    if let Ok(Ok(true)) = timeout(ANSWER_WITHIN, remote.is_connected()).await {
+        if let Ok(Ok(link)) = timeout(TAKEN_OVER_WITHIN, connect(&remote, wanted)).await {
+            return Ok(link);
         }
-        Err(_) => return Err("it does not answer; is it near, and switched on?".to_owned()),
+        leave(&remote).await;
     }
-    let found = describe(&remote, wanted).await;
-    if found.is_err() {
-        // Or the next try would find it half connected.
-        let _ = timeout(ANSWER_WITHIN, remote.disconnect()).await;
+    let link = connect(&remote, wanted).await;
+    if link.is_err() {
+        leave(&remote).await;
     }
-    found
+    link
+}
+
+async fn connect(remote: &Remote, wanted: &[Characteristic]) -> Result<Link, String> {
+    match timeout(CONNECT_WITHIN, remote.connect()).await {
+        Ok(Ok(())) => describe(remote, wanted).await,
+        Ok(Err(error)) => Err(format!(
+            "it does not take the connection ({error}); is it near, and has no phone a connection to it?"
+        )),
+        Err(_) => Err("it does not answer; is it near, and switched on?".to_owned()),
+    }
+}
+
+/// Ends a connection, also one that is only under way.
+async fn leave(remote: &Remote) {
+    let _ = timeout(ANSWER_WITHIN, remote.disconnect()).await;
 }
 
 async fn describe(remote: &Remote, wanted: &[Characteristic]) -> Result<Link, String> {

@@ -351,7 +351,7 @@ impl<'a> Session<'a> {
     /// Tells those who live by advertisements.
     async fn tell_listeners(&mut self, what: &FromBus) {
         for (place, member) in self.members.iter().enumerate() {
-            if !matches!(member.peer, BlePeer::Peripheral { .. }) {
+            if !member.peer.is_connected() {
                 let _ = self.said.send((place, what.clone())).await;
             }
         }

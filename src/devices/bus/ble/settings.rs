@@ -151,6 +151,11 @@ impl BlePeer {
         })
     }
 
+    /// Whether it is there by a connection, which has a task of its own, and not by what is heard.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self, BlePeer::Peripheral { .. })
+    }
+
     fn address(&self) -> Option<(BleAddress, bool)> {
         match self {
             BlePeer::Advertiser { address, .. } => Some((*address, false)),
