@@ -138,10 +138,10 @@ impl Adapter for BleAdapter {
                         ports.devices.up_but(is_peripheral).await;
                         info!(adapter = %self.settings, "Bluetooth works");
                         tries = Backoff::new(TRIES);
-                        if self.lost.take().is_some() {
-                            for member in self.members.iter().filter(|member| !member.peer.is_connected()) {
-                                ports.devices.tell(&member.id, FromBus::Found).await;
-                            }
+                        self.lost = None;
+                        // Always: the session before may have told them of a silence.
+                        for member in self.members.iter().filter(|member| !member.peer.is_connected()) {
+                            ports.devices.tell(&member.id, FromBus::Found).await;
                         }
                         self.report();
                         match session.run(ports, stop).await {

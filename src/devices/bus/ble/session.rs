@@ -45,6 +45,7 @@ const QUEUE: usize = 256;
 const ORDERS: usize = 8;
 /// Descriptions of devices that BlueZ is asked for at the same time. Full: left out; it is heard again.
 const ASKED: usize = 16;
+
 type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
 
 /// How a session ended.
@@ -183,7 +184,7 @@ impl<'a> Session<'a> {
                 },
                 turn = self.watchdog.next() => {
                     if self.expects_nothing() {
-                        self.watchdog.expects_nothing();
+                        self.watchdog.is_well();
                     }
                     match self.watchdog.take(turn) {
                         Ok(None) => {}

@@ -92,6 +92,11 @@ impl<'a> Watchdog<'a> {
     /// Something was heard of someone; whether those who were told of the silence must hear that it is over.
     pub(super) fn heard(&mut self) -> bool {
         count(&self.counts.advertisements);
+        self.is_well()
+    }
+
+    /// Nothing is wrong, or nobody is there to be heard, so that silence is no sign of anything. As [`Watchdog::heard`].
+    pub(super) fn is_well(&mut self) -> bool {
         let was_reported = self.ladder.heard(Instant::now());
         if was_reported {
             info!(adapter = self.sight.name, "Bluetooth is heard again");
@@ -99,11 +104,6 @@ impl<'a> Watchdog<'a> {
             self.report();
         }
         was_reported
-    }
-
-    /// There is nobody to be heard just now: silence is no sign of anything.
-    pub(super) fn expects_nothing(&mut self) {
-        self.ladder.heard(Instant::now());
     }
 
     /// Looks at the adapter as soon as possible.
