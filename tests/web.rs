@@ -9,7 +9,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use hearthlink::{
     clock::Clock,
-    health::{Board, BrokerReport, CommandReport, DeviceReport, LinkReport, StoreReport, WrittenReport},
+    health::{
+        Board, BrokerReport, BusReport, CommandReport, DeviceReport, LinkReport, StoreReport, WrittenReport,
+    },
     model::{
         Availability, CommandId, DeviceId, Fault, FaultKind, Fields, LinkState, Outcome, OutcomeStatus,
         Reason, Timestamp,
@@ -135,6 +137,11 @@ fn trouble(board: &Board) {
         serde_json::json!({"note": script}),
         Some("no answer for 10 minutes"),
     ));
+    board.bus(BusReport {
+        name: "the Bluetooth adapter hci0".to_owned(),
+        fault: Some("it is blocked; unblock it with `rfkill unblock bluetooth`".to_owned()),
+        counts: vec![("advertisements", 4711), ("power_cycles", 2)],
+    });
     for (origin, status, reason, detail) in [
         ("rule", OutcomeStatus::Applied, None, Some("the lever went down")),
         ("cloud (<anna>)", OutcomeStatus::Refused, Some(Reason::NotAllowed), None),
@@ -173,6 +180,8 @@ async fn the_first_sentence_says_that_all_is_well_or_what_is_wrong_and_what_to_d
         "12.0 MiB of 500.0 MiB, commits at least 0.25 s apart",
         "no answer for 10 minutes",
         "1 minute ago",
+        "unblock it with <code>rfkill unblock bluetooth</code>",
+        "<dt>power cycles</dt><dd>2</dd>",
         "the lever went down",
         "The configuration does not allow it.",
         "from a rule,",

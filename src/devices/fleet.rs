@@ -118,7 +118,7 @@ impl Fleet {
         board: Board,
         stop: CancellationToken,
     ) {
-        let mut lines: Vec<_> = (self.buses.adapters(lan).into_iter())
+        let mut lines: Vec<_> = (self.buses.adapters(lan, &board).into_iter())
             .map(|adapter| (adapter, mpsc::channel::<Write>(WRITES_CAPACITY), HashMap::new()))
             .collect();
         let mut devices = JoinSet::new();

@@ -21,7 +21,7 @@ mod supervisor;
 
 pub use bus::{
     Adapter, AdapterError, Appliance, FromBus, LanPort, LanPublish, Ports, SimulationProbe, Tally, ToDevices,
-    Wiring, Write, WriteError, Writes, gpio, serial,
+    Wiring, Write, WriteError, Writes, ble, gpio, serial,
 };
 pub use device::{Changes, Check, Confirm, Device, Frame, Plan, Presence};
 pub use error::DeviceError;
@@ -74,7 +74,7 @@ impl Checker {
             Wiring::Lan { hears, obeys } => {
                 Claims { topics: [&hears[..], obeys].concat(), ..Claims::default() }
             }
-            Wiring::Simulated(_) => Claims::default(),
+            Wiring::Simulated(_) | Wiring::Ble { .. } => Claims::default(),
             Wiring::Serial { port, .. } => Claims { port: Some(port.path.clone()), ..Claims::default() },
             Wiring::Gpio(wiring) => {
                 Claims { chip: Some(wiring.connection.chip.clone()), ..Claims::default() }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
-    BrokerReport, CommandReport, DeviceReport, LinkCounters, LinkReport, ReceiptReport, ReceiptsReport,
-    StoreReport, Verdict,
+    BrokerReport, BusReport, CommandReport, DeviceReport, LinkCounters, LinkReport, ReceiptReport,
+    ReceiptsReport, StoreReport, Verdict,
 };
 use crate::{
     clock::Clock,
@@ -32,6 +32,7 @@ pub(super) struct Facts {
     pub(super) set_aside_since: Option<Timestamp>,
     pub(super) broker: BrokerReport,
     pub(super) devices: BTreeMap<DeviceId, DeviceReport>,
+    buses: BTreeMap<String, BusReport>,
     pub(super) commands: VecDeque<CommandReport>,
     receipts: VecDeque<ReceiptReport>,
     receipts_missed: u64,
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub broker: BrokerReport,
     /// Every device, by id.
     pub devices: Vec<DeviceReport>,
+    /// The buses that can be ill by themselves, by name.
+    pub buses: Vec<BusReport>,
     /// The last commands, newest first.
     pub commands: Vec<CommandReport>,
 }
@@ -91,6 +94,7 @@ impl Board {
                 set_aside_since: None,
                 broker: BrokerReport::default(),
                 devices: BTreeMap::new(),
+                buses: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
                 receipts: VecDeque::new(),
                 receipts_missed: 0,
@@ -156,6 +160,13 @@ impl Board {
         });
     }
 
+    /// A bus's report.
+    pub fn bus(&self, report: BusReport) {
+        self.change(|facts| {
+            facts.buses.insert(report.name.clone(), report);
+        });
+    }
+
     /// A command's outcome.
     pub fn command(&self, report: CommandReport) {
         self.change(|facts| {
@@ -198,6 +209,7 @@ impl Board {
             store: facts.store.clone(),
             broker: facts.broker.clone(),
             devices: facts.devices.values().cloned().collect(),
+            buses: facts.buses.values().cloned().collect(),
             commands: facts.commands.iter().cloned().collect(),
         }
     }

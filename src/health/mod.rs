@@ -9,7 +9,7 @@ mod verdict;
 
 pub use board::{Board, Snapshot};
 pub use report::{
-    BrokerReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport, ReceiptReport,
-    ReceiptsReport, StoreReport, WrittenReport,
+    BrokerReport, BusReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport,
+    ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,
 };
 pub use verdict::{Level, Verdict};

@@ -172,6 +172,22 @@ pub struct DeviceReport {
     pub fault: Option<String>,
 }
 
+/// What is known of a bus that can be ill by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BusReport {
+    /// Its name for people: `the Bluetooth adapter hci0`.
+    pub name: String,
+    /// What is wrong with it, if anything.
+    pub fault: Option<String>,
+    /// What was counted since the start, in the order in which it is told.
+    #[serde(serialize_with = "as_map")]
+    pub counts: Vec<(&'static str, u64)>,
+}
+
+fn as_map<S: Serializer>(counts: &[(&'static str, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().copied())
+}
+
 /// How far a message for the cloud, or a command, has come, and when it was told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReceiptReport {

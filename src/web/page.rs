@@ -125,6 +125,10 @@ impl Page {
         fields.map(|(name, value)| (name.replace('_', " "), words::value(value))).collect()
     }
 
+    fn spaced(&self, name: &str) -> String {
+        name.replace('_', " ")
+    }
+
     fn commands(&self) -> &[CommandReport] {
         let commands = &self.snapshot.commands;
         &commands[..commands.len().min(COMMANDS)]

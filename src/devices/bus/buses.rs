@@ -8,10 +8,14 @@ use std::collections::BTreeSet;
 use super::{
     super::DeviceError,
     Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes,
+    ble::{BleAdapter, BleMember, BlePeer, BleSettings},
     gpio::{self, ChipName, GpioAdapter, GpioWiring},
     serial::{Member, PortSettings, SerialAdapter, Talker, is_bare_name},
 };
-use crate::model::{DeviceId, TopicFilter};
+use crate::{
+    health::Board,
+    model::{DeviceId, TopicFilter},
+};
 
 enum Bus {
     Lan(Wishes),
@@ -20,6 +24,8 @@ enum Bus {
     Serial(PortSettings, Vec<Member>),
     /// One for each chip.
     Gpio(ChipName, Vec<gpio::Member>),
+    /// One for each Bluetooth adapter.
+    Ble(BleSettings, Vec<BleMember>),
 }
 
 pub(in crate::devices) struct Buses {
@@ -52,6 +58,7 @@ impl Buses {
             ),
             Wiring::Serial { port, talker } => return self.share(id, port, talker),
             Wiring::Gpio(wiring) => return self.own(id, wiring),
+            Wiring::Ble { settings, peer } => return self.share_adapter(id, settings, peer),
         })
     }
 
@@ -119,6 +126,54 @@ impl Buses {
         self.entries.iter().flat_map(complaints).collect()
     }
 
+    fn share_adapter(
+        &mut self,
+        id: &DeviceId,
+        settings: BleSettings,
+        peer: BlePeer,
+    ) -> Result<usize, DeviceError> {
+        let bad = |option: &str, problem: String| Err(DeviceError::bad_option(id, option, problem));
+        let mut home = None;
+        for (place, bus) in self.entries.iter_mut().enumerate() {
+            let Bus::Ble(theirs, members) = bus else { continue };
+            for member in members.iter() {
+                if let Some(problem) = member.peer.contradicts(member.id.as_str(), &peer) {
+                    return bad("address", problem);
+                }
+            }
+            let first = members.first().map_or("another device", |first| first.id.as_str());
+            match (&theirs.adapter, &settings.adapter) {
+                (own, other) if own == other => {
+                    if let Some((option, value)) = theirs.contradicts(&settings) {
+                        let problem =
+                            format!("`{first}` shares this adapter and has {value}; write the same for both");
+                        return bad(option, problem);
+                    }
+                    theirs.watchdog = theirs.watchdog.or(settings.watchdog);
+                    home = Some(place);
+                }
+                // Which is the first may change with every start, so it could be the named one, too.
+                (Some(named), None) | (None, Some(named)) => {
+                    let problem = format!(
+                        "of this device and `{first}` only one names its adapter; write `adapter: {named}`, or another \
+                         one's name, for both"
+                    );
+                    return bad("adapter", problem);
+                }
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+        let member = BleMember { id: id.clone(), peer };
+        if let Some(place) = home
+            && let Bus::Ble(_, members) = &mut self.entries[place]
+        {
+            members.push(member);
+            return Ok(place);
+        }
+        self.entries.push(Bus::Ble(settings, vec![member]));
+        Ok(self.entries.len() - 1)
+    }
+
     /// Puts `member` into the one bus that has a list for it, or into a new one.
     fn join<T>(
         &mut self,
@@ -152,7 +207,7 @@ impl Buses {
     }
 
     /// The adapter of each bus.
-    pub(in crate::devices) fn adapters(self, lan: LanPort) -> Vec<Box<dyn Adapter>> {
+    pub(in crate::devices) fn adapters(self, lan: LanPort, board: &Board) -> Vec<Box<dyn Adapter>> {
         let mut lan = Some(lan);
         let probe = self.probe;
         let adapter = |bus| -> Option<Box<dyn Adapter>> {
@@ -160,6 +215,7 @@ impl Buses {
                 Bus::Lan(wishes) => Box::new(LanAdapter::new(lan.take()?, wishes)),
                 Bus::Serial(port, members) => Box::new(SerialAdapter::new(port, members)),
                 Bus::Gpio(chip, members) => Box::new(GpioAdapter::new(chip, members)),
+                Bus::Ble(settings, members) => Box::new(BleAdapter::new(settings, members, board.clone())),
                 Bus::Simulated(appliances) => Box::new(SimulatedBus::new(appliances, probe.clone())),
             })
         };

@@ -4,6 +4,7 @@
 //! through which adapters and device tasks talk. An adapter never looks into a frame's meaning.
 //! A new bus is one file here, one variant of [`Wiring`] and its entry in [`Buses`].
 
+pub mod ble;
 mod buses;
 pub mod gpio;
 mod lan;
@@ -22,6 +23,7 @@ use simulated::SimulatedBus;
 pub use simulated::{Appliance, SimulationProbe, Tally};
 
 use self::{
+    ble::{BlePeer, BleSettings},
     gpio::GpioWiring,
     serial::{PortSettings, Talker},
 };
@@ -47,6 +49,13 @@ pub enum Wiring {
     },
     /// A line of a GPIO chip, which nobody else may have.
     Gpio(GpioWiring),
+    /// Bluetooth LE, whose adapter others may share.
+    Ble {
+        /// The adapter.
+        settings: BleSettings,
+        /// Whom the device listens to.
+        peer: BlePeer,
+    },
 }
 
 /// Why a bus stopped working. It is started again after a wait.

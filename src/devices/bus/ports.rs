@@ -175,8 +175,20 @@ impl ToDevices {
     /// The bus works: devices that were told of its failure hear that they are within reach again.
     /// An adapter says so at every start, when it can move frames.
     pub async fn up(&self) {
-        if self.has_failed.swap(false, Ordering::Relaxed) {
-            self.tell_all(&FromBus::Found).await;
+        self.up_but(|_| false).await;
+    }
+
+    /// The same for a bus that works while some of its devices are not yet within reach (a peripheral without a
+    /// connection): it tells those by itself when they are, or they would be online for a moment in between.
+    pub(in crate::devices) async fn up_but(&self, is_missing: impl Fn(&DeviceId) -> bool) {
+        if !self.has_failed.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        for (device, inbox) in &self.inboxes {
+            if !is_missing(device) {
+                // As in `tell`.
+                let _ = inbox.send(FromBus::Found).await;
+            }
         }
     }
 

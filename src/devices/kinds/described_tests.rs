@@ -17,11 +17,20 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
     let registers = json!([{"name": "t", "register": 0, "type": "i16", "scale": 0.1, "unit": "°C"},
                            {"name": "s", "register": 1, "writable": true}]);
     let number = json!([{"name": "n", "offset": 0, "type": "u8"}]);
+    let characteristics = json!([
+        {"field": "temperature", "uuid": "2a6e", "type": "i16le", "scale": 0.01, "unit": "°C"},
+        {"field": "target", "uuid": "fff1", "type": "u8", "scale": 0.5, "writable": true},
+        {"field": "lock", "uuid": "fff2", "type": "bool", "writable": true},
+        {"field": "window", "uuid": "fff3", "type": "bool"},
+        {"field": "model", "uuid": "2a24", "type": "utf8"},
+    ]);
+    let peripheral = json!({"address": "A4:C1:38:01:02:03", "characteristics": characteristics});
     let components = json!([{"component": "switch", "id": "relay"}, {"component": "sensor", "id": "t", "unit": "°C"},
                             {"component": "number", "id": "level"}, {"component": "button", "id": "restart"},
                             {"component": "select", "id": "mode", "options": ["a"]}, {"component": "cover", "id": "gate"},
                             {"component": "light", "id": "lamp"}]);
     vec![
+        ("ble_gatt", peripheral, json!({"battery": 77})),
         ("esphome", json!({"topic_prefix": "x", "components": components}), json!({})),
         ("gpio_counter", json!({"pin": 4, "unit": "kWh"}), json!({})),
         ("gpio_counter", json!({"pin": 4, "unit": "L", "rate_per": "min"}), json!({})),

@@ -3,6 +3,7 @@
 //! A kind knows its device and nothing of tasks, channels, deadlines or restarts.
 //! `docs/devices.md` shows a complete one.
 
+mod ble_gatt;
 mod describe;
 mod esphome;
 mod gpio_counter;
@@ -37,6 +38,11 @@ pub struct Kind {
 
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "ble_gatt",
+        about: "a Bluetooth LE peripheral, by its characteristics",
+        build: ble_gatt::build,
+    },
     Kind { name: "esphome", about: "a node with ESPHome's MQTT client", build: esphome::build },
     Kind { name: "gpio_counter", about: "a pulse meter on a GPIO line", build: gpio_counter::build },
     Kind { name: "gpio_input", about: "a button or contact on a GPIO line", build: gpio_input::build },

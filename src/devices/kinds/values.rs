@@ -30,6 +30,17 @@ pub(super) fn shows(wanted: Fields) -> impl Fn(&Fields) -> bool {
     move |seen| wanted.iter().all(|(name, value)| seen.get(name).is_some_and(|seen| same(seen, value)))
 }
 
+/// Whether a value means on; `None` when it means neither.
+pub(super) fn bit(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(is_on) => Some(*is_on),
+        Value::Number(number) => number.as_u64().filter(|number| *number < 2).map(|number| number == 1),
+        Value::String(word) if word.eq_ignore_ascii_case("on") => Some(true),
+        Value::String(word) if word.eq_ignore_ascii_case("off") => Some(false),
+        _ => None,
+    }
+}
+
 /// A number without the dust of binary fractions (`0.1 * 3`), whole where it is; `None` when it is not finite.
 pub(super) fn number(value: f64) -> Option<Value> {
     let tidy = if value.abs() < 1e6 { (value * 1e9).round() / 1e9 } else { (value * 1e6).round() / 1e6 };

@@ -184,7 +184,7 @@ impl Register {
             return Err("this register is not `writable`".to_owned());
         }
         let Some(kind) = self.kind else {
-            return bit(value)
+            return values::bit(value)
                 .map(|is_on| Pdu::WriteCoil(self.first, is_on))
                 .ok_or("write `ON` or `OFF`".to_owned());
         };
@@ -198,7 +198,7 @@ impl Register {
     /// Whether the register that shows `seen` was set to `wanted`: within half a step.
     pub(super) fn shows(&self, seen: &Value, wanted: &Value) -> bool {
         match self.kind {
-            None => bit(seen).is_some() && bit(seen) == bit(wanted),
+            None => values::bit(seen).is_some() && values::bit(seen) == values::bit(wanted),
             Some(kind) => {
                 let (Some(seen), Some(wanted)) = (seen.as_f64(), wanted.as_f64()) else { return false };
                 let step = if kind == Type::F32 { wanted.abs() * 1e-6 } else { self.scale.abs() / 2.0 };
@@ -213,15 +213,5 @@ impl Register {
             (Order::Little, [a, b, c, d]) => vec![*c, *d, *a, *b],
             _ => bytes.to_vec(),
         }
-    }
-}
-
-fn bit(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(is_on) => Some(*is_on),
-        Value::Number(number) => number.as_u64().filter(|number| *number < 2).map(|number| number == 1),
-        Value::String(word) if word.eq_ignore_ascii_case("on") => Some(true),
-        Value::String(word) if word.eq_ignore_ascii_case("off") => Some(false),
-        _ => None,
     }
 }
