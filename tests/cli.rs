@@ -60,6 +60,14 @@ impl Home {
         path.to_str().unwrap().to_owned()
     }
 
+    /// Writes a file beside the configuration.
+    fn secret(&self, name: &str, text: &str, mode: u32) {
+        let path = self.directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     fn data(&self) -> std::path::PathBuf {
         self.directory.path().join("data")
     }
@@ -242,9 +250,46 @@ fn every_example_of_the_devices_guide_is_a_good_configuration() {
         guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(examples.len() >= 5, "{} examples", examples.len());
     for example in examples {
+        for named in example.split("bind_key_file: ").skip(1) {
+            home.secret(named.split([',', '}', '\n']).next().unwrap(), KEY, 0o600);
+        }
         let (code, _, stderr) = output(&["check", "--config", &home.file(example)]);
         assert_eq!(code, 0, "{example}\n{stderr}");
     }
+}
+
+/// A bind key, as the example of bthome.io/encryption has it.
+const KEY: &str = "231d39c1d7cc1ab1aee224cd096db932";
+
+#[test]
+fn check_says_what_is_wrong_with_a_bind_key_and_never_shows_it() {
+    let home = Home::new();
+    home.secret("good", KEY, 0o600);
+    home.secret("open", KEY, 0o644);
+    home.secret("short", &KEY[..31], 0o600);
+    for (options, place, parts) in [
+        ("encrypted: true", "5:34", ["`bind_key`", "missing"]),
+        (&*format!("bind_key: {}", &KEY[..31]), "5:75", ["`bind_key`", "32 hexadecimal digits, in quotes"]),
+        ("bind_key: 11112222333344445555666677778888", "5:75", ["`bind_key`", "32 hexadecimal digits"]),
+        (&*format!("bind_key: \"{KEY}\", bind_key_file: good"), "5:126", ["`bind_key_file`", "leave one"]),
+        ("bind_key_file: nowhere", "5:80", ["`bind_key_file`", "cannot read"]),
+        ("bind_key_file: open", "5:80", ["mode 0644", "chmod 600"]),
+        ("bind_key_file: short", "5:80", ["no key", "32 hexadecimal digits"]),
+    ] {
+        let device =
+            format!("{{id: a, kind: bthome, options: {{address: \"54:48:E6:8F:80:A5\", {options}}}}}");
+        let file = home.file(&format!("devices:\n- {device}\n"));
+        let (code, _, stderr) = output(&["check", "--config", &file]);
+        assert_eq!(code, 78, "{options}: {stderr}");
+        assert!(stderr.contains(&format!("{file}:{place}]")), "{options}: {place}\n{stderr}");
+        for part in parts {
+            assert!(stderr.contains(part), "{options}: {stderr} lacks {part}");
+        }
+        assert!(!stderr.contains("231d") && !stderr.contains("1111"), "{options}: {stderr}");
+    }
+    let good = "{id: a, kind: bthome, options: {address: \"54:48:E6:8F:80:A5\", bind_key_file: good}}";
+    let (code, _, stderr) = output(&["check", "--config", &home.file(&format!("devices: [{good}]\n"))]);
+    assert_eq!(code, 0, "{stderr}");
 }
 
 #[test]

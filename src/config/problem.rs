@@ -12,7 +12,7 @@ use miette::{
 use super::tree::Spot;
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 4] = ["password_hash", "password", "secret", "token"];
+const SECRETS: [&str; 5] = ["password_hash", "password", "secret", "token", "bind_key"];
 
 /// What a check found, with the path of the value that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,6 +270,8 @@ mod tests {
             ("url: me:pw@host\n", "url: *****@host\n"),
             ("password_file: /etc/secret\n", "password_file: /etc/secret\n"),
             ("{password_file: a, password: b}\n", "{password_file: a, password: **\n"),
+            ("  options: {bind_key: 0011, x: 1}\n", "  options: {bind_key: ***** ** **\n"),
+            ("bind_key_file: secrets/attic\n", "bind_key_file: secrets/attic\n"),
             ("# no password here: none\n", "# no password here: none\n"),
         ] {
             let masked = mask(line);

@@ -35,6 +35,13 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
     for path in paths {
         *path = directory.join(&path);
     }
+    // An option that is called so names a file in every kind.
+    let options = config.devices.iter_mut().flat_map(|device| device.options.iter_mut());
+    for (_, value) in options.filter(|(name, _)| name.ends_with("_file")) {
+        if let Some(path) = value.as_str() {
+            *value = directory.join(path).to_string_lossy().into_owned().into();
+        }
+    }
 }
 
 /// Everything that can be said without knowing other rooms. `incomplete` names the sections out of which

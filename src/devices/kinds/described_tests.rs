@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    KINDS,
+    KINDS, bthome,
     testing::{device, object},
     values,
 };
@@ -25,12 +25,17 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
         {"field": "model", "uuid": "2a24", "type": "utf8"},
     ]);
     let peripheral = json!({"address": "A4:C1:38:01:02:03", "characteristics": characteristics});
+    let address = json!({"address": "A4:C1:38:01:02:03"});
+    let beacon = json!({"uuid": "2f234454-cf6d-4a0f-adf2-f4911ba9ffa6"});
     let components = json!([{"component": "switch", "id": "relay"}, {"component": "sensor", "id": "t", "unit": "°C"},
                             {"component": "number", "id": "level"}, {"component": "button", "id": "restart"},
                             {"component": "select", "id": "mode", "options": ["a"]}, {"component": "cover", "id": "gate"},
                             {"component": "light", "id": "lamp"}]);
     vec![
         ("ble_gatt", peripheral, json!({"battery": 77})),
+        ("atc", address.clone(), json!({"voltage": 2.9})),
+        ("bthome", address.clone(), bthome::every_field()),
+        ("ibeacon", beacon, json!({})),
         ("esphome", json!({"topic_prefix": "x", "components": components}), json!({})),
         ("gpio_counter", json!({"pin": 4, "unit": "kWh"}), json!({})),
         ("gpio_counter", json!({"pin": 4, "unit": "L", "rate_per": "min"}), json!({})),
@@ -40,7 +45,9 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
         ("gpio_pwm", json!({"pin": 4}), json!({})),
         ("lan", json!({"state_topic": "a", "command_topic": "b"}), json!({"state": "ON"})),
         ("meter", json!({"port": port, "protocol": "p1"}), json!({"energy_import_total": 1, "power": 2})),
+        ("mibeacon", address.clone(), json!({"temperature": 21.5, "opening": "ON", "button_left": "press"})),
         ("modbus", json!({"port": port, "address": 1, "registers": registers}), json!({})),
+        ("ruuvi", address, json!({"movement_counter": 1})),
         ("serial_frame", json!({"port": port, "length": 1, "fields": number}), json!({})),
         ("serial_line", json!({"port": port}), json!({"temperature": 21.5})),
         ("shelly", json!({"generation": 1, "topic": "s"}), json!({"state": "ON", "power": 3})),

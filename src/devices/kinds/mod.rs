@@ -3,16 +3,22 @@
 //! A kind knows its device and nothing of tasks, channels, deadlines or restarts.
 //! `docs/devices.md` shows a complete one.
 
+mod advertiser;
+mod atc;
 mod ble_gatt;
+mod bthome;
 mod describe;
 mod esphome;
 mod gpio_counter;
 mod gpio_input;
 mod gpio_output;
 mod gpio_pwm;
+mod ibeacon;
 mod lan;
 mod meter;
+mod mibeacon;
 mod modbus;
+mod ruuvi;
 mod serial_frame;
 mod serial_line;
 mod shelly;
@@ -32,25 +38,34 @@ pub struct Kind {
     pub name: &'static str,
     /// What it is, in a few words for people.
     pub about: &'static str,
-    /// Builds a device from its description, without I/O.
+    /// Builds a device from its description. Reads no more of the disk than a file with a secret that an option names.
     pub build: fn(&DeviceSpec) -> Result<Box<dyn Device>, DeviceError>,
 }
 
 /// Every kind that Hearthlink knows. A new kind is one line here.
 pub const KINDS: &[Kind] = &[
+    Kind { name: "atc", about: "a thermometer with ATC1441's or PVVX's firmware", build: atc::build },
     Kind {
         name: "ble_gatt",
         about: "a Bluetooth LE peripheral, by its characteristics",
         build: ble_gatt::build,
     },
+    Kind { name: "bthome", about: "a BTHome v2 sensor or button, plain or encrypted", build: bthome::build },
     Kind { name: "esphome", about: "a node with ESPHome's MQTT client", build: esphome::build },
     Kind { name: "gpio_counter", about: "a pulse meter on a GPIO line", build: gpio_counter::build },
     Kind { name: "gpio_input", about: "a button or contact on a GPIO line", build: gpio_input::build },
     Kind { name: "gpio_output", about: "a relay or lamp on a GPIO line", build: gpio_output::build },
     Kind { name: "gpio_pwm", about: "a dimmed lamp or fan on a GPIO line", build: gpio_pwm::build },
+    Kind { name: "ibeacon", about: "presence by an iBeacon, at home or away", build: ibeacon::build },
     Kind { name: "lan", about: "any MQTT device of the house, by its own topics", build: lan::build },
     Kind { name: "meter", about: "an electricity meter: P1, SML or IEC 62056-21", build: meter::build },
+    Kind {
+        name: "mibeacon",
+        about: "a Xiaomi sensor or button with its own firmware",
+        build: mibeacon::build,
+    },
     Kind { name: "modbus", about: "a Modbus RTU device, by its registers", build: modbus::build },
+    Kind { name: "ruuvi", about: "a RuuviTag", build: ruuvi::build },
     Kind {
         name: "serial_frame",
         about: "a device on a serial port that speaks in binary frames",

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, build};
+use super::super::{
+    Changes, Device, DeviceError, DeviceSpec, Frame, Plan,
+    ble::{self, BleChannel},
+    build,
+};
 use super::KINDS;
 use crate::model::{DeviceId, Fields, Request, Timestamp};
 
@@ -48,4 +52,20 @@ pub(super) fn refuses(kind: &str, table: &[(Value, &[&str])]) {
             assert!(error.to_string().contains(part), "{options}: `{error}` lacks `{part}`");
         }
     }
+}
+
+/// Bytes from hexadecimal digits.
+pub(super) fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let digits: Vec<char> = hexadecimal.chars().filter(|digit| !digit.is_whitespace()).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&String::from_iter(pair), 16).unwrap()).collect()
+}
+
+/// What a device makes of an advertisement that came with -60 dBm, so many milliseconds after the beginning.
+pub(super) fn hears(
+    device: &mut dyn Device,
+    channel: BleChannel,
+    data: &[u8],
+    millis: i64,
+) -> Result<Changes, DeviceError> {
+    device.decode(&ble::channel::frame(channel, Some(-60), data), Timestamp::from_millis(millis))
 }
