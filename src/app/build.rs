@@ -11,6 +11,7 @@ use super::{
     CloudTopics, LocalTopics,
     discovery::Discovery,
     downlink::Downlink,
+    simulation::Hardware,
     translate::{self, Lanes},
     unopened::Unopened,
     uplink::{AnyUplink, NoCloud, Routes},
@@ -102,9 +103,16 @@ pub(super) struct Line {
     pub(super) downlink: Downlink,
 }
 
-pub(super) async fn build(config: &Config, clock: Clock) -> Result<Parts, BuildError> {
+pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> Result<Parts, BuildError> {
     let board = Board::new(config.gateway.id.as_str(), clock.clone());
-    let fleet = Fleet::build(&translate::devices(&config.devices))?;
+    let devices = translate::devices(&config.devices);
+    let fleet = match hardware {
+        Hardware::Real => Fleet::build(&devices)?,
+        Hardware::Simulated => {
+            board.devices_are_simulated();
+            Fleet::simulated(&devices)?
+        }
+    };
     let lanes = translate::lanes(config);
     let (receipts, issued) = Receipts::channel(translate::receipts(config.gateway.receipts), RECEIPTS);
     let (store, unopened) = open_store(config, &lanes, &receipts, clock.clone()).await?;

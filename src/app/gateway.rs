@@ -10,6 +10,7 @@ use super::{
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
+    simulation::Hardware,
     stages::{Stage, Stages},
 };
 use crate::{
@@ -65,12 +66,21 @@ impl Gateway {
         Self::build_by(config, Clock::system()).await
     }
 
+    /// The same with devices that are there, or with simulated ones: then by the configuration of a
+    /// [`Simulation`](super::Simulation).
+    ///
+    /// # Errors
+    /// [`BuildError`] of the first part that cannot be built.
+    pub async fn build_on(config: &Config, hardware: Hardware) -> Result<Self, BuildError> {
+        Ok(Self { parts: build::build(config, hardware, Clock::system()).await? })
+    }
+
     /// The same by another clock: a test lets hours pass at once.
     ///
     /// # Errors
     /// [`BuildError`] of the first part that cannot be built.
     pub async fn build_by(config: &Config, clock: Clock) -> Result<Self, BuildError> {
-        Ok(Self { parts: build::build(config, clock).await? })
+        Ok(Self { parts: build::build(config, Hardware::Real, clock).await? })
     }
 
     /// If the store cannot be opened again, it is looked for as seldom as before the restart.

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{Exit, configuration};
-use crate::config::Config;
+use crate::{app::Hardware, config::Config};
 
-pub(super) fn run(path: &Path) -> Exit {
-    match configuration::load(path) {
+pub(super) fn run(path: &Path, hardware: Hardware) -> Exit {
+    match configuration::load(path, hardware) {
         Ok(config) => {
             super::say::say(format_args!("{} is good: {}.", path.display(), summary(&config)));
             Exit::Success

@@ -8,6 +8,7 @@ use std::{
 
 use super::Exit;
 use crate::{
+    app::Hardware,
     config::{Config, ConfigError, Finding, Loader},
     devices::{self, Checker, DeviceError, DeviceSpec},
     model::Request,
@@ -17,9 +18,13 @@ use crate::{
 ///
 /// # Errors
 /// [`Exit::Config`].
-pub(super) fn load(path: &Path) -> Result<Config, Exit> {
-    let (config, warnings) =
-        Loader::new(path).check(&check_devices).load_and_warn().map_err(|error| show(&error))?;
+pub(super) fn load(path: &Path, hardware: Hardware) -> Result<Config, Exit> {
+    let check = |config: &Config| check_devices(config, hardware);
+    let mut loader = Loader::new(path).check(&check);
+    if hardware == Hardware::Simulated {
+        loader = loader.files_elsewhere();
+    }
+    let (config, warnings) = loader.load_and_warn().map_err(|error| show(&error))?;
     if let Some(warnings) = warnings {
         show(&warnings);
     }
@@ -34,7 +39,7 @@ pub(super) fn show(error: &ConfigError) -> Exit {
     Exit::Config
 }
 
-fn check_devices(config: &Config) -> Vec<Finding> {
+fn check_devices(config: &Config, hardware: Hardware) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut own = Vec::new();
     let mut checker = Checker::default();
@@ -47,7 +52,9 @@ fn check_devices(config: &Config) -> Vec<Finding> {
         match checker.check(&spec) {
             Ok(claims) => {
                 own.extend(claims.topics.into_iter().map(|topic| (&device.id, topic)));
-                let doubts = claims.port.iter().flat_map(|port| devices::doubts(port));
+                // A simulated one needs no port.
+                let ports = claims.port.iter().filter(|_| hardware == Hardware::Real);
+                let doubts = ports.flat_map(|port| devices::doubts(port));
                 findings.extend(doubts.map(|doubt| {
                     let remedy = "name it as it stands below /dev/serial/by-id when it is plugged in";
                     Finding::new(format!("{at}.options.port"), doubt, remedy).warning()

@@ -20,6 +20,8 @@ use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
 
+use crate::app::Hardware;
+
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT_FILE: &str = "/etc/hearthlink/hearthlink.yaml";
 
@@ -38,12 +40,21 @@ enum Command {
         /// The configuration.
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
+        /// Run on a machine without the hardware: every device is simulated, and nothing is kept.
+        #[arg(long)]
+        simulate: bool,
+        /// Dial the cloud all the same; the real gateway of this name loses its line to the simulated one.
+        #[arg(long, requires = "simulate")]
+        with_cloud: bool,
     },
     /// Say whether a configuration is good, and if not, where and why. Starts nothing.
     Check {
         /// The configuration.
         #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
         config: PathBuf,
+        /// Say whether it is good for `run --simulate`: ports, certificates and keys may be missing.
+        #[arg(long)]
+        simulate: bool,
     },
     /// Ask the running gateway how it is.
     Status(status::Arguments),
@@ -59,12 +70,17 @@ enum Command {
     HashPassword,
 }
 
+fn hardware(is_simulated: bool) -> Hardware {
+    if is_simulated { Hardware::Simulated } else { Hardware::Real }
+}
+
 /// Runs the command line of this process. `demo` plays the demonstration, once or until Ctrl-C; it is
 /// handed in because rooms on one floor do not know each other.
 pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
     let exit = match Cli::parse().command {
-        Command::Run { config } => run::run(&config),
-        Command::Check { config } => check::run(&config),
+        Command::Run { config, simulate: false, .. } => run::run(&config),
+        Command::Run { config, simulate: true, with_cloud } => run::simulate(&config, with_cloud),
+        Command::Check { config, simulate } => check::run(&config, hardware(simulate)),
         Command::Status(arguments) => status::run(&arguments),
         Command::Demo { once } => demo(once),
         Command::User(arguments) => user::run(&arguments),

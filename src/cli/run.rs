@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, configuration, logging};
 use crate::{
-    app::{Gateway, Reload, RunError},
+    app::{Gateway, Hardware, Reload, RunError, Simulation},
     config::Config,
     retry::{Backoff, Policy},
 };
@@ -19,14 +19,42 @@ const GRACE: Duration = Duration::from_secs(1);
 const REBUILDS: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::from_secs(30));
 
 pub(super) fn run(path: &Path) -> Exit {
-    let config = match configuration::load(path) {
+    match configuration::load(path, Hardware::Real) {
+        Ok(config) => {
+            logging::begin(&config.log);
+            run_on(&config, Hardware::Real)
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// The same configuration with simulated devices; nothing of it is kept.
+pub(super) fn simulate(path: &Path, with_cloud: bool) -> Exit {
+    // With the cloud its keys must be there.
+    let files = if with_cloud { Hardware::Real } else { Hardware::Simulated };
+    let config = match configuration::load(path, files) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     logging::begin(&config.log);
+    match Simulation::new(config, with_cloud) {
+        Ok(simulation) => {
+            let store = simulation.config().gateway.data_dir.display();
+            let cloud = if with_cloud { "dialled" } else { "not dialled" };
+            tracing::warn!(%store, cloud, "simulated: no device is real");
+            run_on(simulation.config(), Hardware::Simulated)
+        }
+        Err(error) => {
+            eprintln!("hearthlink: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+fn run_on(config: &Config, hardware: Hardware) -> Exit {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let exit = runtime.block_on(serve(config));
+            let exit = runtime.block_on(serve(config, hardware));
             runtime.shutdown_timeout(GRACE);
             exit
         }
@@ -37,7 +65,7 @@ pub(super) fn run(path: &Path) -> Exit {
     }
 }
 
-async fn serve(config: Config) -> Exit {
+async fn serve(config: &Config, hardware: Hardware) -> Exit {
     let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
     // From here on a SIGHUP ends nothing; one that comes early is kept until there is something to reload.
     let hangup = stop_on_signal(stop.clone(), at_once.clone()).and_then(|()| signal(SignalKind::hangup()));
@@ -50,7 +78,7 @@ async fn serve(config: Config) -> Exit {
     };
     // Cancel safety: cut off anywhere, the gateway is where a crash would leave it, which the disk survives.
     let ended = tokio::select! {
-        ended = gateway(&config, stop, hangup) => ended,
+        ended = gateway(config, hardware, stop, hangup) => ended,
         () = at_once.cancelled() => Err(anyhow::anyhow!("stopped at once; what was accepted is on disk")),
     };
     match ended {
@@ -116,9 +144,15 @@ fn notify(is_ready: bool) {
 }
 
 /// Runs it, anew when a store that could not be opened at the start can be.
-async fn gateway(config: &Config, stop: CancellationToken, mut hangup: Signal) -> anyhow::Result<()> {
+async fn gateway(
+    config: &Config,
+    hardware: Hardware,
+    stop: CancellationToken,
+    mut hangup: Signal,
+) -> anyhow::Result<()> {
     // Cancel safety: what is built and not yet run has served nobody.
-    let Some(built) = stop.run_until_cancelled(Gateway::build(config)).await else { return Ok(()) };
+    let built = stop.run_until_cancelled(Gateway::build_on(config, hardware)).await;
+    let Some(built) = built else { return Ok(()) };
     let mut gateway = built.context("failed to start")?;
     loop {
         let looks = match run_once(gateway, config, &stop, &mut hangup).await {
@@ -126,7 +160,7 @@ async fn gateway(config: &Config, stop: CancellationToken, mut hangup: Signal) -
             ended => return Ok(ended?),
         };
         tracing::warn!("the store can be opened again; the gateway starts anew, and keeps what it accepts");
-        match stop.run_until_cancelled(rebuild(config)).await {
+        match stop.run_until_cancelled(rebuild(config, hardware)).await {
             Some(rebuilt) => gateway = rebuilt.looking_on(looks),
             None => return Ok(()),
         }
@@ -134,10 +168,10 @@ async fn gateway(config: &Config, stop: CancellationToken, mut hangup: Signal) -
 }
 
 /// Builds it again. A home that worked is not ended by what cannot be built at the moment.
-async fn rebuild(config: &Config) -> Gateway {
+async fn rebuild(config: &Config, hardware: Hardware) -> Gateway {
     let mut backoff = Backoff::new(REBUILDS);
     loop {
-        match Gateway::build(config).await {
+        match Gateway::build_on(config, hardware).await {
             Ok(gateway) => return gateway,
             Err(error) => {
                 tracing::error!(%error, "the gateway cannot be started anew at the moment; it is tried again");

@@ -100,6 +100,8 @@ struct Status {
     version: String,
     gateway: String,
     now: Timestamp,
+    #[serde(default)]
+    simulated: bool,
     verdict: Verdict,
     link: Link,
     store: Store,
@@ -149,6 +151,9 @@ fn text(status: &Status) -> String {
     }
     if let Some(remedy) = &status.verdict.remedy {
         line(format!("What to do: {remedy}"));
+    }
+    if status.simulated {
+        line("Its devices are simulated: what they say is not real.".to_owned());
     }
     line(String::new());
     line(format!("Line     {}", line_words(status)));

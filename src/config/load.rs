@@ -19,6 +19,7 @@ pub struct Loader<'a> {
     variables: Option<HashMap<String, String>>,
     checks: Vec<Check<'a>>,
     shape_only: bool,
+    are_files_elsewhere: bool,
 }
 
 /// Loads the file at `path`, what lies in `config.d` and `users.yaml` beside it and the environment, and
@@ -33,7 +34,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 impl<'a> Loader<'a> {
     /// Loads from the file at `path`.
     pub fn new(path: &'a Path) -> Self {
-        Self { path, variables: None, checks: Vec::new(), shape_only: false }
+        Self { path, variables: None, checks: Vec::new(), shape_only: false, are_files_elsewhere: false }
     }
 
     /// Takes these variables for the environment, for tests.
@@ -55,6 +56,13 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn shape_only(mut self) -> Self {
         self.shape_only = true;
+        self
+    }
+
+    /// Only warns of certificates, keys and passwords that are not there: this is not the machine that they are for.
+    #[must_use]
+    pub fn files_elsewhere(mut self) -> Self {
+        self.are_files_elsewhere = true;
         self
     }
 
@@ -110,7 +118,8 @@ impl<'a> Loader<'a> {
         }
         let mut findings = checks::all(&config, &shape.incomplete);
         findings.extend(self.checks.iter().flat_map(|check| check(&config)));
-        problems.extend(findings.into_iter().map(|finding| {
+        problems.extend(findings.into_iter().map(|mut finding| {
+            finding.is_warning |= finding.is_of_file && self.are_files_elsewhere;
             let node = tree.nearest(&finding.at);
             let place = node.key.as_ref().filter(|_| finding.on_key).unwrap_or(&node.place);
             Problem::found(files.locate(place), finding)

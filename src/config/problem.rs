@@ -27,18 +27,34 @@ pub struct Finding {
     pub on_key: bool,
     /// Whether a person should only know it: nothing is refused for it.
     pub is_warning: bool,
+    /// Whether it is about a file that is named, and may be well on the machine that the configuration is for.
+    pub is_of_file: bool,
 }
 
 impl Finding {
     /// A finding about the value at `at`.
     pub fn new(at: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { at: at.into(), what: what.into(), remedy: remedy.into(), on_key: false, is_warning: false }
+        Self {
+            at: at.into(),
+            what: what.into(),
+            remedy: remedy.into(),
+            on_key: false,
+            is_warning: false,
+            is_of_file: false,
+        }
     }
 
     /// The same, for which nothing is refused.
     #[must_use]
     pub fn warning(mut self) -> Self {
         self.is_warning = true;
+        self
+    }
+
+    /// The same, about a file that is named.
+    #[must_use]
+    pub(super) fn of_file(mut self) -> Self {
+        self.is_of_file = true;
         self
     }
 

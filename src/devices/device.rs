@@ -46,6 +46,8 @@ pub struct Changes {
     pub fields: Fields,
     /// The device came or went, by its own word.
     pub availability: Option<Availability>,
+    /// Fields that it should have said, and why it did not; the others count all the same.
+    pub unread: Vec<(String, String)>,
     /// The device says no to the command under way, with its reason.
     pub refusal: Option<String>,
 }

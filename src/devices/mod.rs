@@ -28,6 +28,7 @@ pub use error::DeviceError;
 pub use fleet::{Fleet, MAILBOX_CAPACITY};
 pub use kinds::{KINDS, Kind};
 pub use options::{Span, options};
+use simulation::SimulatedLine;
 pub use simulation::{StandIn, Waves};
 
 use std::path::{Path, PathBuf};

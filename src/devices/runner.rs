@@ -262,18 +262,20 @@ impl Runner<'_> {
             Ok(changes) => changes,
             Err(error) => {
                 let fault = error.to_string();
-                let known = match error {
-                    DeviceError::Unread { field, .. } => self.desk.unread.insert(field, fault.clone()),
-                    _ => self.desk.fault.replace(fault.clone()),
-                };
-                // Once: what is asked for again and again is refused again and again.
-                if known.as_ref() != Some(&fault) {
+                if let DeviceError::Unread { field, .. } = &error {
+                    self.unread(field, fault);
+                } else if self.desk.fault.as_ref() != Some(&fault) {
                     warn!(device = %self.desk.id, fault, "a frame was not understood");
+                    self.desk.fault = Some(fault);
                 }
                 return self.desk.report();
             }
         };
         self.desk.fault = None;
+        for (field, problem) in &changes.unread {
+            let fault = DeviceError::unread(&self.desk.id, field, problem).to_string();
+            self.unread(field, fault);
+        }
         self.desk.unread.retain(|field, _| !changes.fields.contains_key(field));
         if !frame.retained {
             self.desk.last_seen = Some(now);
@@ -295,6 +297,14 @@ impl Runner<'_> {
         self.describe(&changes.fields).await;
         self.desk.tell_reading(changes.fields, frame.retained, now, self.stop).await;
         self.desk.report();
+    }
+
+    /// A field is not told. Logged once: what is asked for again and again is refused again and again.
+    fn unread(&mut self, field: &str, fault: String) {
+        if self.desk.unread.get(field) != Some(&fault) {
+            warn!(device = %self.desk.id, fault, "a frame was not understood");
+            self.desk.unread.insert(field.to_owned(), fault);
+        }
     }
 
     /// Before a reading brings a field that was not there, the world is told what it is.

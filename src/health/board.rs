@@ -34,6 +34,7 @@ pub(super) struct Facts {
     pub(super) devices: BTreeMap<DeviceId, DeviceReport>,
     buses: BTreeMap<String, BusReport>,
     pub(super) commands: VecDeque<CommandReport>,
+    are_devices_simulated: bool,
     receipts: VecDeque<ReceiptReport>,
     receipts_missed: u64,
 }
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub clock_trusted: bool,
     /// When the program started.
     pub started: Timestamp,
+    /// Whether the devices are simulated.
+    pub simulated: bool,
     /// The whole in one sentence.
     pub verdict: Verdict,
     /// The line to the cloud.
@@ -96,6 +99,7 @@ impl Board {
                 devices: BTreeMap::new(),
                 buses: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
+                are_devices_simulated: false,
                 receipts: VecDeque::new(),
                 receipts_missed: 0,
             })),
@@ -153,6 +157,11 @@ impl Board {
         self.change(|facts| facts.broker = report);
     }
 
+    /// Nothing of what devices say is real, and nothing happens that they are told.
+    pub fn devices_are_simulated(&self) {
+        self.change(|facts| facts.are_devices_simulated = true);
+    }
+
     /// A device's report.
     pub fn device(&self, report: DeviceReport) {
         self.change(|facts| {
@@ -203,6 +212,7 @@ impl Board {
             now: self.clock.now(),
             clock_trusted: self.clock.is_trusted(),
             started: self.started,
+            simulated: facts.are_devices_simulated,
             verdict: Verdict::of(&facts),
             link: facts.link.clone(),
             counters: facts.counters.clone(),

@@ -12,6 +12,10 @@ use super::Finding;
 
 /// A certificate or a CA.
 pub(super) fn readable(at: &str, path: &Path) -> Option<Finding> {
+    unreadable(at, path).map(Finding::of_file)
+}
+
+fn unreadable(at: &str, path: &Path) -> Option<Finding> {
     let name = path.display();
     let who = "let the user that runs Hearthlink read it";
     match File::open(path).and_then(|file| Ok((file.metadata()?, file))) {
@@ -45,7 +49,7 @@ pub(super) fn secret(at: &str, path: &Path) -> Option<Finding> {
         }
         let name = path.display();
         let what = format!("others than its owner can read or change the secret `{name}` (mode {mode:04o})");
-        Some(Finding::new(at, what, format!("run `chmod 600 {name}`")))
+        Some(Finding::new(at, what, format!("run `chmod 600 {name}`")).of_file())
     })
 }
 

@@ -16,7 +16,7 @@ pub(super) fn word(value: &Value) -> Option<String> {
 }
 
 /// Whether a device that says `seen` did what `wanted` asked: case and a number's spelling do not count.
-fn same(seen: &Value, wanted: &Value) -> bool {
+pub(super) fn same(seen: &Value, wanted: &Value) -> bool {
     if seen == wanted {
         return true;
     }

@@ -2,116 +2,175 @@
 //!
 //! A state payload is a plain word (it becomes the field `field`), or a JSON object: all its fields,
 //! or the one that `state_field` names. A device without a state topic does not confirm: its
-//! command counts as applied when a connected subscriber got it.
+//! command counts as applied when a connected subscriber got it. For what is said in other ways there are templates, as
+//! in Home Assistant, for the device and for each of its fields.
 
 mod payload;
+mod point;
+mod settings;
+mod simulation;
+mod template;
 
-use std::time::Duration;
-
-use serde::Deserialize;
 use serde_json::Value;
 
+use self::{
+    point::{Point, compile},
+    settings::{CommandPayload, Options, check},
+    template::Template,
+};
 use super::{
-    super::{Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring, options},
-    describe::{self, Described},
-    values,
+    super::{Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Wiring, options},
+    describe, values,
 };
 use crate::model::{Availability, DeviceId, Entity, Fields, Request, Timestamp, Topic, TopicFilter};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum CommandPayload {
-    Plain,
-    Json,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Options {
-    /// Where the device says its state.
-    state_topic: Option<Topic>,
-    /// Where it listens.
-    command_topic: Option<Topic>,
-    /// Where it says whether it is there.
-    availability_topic: Option<Topic>,
-    /// What it says when it is there, and when it is not.
-    payload_available: String,
-    payload_not_available: String,
-    /// Our name for what a plain word means.
-    field: String,
-    /// The device's name for it, in the JSON of its state.
-    state_field: Option<String>,
-    /// The device's name for it, in the JSON of a command.
-    command_field: Option<String>,
-    /// Whether a command is a plain word or a JSON object.
-    command_payload: Option<CommandPayload>,
-    /// What its fields are, as far as somebody must say it.
-    fields: Vec<Described>,
-    /// How long the device may take to show what was asked.
-    confirm_within: Span,
-    /// After which silence it counts as offline.
-    offline_after: Option<Span>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            state_topic: None,
-            command_topic: None,
-            availability_topic: None,
-            payload_available: "online".to_owned(),
-            payload_not_available: "offline".to_owned(),
-            field: "state".to_owned(),
-            state_field: None,
-            command_field: None,
-            command_payload: None,
-            fields: Vec::new(),
-            confirm_within: Span(Duration::from_secs(2)),
-            offline_after: None,
-        }
-    }
-}
-
+#[derive(Clone)]
 struct LanDevice {
     id: DeviceId,
     options: Options,
+    value: Option<Template>,
+    command: Option<Template>,
+    availability: Option<Template>,
+    /// The fields that have topics or templates of their own.
+    points: Vec<Point>,
 }
 
 pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     let options: Options = options(spec)?;
-    let bad = |option: &str, problem: &str| Err(DeviceError::bad_option(&spec.id, option, problem));
-    if options.state_topic.is_none() && options.command_topic.is_none() {
-        return bad(".", "a LAN device needs `state_topic`, `command_topic` or both");
-    }
-    if options.command_topic.is_some() && options.command_topic == options.state_topic {
-        return bad("command_topic", "it must differ from `state_topic`, or the device would hear itself");
-    }
-    if options.offline_after.is_some() && options.availability_topic.is_some() {
-        return bad(
-            "offline_after",
-            "the device says it itself on `availability_topic`; leave one of them out",
-        );
-    }
-    if options.offline_after.is_some() && options.state_topic.is_none() {
-        return bad("offline_after", "without `state_topic` the device is never heard");
-    }
-    if options.command_field.is_some() && options.command_payload == Some(CommandPayload::Plain) {
-        return bad(
-            "command_field",
-            "a plain word has no field; leave it out or set `command_payload: json`",
-        );
-    }
-    for (index, Described { unit, device_class, .. }) in options.fields.iter().enumerate() {
-        if let Err((option, problem)) = describe::check(unit.as_deref(), device_class.as_deref()) {
-            return bad(&format!("fields[{index}].{option}"), &problem);
+    let bad = |option: &str, problem: &str| DeviceError::bad_option(&spec.id, option, problem);
+    check(&options).map_err(|(option, problem)| bad(option, problem))?;
+    let compiled = |option, text: &Option<String>| {
+        compile(option, text.as_ref()).map_err(|(option, problem)| bad(option, &problem))
+    };
+    let value = compiled("value_template", &options.value_template)?;
+    let command = compiled("command_template", &options.command_template)?;
+    let availability = compiled("availability_template", &options.availability_template)?;
+    let mut points: Vec<Point> = Vec::new();
+    for (index, field) in options.fields.iter().enumerate() {
+        let bad = |(option, problem): (&str, String)| bad(&format!("fields[{index}].{option}"), &problem);
+        describe::check(field.unit.as_deref(), field.device_class.as_deref()).map_err(bad)?;
+        if options.fields[..index].iter().any(|other| other.name == field.name) {
+            return Err(bad(("name", format!("`{}` stands twice", field.name))));
         }
+        points
+            .extend(field.point(options.state_topic.as_ref(), options.command_topic.as_ref()).map_err(bad)?);
     }
-    Ok(Box::new(LanDevice { id: spec.id.clone(), options }))
+    let mut device = LanDevice { id: spec.id.clone(), options, value, command, availability, points };
+    device.read_the_described();
+    let (said, obeyed) = (device.state_topics(), device.command_topics());
+    if said.is_empty() && obeyed.is_empty() {
+        return Err(bad(".", "a LAN device needs `state_topic`, `command_topic` or both"));
+    }
+    if obeyed.iter().any(|topic| said.contains(topic)) {
+        let problem = "it must differ from `state_topic`, or the device would hear itself";
+        return Err(bad("command_topic", problem));
+    }
+    if device.options.offline_after.is_some() && said.is_empty() {
+        return Err(bad("offline_after", "without `state_topic` the device is never heard"));
+    }
+    Ok(Box::new(device))
+}
+
+/// Each once.
+fn each<'a>(topics: impl Iterator<Item = &'a Topic>) -> Vec<&'a Topic> {
+    let mut all = Vec::new();
+    topics.for_each(|topic| {
+        if !all.contains(&topic) {
+            all.push(topic)
+        }
+    });
+    all
 }
 
 impl LanDevice {
+    fn state_topics(&self) -> Vec<&Topic> {
+        let own = self.points.iter().filter_map(|point| point.state_topic.as_ref());
+        each(self.options.state_topic.iter().chain(own))
+    }
+
+    fn command_topics(&self) -> Vec<&Topic> {
+        let own = self.points.iter().filter_map(|point| Some(&point.command.as_ref()?.0));
+        each(self.options.command_topic.iter().chain(own))
+    }
+
+    fn point(&self, field: &str) -> Option<&Point> {
+        self.points.iter().find(|point| point.name == *field)
+    }
+
+    /// Whether what comes on the device's own topic is read field by field, and by nothing else.
+    fn is_read_by_points(&self) -> bool {
+        let is_here = |point: &Point| point.state_topic == self.options.state_topic;
+        self.value.is_some() || self.points.iter().any(|point| point.value.is_some() && is_here(point))
+    }
+
+    /// Where what comes is read field by field, fields that are only described are members of it.
+    fn read_the_described(&mut self) {
+        let Some(topic) = self.options.state_topic.clone().filter(|_| self.is_read_by_points()) else {
+            return;
+        };
+        for field in &self.options.fields {
+            if self.point(&field.name).is_none() && field.name != self.options.field {
+                self.points.push(Point::member(&field.name, topic.clone()));
+            }
+        }
+    }
+
+    /// Whether the device ever shows a field.
+    fn is_shown(&self, field: &str) -> bool {
+        match self.point(field) {
+            Some(point) => point.state_topic.is_some(),
+            None => {
+                self.options.state_topic.is_some()
+                    && (!self.is_read_by_points() || field == self.options.field)
+            }
+        }
+    }
+
+    /// What a frame from a topic of its state says.
+    fn state(&self, frame: &Frame) -> Result<Changes, DeviceError> {
+        let is_here =
+            |topic: &Option<Topic>| topic.as_ref().is_some_and(|topic| topic.as_str() == &*frame.channel);
+        let mut changes = Changes::none();
+        let mut take = |field: &str, value: Result<Option<Value>, String>| match value {
+            Ok(Some(value)) => drop(changes.fields.insert(field.to_owned(), value)),
+            Ok(None) => {}
+            Err(problem) => changes.unread.push((field.to_owned(), problem)),
+        };
+        if is_here(&self.options.state_topic) {
+            let text = frame.text();
+            match &self.value {
+                Some(_) if text == Some("") => {}
+                Some(template) => take(
+                    &self.options.field,
+                    text.ok_or("it is not text".to_owned())
+                        .and_then(|text| template.value(&frame.channel, text)),
+                ),
+                None if self.is_read_by_points() => {}
+                None => {
+                    let state_field = self.options.state_field.as_deref();
+                    let fields = payload::fields(frame, &self.options.field, state_field)
+                        .map_err(|problem| DeviceError::unreadable(&self.id, &frame.channel, problem))?;
+                    fields.into_iter().for_each(|(field, value)| take(&field, Ok(Some(value))));
+                }
+            }
+        }
+        for point in self.points.iter().filter(|point| is_here(&point.state_topic)) {
+            take(&point.name, point.read(frame));
+        }
+        Ok(changes)
+    }
+
     fn availability(&self, frame: &Frame) -> Result<Changes, DeviceError> {
-        let text = payload::availability(frame);
+        let text = match &self.availability {
+            None => payload::availability(frame),
+            Some(template) => {
+                let said = template.value(&frame.channel, frame.text().unwrap_or_default());
+                let said =
+                    said.map_err(|problem| DeviceError::unreadable(&self.id, &frame.channel, problem))?;
+                let Some(said) = said else { return Ok(Changes::none()) };
+                values::word(&said)
+            }
+        };
         let says = |word: &str| text.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(word));
         if says(&self.options.payload_available) {
             Ok(Changes::availability(Availability::Online))
@@ -127,6 +186,15 @@ impl LanDevice {
     /// The command's payload.
     fn payload(&self, fields: &Fields) -> Result<String, DeviceError> {
         let Options { field, command_field, command_payload, .. } = &self.options;
+        if let Some(template) = &self.command {
+            let others = fields.keys().find(|name| *name != field && !template.uses("value_json"));
+            if let Some(other) = others {
+                let problem = format!("the `command_template` makes a payload of `{field}` only");
+                return Err(DeviceError::impossible(&self.id, other, problem));
+            }
+            let payload = template.command(fields.get(field), fields);
+            return payload.map_err(|problem| DeviceError::impossible(&self.id, field, problem));
+        }
         if command_field.is_none() && *command_payload != Some(CommandPayload::Json) {
             if let Some(other) = fields.keys().find(|name| *name != field) {
                 let problem = format!("this device takes plain words for `{field}` only");
@@ -147,49 +215,69 @@ impl LanDevice {
 
 impl Device for LanDevice {
     fn wiring(&self) -> Wiring {
-        let topics = [&self.options.state_topic, &self.options.availability_topic];
+        let heard = each(self.state_topics().into_iter().chain(&self.options.availability_topic));
         Wiring::Lan {
-            hears: topics.into_iter().flatten().map(TopicFilter::from).collect(),
-            obeys: self.options.command_topic.iter().map(TopicFilter::from).collect(),
+            hears: heard.into_iter().map(TopicFilter::from).collect(),
+            obeys: self.command_topics().into_iter().map(TopicFilter::from).collect(),
         }
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self)
     }
 
     fn presence(&self) -> Presence {
         if self.options.availability_topic.is_some() {
             Presence::Announced
-        } else if self.options.state_topic.is_some() {
-            Presence::Heard(self.options.offline_after.map(|span| span.0))
-        } else {
+        } else if self.state_topics().is_empty() {
             Presence::Assumed
+        } else {
+            Presence::Heard(self.options.offline_after.map(|span| span.0))
         }
     }
 
     fn decode(&mut self, frame: &Frame, _now: Timestamp) -> Result<Changes, DeviceError> {
-        let is_on = |topic: &Option<Topic>| topic.as_ref().is_some_and(|t| t.as_str() == &*frame.channel);
-        if is_on(&self.options.availability_topic) && !is_on(&self.options.state_topic) {
+        let is_presence =
+            self.options.availability_topic.as_ref().is_some_and(|topic| topic.as_str() == &*frame.channel);
+        if !is_presence {
+            return self.state(frame);
+        }
+        if !self.state_topics().iter().any(|topic| topic.as_str() == &*frame.channel) {
             return self.availability(frame);
         }
-        let fields = payload::fields(frame, &self.options.field, self.options.state_field.as_deref())
-            .map_err(|problem| DeviceError::unreadable(&self.id, &frame.channel, problem))?;
-        let mut changes = Changes::fields(fields);
-        if is_on(&self.options.availability_topic) {
-            // One topic for both: a word that is neither of the two is simply a state.
-            changes.availability = self.availability(frame).ok().and_then(|changes| changes.availability);
-        }
+        let mut changes = self.state(frame)?;
+        // One topic for both: a word that is neither of the two is simply a state.
+        changes.availability = self.availability(frame).ok().and_then(|changes| changes.availability);
         Ok(changes)
     }
 
     fn encode(&self, request: &Request, state: &Fields) -> Result<Plan, DeviceError> {
-        let Some(topic) = &self.options.command_topic else {
-            let field = request.fields().keys().next().unwrap_or(&self.options.field);
-            return Err(DeviceError::impossible(&self.id, field, "the device has no `command_topic`"));
-        };
-        let frames = vec![Frame::new(topic.as_str(), self.payload(request.fields())?)];
-        if self.options.state_topic.is_none() {
+        let (mut frames, mut rest) = (Vec::new(), Fields::new());
+        for (field, value) in request.fields() {
+            match self.point(field).and_then(|point| point.set(value, request.fields())) {
+                None => drop(rest.insert(field.clone(), value.clone())),
+                Some(frame) => {
+                    let impossible = |problem| DeviceError::impossible(&self.id, field, problem);
+                    frames.push(frame.map_err(impossible)?);
+                }
+            }
+        }
+        if let Some(field) = rest.keys().next() {
+            let Some(topic) = &self.options.command_topic else {
+                return Err(DeviceError::impossible(
+                    &self.id,
+                    field,
+                    "the device has no `command_topic` for it",
+                ));
+            };
+            frames.push(Frame::new(topic.as_str(), self.payload(&rest)?));
+        }
+        let mut wanted = request.fields().clone();
+        wanted.retain(|field, _| self.is_shown(field));
+        if wanted.is_empty() {
             return Ok(Plan::sent(frames, "delivered; this device does not confirm what it does"));
         }
         // What the device is known to show must be shown. Others (`transition`) are never in a state.
-        let mut wanted = request.fields().clone();
         if wanted.keys().any(|name| state.contains_key(name)) {
             wanted.retain(|name, _| state.contains_key(name));
         }
@@ -198,14 +286,18 @@ impl Device for LanDevice {
     }
 
     fn entities(&self, state: &Fields) -> Vec<Entity> {
-        let Options { state_topic, command_topic, field, command_field, command_payload, fields, .. } =
-            &self.options;
-        if state_topic.is_none() {
-            return vec![Entity::switch(field).assumed()];
-        }
+        let Options { command_topic, field, command_field, command_payload, fields, .. } = &self.options;
         let takes_all = command_field.is_some() || *command_payload == Some(CommandPayload::Json);
-        let settable = |name: &str| command_topic.is_some() && (takes_all || name == field);
-        describe::read_and_set(state, fields, settable)
+        let settable = |name: &str| match self.point(name) {
+            Some(Point { command: Some(_), .. }) => true,
+            _ => command_topic.is_some() && (takes_all || name == field),
+        };
+        let described: Vec<_> = fields.iter().map(point::Options::described).collect();
+        let mut entities = describe::read_and_set(state, &described, settable);
+        let points = self.points.iter().filter(|point| point.command.is_some()).map(|point| &point.name);
+        let unshown = command_topic.iter().map(|_| field).chain(points).filter(|name| !self.is_shown(name));
+        entities.extend(unshown.map(|name| Entity::switch(name).assumed()));
+        entities
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod mode_c;
 mod obis;
+mod simulation;
 mod sml;
 mod telegrams;
 mod text;
@@ -20,7 +21,7 @@ use self::{
 };
 use super::{
     super::{
-        Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+        Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
         bus::serial::PortOptions,
         options::options_of_both,
         serial::{Listener, Parity, PortSettings, Talker, garbled},
@@ -121,16 +122,25 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
     Ok(Box::new(Meter { id: spec.id.clone(), port, own, interval, options }))
 }
 
-impl Device for Meter {
-    fn wiring(&self) -> Wiring {
+impl Meter {
+    fn talker(&self) -> Box<dyn Talker> {
         let listener = |envelope| -> Box<dyn Talker> { Box::new(Listener::new(Telegrams::new(envelope))) };
-        let talker = match self.options.protocol {
+        match self.options.protocol {
             Protocol::P1 => listener(Envelope::P1),
             Protocol::Sml => listener(Envelope::Sml),
             Protocol::IecModeD => listener(Envelope::ModeD),
             Protocol::IecModeC => Box::new(ModeC::new(&self.options.address, self.port.baud, self.interval)),
-        };
-        Wiring::Serial { port: self.port.clone(), talker }
+        }
+    }
+}
+
+impl Device for Meter {
+    fn wiring(&self) -> Wiring {
+        Wiring::Serial { port: self.port.clone(), talker: self.talker() }
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self, self.talker())
     }
 
     fn presence(&self) -> Presence {

@@ -5,6 +5,7 @@
 
 mod registers;
 mod rtu;
+mod simulation;
 
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use self::{
     rtu::{Client, Pdu},
 };
 use super::super::{
-    Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+    Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
     bus::serial::PortOptions,
     options::options_of_both,
-    serial::{GARBLED, Parity, PortSettings},
+    serial::{GARBLED, Parity, PortSettings, Talker},
 };
 use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
 
@@ -92,6 +93,12 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
 }
 
 impl Modbus {
+    fn talker(&self) -> Box<dyn Talker> {
+        let polls = self.questions().map(|(register, pdu)| (pdu.bytes().into(), register.every)).collect();
+        let within = (self.options.answer_within.0, self.options.confirm_within.0);
+        Box::new(Client::new(self.options.address, within, polls))
+    }
+
     fn questions(&self) -> impl Iterator<Item = (&Register, Pdu)> {
         self.registers.iter().map(|register| (register, register.question()))
     }
@@ -99,10 +106,11 @@ impl Modbus {
 
 impl Device for Modbus {
     fn wiring(&self) -> Wiring {
-        let polls = self.questions().map(|(register, pdu)| (pdu.bytes().into(), register.every)).collect();
-        let within = (self.options.answer_within.0, self.options.confirm_within.0);
-        let talker = Client::new(self.options.address, within, polls);
-        Wiring::Serial { port: self.port.clone(), talker: Box::new(talker) }
+        Wiring::Serial { port: self.port.clone(), talker: self.talker() }
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self, self.talker())
     }
 
     fn presence(&self) -> Presence {

@@ -75,7 +75,7 @@ pub(super) struct Register {
     kind: Option<Type>,
     words: Order,
     scale: f64,
-    is_writable: bool,
+    pub(super) is_writable: bool,
     unit: Option<String>,
     device_class: Option<String>,
 }
@@ -193,6 +193,12 @@ impl Register {
             format!("it does not fit: the register is {kind:?} in steps of {}", self.scale).to_lowercase()
         })?;
         Ok(Pdu::WriteRegisters(self.first, self.turned(&data)))
+    }
+
+    /// What a device has in it that says `number`, before the scale, or `is_on`: two bytes for each register.
+    pub(super) fn data(&self, number: f64, is_on: bool) -> Vec<u8> {
+        let data = self.kind.and_then(|kind| kind.write(number)).map(|data| self.turned(&data));
+        data.unwrap_or_else(|| vec![0, u8::from(is_on)])
     }
 
     /// Whether the register that shows `seen` was set to `wanted`: within half a step.

@@ -1,15 +1,17 @@
 //! A device on a serial port that sends binary frames: numbers at fixed places, with a sync word, a length and a
 //! checksum if it has them. It takes no request.
 
+mod simulation;
+
 use serde::Deserialize;
 
 use super::{
     super::{
-        Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+        Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
         bus::serial::PortOptions,
         options::options_of_both,
         serial::{
-            Listener, Parity, PortSettings,
+            Listener, Parity, PortSettings, Talker,
             framing::{Checksum, Counts, Covers, Frames, Length, Order, Prefix},
             garbled,
         },
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::model::{DeviceId, Entity, Fields, Request, Timestamp};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
     /// The bytes that every frame begins with, in hexadecimal.
@@ -70,7 +72,7 @@ struct Check {
     covers: Covers,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Field {
     name: String,
@@ -93,6 +95,7 @@ fn one() -> f64 {
     1.0
 }
 
+#[derive(Clone)]
 struct SerialFrame {
     id: DeviceId,
     port: PortSettings,
@@ -161,14 +164,24 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(pair).collect()
 }
 
-impl Device for SerialFrame {
-    fn wiring(&self) -> Wiring {
+impl SerialFrame {
+    fn talker(&self) -> Box<dyn Talker> {
         let options = &self.options;
         let check =
             options.check.map(|check| (check.kind, check.order.unwrap_or(options.order), check.covers));
         let longest = if let Length::Fixed(length) = self.length { length } else { options.longest };
         let frames = Frames::new(self.sync.clone(), self.length, check, longest);
-        Wiring::Serial { port: self.port.clone(), talker: Box::new(Listener::new(frames)) }
+        Box::new(Listener::new(frames))
+    }
+}
+
+impl Device for SerialFrame {
+    fn wiring(&self) -> Wiring {
+        Wiring::Serial { port: self.port.clone(), talker: self.talker() }
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self, self.talker())
     }
 
     fn presence(&self) -> Presence {

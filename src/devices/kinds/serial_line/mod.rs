@@ -3,6 +3,8 @@
 //! A pattern's named groups become fields, or all fields of the object. A command is a line by a template:
 //! `SET {level}`. Lines have no checksum: what is garbled on the wire and still matches is believed.
 
+mod example;
+mod simulation;
 mod template;
 
 use regex_lite::Regex;
@@ -13,7 +15,7 @@ use tokio::time::Instant;
 use self::template::Template;
 use super::{
     super::{
-        Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
+        Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
         bus::serial::PortOptions,
         options::options_of_both,
         serial::{Heard, Listener, Parity, PortSettings, Talker, framing::Lines, garbled},
@@ -132,12 +134,21 @@ impl Talker for OwnLines {
     }
 }
 
-impl Device for SerialLine {
-    fn wiring(&self) -> Wiring {
+impl SerialLine {
+    fn talker(&self) -> Box<dyn Talker> {
         let lines = Lines::new(self.options.delimiter.as_bytes(), self.options.longest);
         let pattern = self.pattern.clone().filter(|_| self.options.skip_others);
-        let talker = Box::new(OwnLines { listener: Listener::new(lines), pattern });
-        Wiring::Serial { port: self.port.clone(), talker }
+        Box::new(OwnLines { listener: Listener::new(lines), pattern })
+    }
+}
+
+impl Device for SerialLine {
+    fn wiring(&self) -> Wiring {
+        Wiring::Serial { port: self.port.clone(), talker: self.talker() }
+    }
+
+    fn simulation(&self) -> Box<dyn Appliance> {
+        simulation::simulation(self, self.talker())
     }
 
     fn presence(&self) -> Presence {

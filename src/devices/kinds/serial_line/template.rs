@@ -53,6 +53,20 @@ impl Template {
         self.fields() == request.keys().map(String::as_str).collect()
     }
 
+    /// A regular expression of its lines, with a group for each field: what the device at the other end reads.
+    pub(super) fn pattern(&self) -> String {
+        let mut pattern = "^".to_owned();
+        let mut seen = BTreeSet::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => pattern.push_str(&regex_lite::escape(text)),
+                Part::Field(name) if seen.insert(name) => pattern.push_str(&format!("(?P<{name}>.*)")),
+                Part::Field(_) => pattern.push_str(".*"),
+            }
+        }
+        pattern + "$"
+    }
+
     /// The line, without the `delimiter` that ends it. An error names the field that has no place in a line, and why.
     pub(super) fn fill(&self, request: &Fields, delimiter: &str) -> Result<String, (String, &'static str)> {
         const ENDS: &str = "it would bring in what ends a line, the `delimiter`";
