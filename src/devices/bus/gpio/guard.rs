@@ -149,8 +149,8 @@ impl Guard {
         // By a name and by its number, nobody could see it before.
         if let Some(owner) = self.posts.iter().find(|post| post.line == Some(line)) {
             return Err(ChipError::Line(format!(
-                "{} is {line}, which `{}` has",
-                connection.line, owner.member.id
+                "it is line {line} of the chip, which `{}` has",
+                owner.member.id
             )));
         }
         let mut first_level = None;

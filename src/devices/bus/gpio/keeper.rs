@@ -147,12 +147,7 @@ impl Keeper {
             guard.tick(self.claim, now)?;
             if !is_starving && now >= fed + self.setup.watchdog {
                 is_starving = true;
-                let silence = self.setup.watchdog.as_secs_f64();
-                error!(
-                    chip = self.setup.name,
-                    silence, "the gateway is stuck; the outputs go to their safe state"
-                );
-                guard.make_safe(Cause::Watchdog, now)?;
+                self.starve(guard, now)?;
             }
             let said = guard.said();
             self.tell(said);
@@ -163,7 +158,13 @@ impl Keeper {
                 next.map_or(Duration::from_secs(60), |next| next.saturating_duration_since(Instant::now()));
             match self.requests.recv_timeout(wait) {
                 Ok(request) => {
-                    fed = Instant::now();
+                    let silence = fed.elapsed();
+                    fed += silence;
+                    if !is_starving && silence >= self.setup.watchdog {
+                        // The whole program stood still, and this thread with it.
+                        is_starving = true;
+                        self.starve(guard, fed)?;
+                    }
                     if std::mem::take(&mut is_starving) {
                         warn!(chip = self.setup.name, "the gateway goes on");
                     }
@@ -177,6 +178,13 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
+    }
+
+    /// The runtime was silent for too long.
+    fn starve(&self, guard: &mut Guard, now: Instant) -> Result<(), String> {
+        let silence = self.setup.watchdog.as_secs_f64();
+        error!(chip = self.setup.name, silence, "the gateway is stuck; the outputs go to their safe state");
+        guard.make_safe(Cause::Watchdog, now)
     }
 
     /// Waits while there is no chip; who writes meanwhile hears why not. False at a stop.

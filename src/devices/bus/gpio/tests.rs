@@ -220,7 +220,7 @@ fn one_line_by_its_number_and_by_its_name_has_one_owner() {
     named.connection.line = LineName::Name("LINE17".to_owned());
     let mut bench = Bench::new(&[output("a", 17, OutputRules::default()), named]);
     let said = bench.said();
-    assert!(said[1].contains("the line `LINE17` is 17, which `a` has"), "{said:?}");
+    assert!(said[1].contains("it is line 17 of the chip, which `a` has"), "{said:?}");
 }
 
 #[test]
