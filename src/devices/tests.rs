@@ -1,6 +1,7 @@
 //! The fleet as a whole, with paused time: what a command's outcome is, and what a fault does.
 
 mod described;
+mod simulated;
 
 use std::{
     collections::HashMap,
@@ -231,20 +232,6 @@ async fn a_pressed_toaster_toasts_and_says_that_toast_is_ready() {
     assert!(progress.windows(2).all(|pair| pair[0] <= pair[1]), "{progress:?}");
     assert_eq!(house.probe.of(&id("toaster")).runs, 1);
     assert_eq!(house.probe.of(&id("toaster")).touches, 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn simulated_devices_leave_the_lan_alone_and_their_kinds_understand_them() {
-    let fleet = Fleet::simulated(&[plug()]).unwrap();
-    assert_eq!(fleet.lan_filters(), []);
-    let mut house = House::of(fleet, HashMap::new());
-    assert_eq!(house.availability().await, Availability::Online);
-    for word in ["ON", "OFF"] {
-        let answer = status(house.send("plug", json!({"state": word}), LIFE)).await;
-        assert_eq!(answer, (OutcomeStatus::Applied, format!("the relay shows {word}")));
-    }
-    while !house.reading().await.fields.contains_key("energy_total") {}
-    assert!(house.published.try_recv().is_err(), "something was published");
 }
 
 #[tokio::test(start_paused = true)]
