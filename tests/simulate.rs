@@ -34,11 +34,33 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("heatpump", "setpoint", "21.5"),
     ("heatpump", "flow", "-1.25"),
     ("pump", "speed", "1450"),
+    ("fountain", "state", r#""ON""#),
+    ("dimmer", "duty", "40"),
+    ("plug_1", "state", r#""ON""#),
+    ("plug_2", "state", r#""ON""#),
+    ("light_1", "state", r#""ON""#),
+    ("blind", "position", "30"),
+    ("attic", "state", r#""ON""#),
+    ("attic", "fan_speed", "7"),
+    ("attic", "mode", r#""boost""#),
     ("projector", "state", r#""ON""#),
 ];
 
 /// Those that only say what they measure, or cannot be set for another reason.
-const MEASURES: &[&str] = &["thermometer", "p1", "sml", "mode_d", "mode_c", "dust", "level", "station"];
+const MEASURES: &[&str] = &[
+    "thermometer",
+    "p1",
+    "sml",
+    "mode_d",
+    "mode_c",
+    "dust",
+    "level",
+    "station",
+    "door",
+    "water",
+    "contact",
+    "hall",
+];
 
 /// How long all of it may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
