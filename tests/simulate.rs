@@ -43,6 +43,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("attic", "state", r#""ON""#),
     ("attic", "fan_speed", "7"),
     ("attic", "mode", r#""boost""#),
+    ("radiator", "target", "21.5"),
     ("projector", "state", r#""ON""#),
 ];
 
@@ -60,6 +61,12 @@ const MEASURES: &[&str] = &[
     "water",
     "contact",
     "hall",
+    "window",
+    "cellar",
+    "nursery",
+    "fridge",
+    "sauna",
+    "keys",
 ];
 
 /// How long all of it may take on a busy machine.
