@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::options::nearest;
+use super::{super::options::nearest, values::Type};
 use crate::model::{Entity, Fields, Platform, StateClass};
 
 /// What a field of the options says of itself.
@@ -120,6 +120,22 @@ pub(super) fn number(field: &str, unit: Option<&str>, class: Option<&str>) -> En
         Some(unit) => entity.unit(unit.to_owned()),
         None => entity,
     }
+}
+
+/// A number that can be set to all that its place can hold; a device may take less, and then refuses.
+pub(super) fn settable(
+    field: &str,
+    unit: Option<&str>,
+    class: Option<&str>,
+    place: Type,
+    scale: f64,
+) -> Entity {
+    let (least, most) = place.range();
+    let (a, b) = (least * scale, most * scale);
+    // Home Assistant takes no step below a thousandth.
+    let step = if place == Type::F32 { 0.1 } else { scale.abs().max(0.001) };
+    let Entity { device_class, unit, .. } = number(field, unit, class);
+    Entity { device_class, unit, ..Entity::number(field, a.min(b), a.max(b), step) }
 }
 
 /// What the fields of a state are that nobody but the user has described: numbers and words to be read; two words of

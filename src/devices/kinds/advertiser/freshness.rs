@@ -23,7 +23,7 @@ pub(in super::super) enum ReplayProtection {
 
 /// What is to be thought of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Verdict {
+pub(super) enum Verdict {
     New,
     /// The same as the last one: a device repeats what it says, for who did not hear it.
     Repeated,
@@ -36,7 +36,7 @@ pub(in super::super) struct Freshness {
     last: Option<u32>,
 }
 
-const FIELD: &str = "encryption_counter";
+pub(super) const FIELD: &str = "encryption_counter";
 /// How near to its end, and after it to its beginning, a counter is believed to have wrapped around.
 const NEAR: u32 = 256;
 
@@ -52,7 +52,7 @@ impl Freshness {
     }
 
     /// Takes the counter of an advertisement that was opened, and puts it into the reading.
-    pub(in super::super) fn take(&mut self, counter: u32, reading: &mut Fields) -> Verdict {
+    pub(super) fn take(&mut self, counter: u32, reading: &mut Fields) -> Verdict {
         let verdict = match self.last {
             Some(last) if counter == last => Verdict::Repeated,
             Some(last) if counter < last && !(last >= u32::MAX - NEAR && counter < NEAR) => Verdict::Old,
@@ -67,7 +67,7 @@ impl Freshness {
 }
 
 /// The counter, for people.
-pub(in super::super) fn entity() -> Entity {
+pub(super) fn entity() -> Entity {
     Entity::sensor(FIELD).diagnostic()
 }
 

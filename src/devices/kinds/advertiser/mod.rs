@@ -8,6 +8,7 @@ mod freshness;
 pub(super) mod simulation;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,9 +16,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::freshness::Verdict;
 pub(super) use self::{
     bind_key::{BindKey, MIC},
-    freshness::{Freshness, ReplayProtection, Verdict, entity as counter},
+    freshness::{Freshness, ReplayProtection},
 };
 use super::super::{
     Appliance, DeviceError, DeviceSpec, Frame, Presence, Span, Wiring,
@@ -105,6 +107,23 @@ impl Advertiser {
         DeviceError::unreadable(&self.id, "advertisement", problem)
     }
 
+    /// Whether an advertisement with this counter says something new. The counter is put into its reading.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unreadable`] for a counter that went back.
+    pub(super) fn is_news(
+        &self,
+        freshness: &mut Freshness,
+        counter: u32,
+        reading: &mut Fields,
+    ) -> Result<bool, DeviceError> {
+        match freshness.take(counter, reading) {
+            Verdict::New => Ok(true),
+            Verdict::Repeated => Ok(false),
+            Verdict::Old => Err(self.unreadable(REPLAYED)),
+        }
+    }
+
     /// The answer to every request.
     pub(super) fn refuses(&self, request: &Request) -> DeviceError {
         DeviceError::impossible(&self.id, request.first_field(), "a sensor only tells")
@@ -121,6 +140,22 @@ pub(super) fn put_signal(fields: &mut Fields, heard: Heard<'_>) {
 /// What [`put_signal`] puts in, for people.
 pub(super) fn signal() -> Entity {
     Entity::measurement("signal", "signal_strength", "dBm").diagnostic()
+}
+
+/// The fields that were read and the events that are known, for people; `of` knows those of the sensor itself.
+pub(super) fn entities(
+    state: &Fields,
+    events: &BTreeSet<String>,
+    of: fn(&str) -> Option<Entity>,
+) -> Vec<Entity> {
+    let entity = |field: &String| match field.as_str() {
+        "signal" => Some(signal()),
+        freshness::FIELD => Some(freshness::entity()),
+        field => of(field),
+    };
+    // What happens never stays in the state.
+    let unseen = events.iter().filter(|event| !state.contains_key(*event));
+    state.keys().chain(unseen).filter_map(entity).collect()
 }
 
 /// The options of a sensor that may encrypt.
@@ -223,7 +258,7 @@ pub(super) fn binary(is_on: bool) -> Value {
 pub(super) const WRONG_KEY: &str =
     "it cannot be decrypted: `bind_key` or `address` is wrong, or it was forged or garbled on the way";
 /// What is said of an advertisement whose counter went back.
-pub(super) const REPLAYED: &str = "its counter went back: somebody replays a recording, or its battery was changed; for the latter see `replay_protection`";
+const REPLAYED: &str = "its counter went back: somebody replays a recording, or its battery was changed; for the latter see `replay_protection`";
 
 #[cfg(test)]
 mod tests;

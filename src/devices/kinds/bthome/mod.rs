@@ -9,10 +9,7 @@ use super::{
         Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Wiring, ble::BleChannel,
         bus::ble::BleOptions, options::options_of_both,
     },
-    advertiser::{
-        Advertiser, Freshness, MIC, REPLAYED, Seal, SealedOptions, Verdict, WRONG_KEY, counter, put_signal,
-        signal,
-    },
+    advertiser::{Advertiser, Freshness, MIC, Seal, SealedOptions, WRONG_KEY, entities, put_signal},
 };
 use crate::model::{Entity, Fields, Request, Timestamp};
 
@@ -135,12 +132,10 @@ impl Device for BtHome {
             return Err(self.sensor.unreadable("nothing in it is an object of BTHome"));
         }
         let mut fields = said.fields;
-        if let Some(counter) = counter {
-            match self.freshness.take(counter, &mut fields) {
-                Verdict::New => {}
-                Verdict::Repeated => return Ok(Changes::none()),
-                Verdict::Old => return Err(self.sensor.unreadable(REPLAYED)),
-            }
+        if let Some(counter) = counter
+            && !self.sensor.is_news(&mut self.freshness, counter, &mut fields)?
+        {
+            return Ok(Changes::none());
         }
         if said.packet_id.is_some_and(|id| self.is_old(id, now)) {
             return Ok(Changes::none());
@@ -163,14 +158,7 @@ impl Device for BtHome {
     }
 
     fn entities(&self, state: &Fields) -> Vec<Entity> {
-        let special = |field: &str| match field {
-            "signal" => Some(signal()),
-            "encryption_counter" => Some(counter()),
-            _ => None,
-        };
-        let unseen = self.events.iter().filter(|event| !state.contains_key(*event));
-        let fields = state.keys().chain(unseen);
-        fields.filter_map(|field| special(field).or_else(|| objects::entity(field))).collect()
+        entities(state, &self.events, objects::entity)
     }
 }
 

@@ -144,17 +144,12 @@ impl Register {
                 Entity::binary_sensor(&self.name)
             };
         };
-        let read = describe::number(&self.name, self.unit.as_deref(), self.device_class.as_deref());
-        if !self.is_writable {
-            return read;
+        let (unit, class) = (self.unit.as_deref(), self.device_class.as_deref());
+        if self.is_writable {
+            describe::settable(&self.name, unit, class, kind, self.scale)
+        } else {
+            describe::number(&self.name, unit, class)
         }
-        // What the register can hold; a device may take less, and then refuses.
-        let (least, most) = kind.range();
-        let (a, b) = (least * self.scale, most * self.scale);
-        // Home Assistant takes no step below a thousandth.
-        let step = if kind == Type::F32 { 0.1 } else { self.scale.abs().max(0.001) };
-        let number = Entity::number(&self.name, a.min(b), a.max(b), step);
-        Entity { device_class: read.device_class, unit: read.unit, ..number }
     }
 
     /// What asks for it.
