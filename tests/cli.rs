@@ -245,10 +245,17 @@ fn check_finds_what_is_wrong_with_gpio_pins_and_their_interlocks() {
 #[test]
 fn every_example_of_the_devices_guide_is_a_good_configuration() {
     let home = Home::new();
-    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/devices.md")).unwrap();
-    let examples: Vec<&str> =
-        guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(examples.len() >= 5, "{} examples", examples.len());
+    let docs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"));
+    let pages = fs::read_dir(docs.join("devices")).unwrap().map(|entry| entry.unwrap().path());
+    let pages: Vec<String> = pages
+        .chain(["devices.md", "home-assistant.md"].map(|page| docs.join(page)))
+        .map(|page| fs::read_to_string(page).unwrap())
+        .collect();
+    let examples: Vec<&str> = pages
+        .iter()
+        .flat_map(|page| page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()))
+        .collect();
+    assert!(examples.len() >= 15, "{} examples", examples.len());
     for example in examples {
         for named in example.split("bind_key_file: ").skip(1) {
             home.secret(named.split([',', '}', '\n']).next().unwrap(), KEY, 0o600);
