@@ -126,10 +126,13 @@ impl Template {
         let value_json = json.as_ref().map_or(Jinja::UNDEFINED, |value| Jinja::from(Serde(value)));
         let text = match (self.render(context! { value => payload, value_json, topic }), &json) {
             (Ok(text), _) => text,
+            (Err(error), _) if error.kind() == ErrorKind::OutOfFuel => {
+                return Err(sentence(&error, &self.text()));
+            }
             (Err(error), Some(json)) if error.kind() == ErrorKind::UndefinedError || self.misses(json) => {
                 return Ok(None);
             }
-            (Err(error), None) if self.uses("value_json") && error.kind() != ErrorKind::OutOfFuel => {
+            (Err(_), None) if self.uses("value_json") => {
                 return Err("it is not JSON, and the template asks for `value_json`".to_owned());
             }
             (Err(error), _) => return Err(sentence(&error, &self.text())),
@@ -145,9 +148,35 @@ impl Template {
 
     /// The payload that asks for `value` of the request's fields. An error is a sentence without a full stop.
     pub(super) fn command(&self, value: Option<&Value>, request: &Fields) -> Result<String, String> {
+        let text = self.text();
+        // Who may set a mode must not set the power by the mode `eco","power":"on`.
+        if !text.contains("to_json") && !text.contains("tojson") && request.values().any(breaks_out) {
+            return Err(
+                "a word with a quotation mark, a backslash or a control character could break out of its \
+                        place; `{{ value | to_json }}` in the template would keep it there"
+                    .to_owned(),
+            );
+        }
         let value = value.map_or(Jinja::UNDEFINED, |value| Jinja::from(Serde(value)));
         let value_json = Jinja::from(Serde(request));
-        self.render(context! { value, value_json }).map_err(|error| sentence(&error, &self.text()))
+        let payload = self.render(context! { value, value_json }).map_err(|error| sentence(&error, &text))?;
+        if payload.len() > LONGEST_PAYLOAD {
+            return Err(format!("the template makes more than {LONGEST_PAYLOAD} bytes of it"));
+        }
+        Ok(payload)
+    }
+}
+
+/// Whether something in it could end a JSON string and go on behind it.
+fn breaks_out(value: &Value) -> bool {
+    match value {
+        Value::String(word) => word.chars().any(|c| c == '"' || c == '\\' || c.is_control()),
+        Value::Array(values) => values.iter().any(breaks_out),
+        // Its members' names go in, too.
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| breaks_out(&Value::from(name.as_str())) || breaks_out(value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -264,16 +264,45 @@ fn rendering_is_bounded_in_time_and_memory() {
         ),
         ("{{ value * 999999999 }}", "takes too long"),
         ("{{ value * 300 }}", "256 characters"),
+        (
+            "{% set n = namespace(s=value) %}{% for a in range(64) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}",
+            "takes too long",
+        ),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}{{ value }}", "recursion"),
     ] {
         let mut sensor = device("lan", json!({"state_topic": "s", "value_template": template})).unwrap();
         let changes = read(sensor.as_mut(), "s", "x").unwrap();
         assert!(changes.unread[0].1.contains(part), "{template}: {:?}", changes.unread);
     }
+    let template = "{{ value | replace('x', value) | replace('x', value) }}";
+    let mut sensor = device("lan", json!({"state_topic": "s", "value_template": template})).unwrap();
+    let changes = read(sensor.as_mut(), "s", &"x".repeat(4_000)).unwrap();
+    assert!(changes.unread[0].1.contains("takes too long"), "{:?}", changes.unread);
     let mut sensor =
         device("lan", json!({"state_topic": "s", "value_template": "{{ value | length }}"})).unwrap();
     let changes = read(sensor.as_mut(), "s", &"x".repeat(65_537)).unwrap();
     assert!(changes.unread[0].1.contains("longer than 65536"), "{:?}", changes.unread);
+}
+
+#[test]
+fn a_word_cannot_break_out_of_its_place_in_a_command() {
+    let request = |word: &str| json!({"mode": word});
+    for (template, word, made) in [
+        (r#"{"mode": "{{ value }}"}"#, "eco", Some(r#"{"mode": "eco"}"#)),
+        (r#"{"mode": "{{ value }}"}"#, r#"eco","power":"on"#, None),
+        (r#"{"mode": "{{ value | upper }}"}"#, r#"eco","power":"on"#, None),
+        (r#"{"mode": "{{ value }}"}"#, "eco\\", None),
+        (r#"{"mode": {{ value | to_json }}}"#, "a\"b", Some(r#"{"mode": "a\"b"}"#)),
+    ] {
+        let options = json!({"command_topic": "c", "field": "mode", "command_template": template});
+        let heating = device("lan", options).unwrap();
+        match (plan(&*heating, request(word), json!({})), made) {
+            (Ok(plan), Some(made)) => assert_eq!(sent(&plan), [format!("c {made}")]),
+            (Err(error), None) => assert!(error.to_string().contains("to_json"), "{error}"),
+            (Ok(plan), None) => panic!("{template} made {:?} of {word}", sent(&plan)),
+            (Err(error), Some(_)) => panic!("{template}: {error}"),
+        }
+    }
 }
 
 #[test]
