@@ -19,6 +19,8 @@ pub(super) struct Pin {
     pub(super) held: Option<bool>,
     /// Somebody else has it.
     pub(super) is_taken: bool,
+    /// Each call to drive it panics.
+    pub(super) panics: bool,
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +147,7 @@ impl Chip for Open {
     fn set(&mut self, line: u32, is_high: bool) -> Result<(), ChipError> {
         let mut world = self.present()?;
         assert!(!std::mem::take(&mut world.panics), "the driver's fault");
+        assert!(!world.pins.get(&line).is_some_and(|pin| pin.panics), "the driver's fault, again and again");
         world.driven.push((line, is_high));
         if let Some(pin) = world.pins.get_mut(&line) {
             (pin.is_high, pin.wave) = (is_high, None);

@@ -5,17 +5,20 @@
 //! on together; an output that this has not claimed counts as on for its rivals; outputs are in their safe state before
 //! anything else is done with a chip.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{
     super::FromBus, Cause, Chip, ChipError, EdgeSink, Edges, InputWiring, Member, Order, PwmRules, Role,
     Said, chip::Heard, switch::Switch,
 };
 
-/// After what time a line that was not to be had is tried again.
+/// After what time a line that was not to be had is tried again, and one that does not go off.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// What a device is to hear.
@@ -63,8 +66,10 @@ struct Post {
     problem: Option<String>,
     retry_at: Instant,
     what_for: Use,
-    /// An output that reads so, whatever it was driven to.
-    reads_on: bool,
+    /// What it shall become now that the gateway has started has still to be done.
+    is_to_begin: bool,
+    /// It was driven off and reads on: when it is tried again.
+    stuck: Option<Instant>,
     cause: Cause,
 }
 
@@ -102,7 +107,8 @@ impl Guard {
                 Role::Pwm(rules) => Use::Pwm { rules: *rules, part: rules.safe },
                 Role::Input { .. } | Role::Counter { .. } => Use::Input,
             },
-            reads_on: false,
+            is_to_begin: false,
+            stuck: None,
             cause: Cause::Start,
             member: member.clone(),
         };
@@ -185,24 +191,39 @@ impl Guard {
         Ok(())
     }
 
-    /// The gateway has started: outputs become what they shall be at first. An error: the chip is gone.
+    /// The gateway has started: outputs become what they shall be at first, those whose line or whose rival's line is
+    /// not to be had yet as soon as it is. An error: the chip is gone.
     pub(super) fn begin(&mut self, now: Instant) -> Result<(), String> {
+        for post in &mut self.posts {
+            post.is_to_begin = true;
+        }
+        self.go_on_beginning(now)
+    }
+
+    fn go_on_beginning(&mut self, now: Instant) -> Result<(), String> {
         for index in 0..self.posts.len() {
             let post = &self.posts[index];
-            let Some(line) = post.line else { continue };
+            let waits = post.rivals.iter().any(|&rival| self.posts[rival].line.is_none());
+            let Some(line) = post.line.filter(|_| post.is_to_begin) else { continue };
             let done = match &post.what_for {
-                Use::Switch(switch) if switch.rules.is_on_at_first => {
-                    if let Err(reason) = self.may_go_on(index, switch, now) {
-                        warn!(device = %post.member.id, reason, "an output stays off at first");
-                        continue;
+                Use::Switch(switch) if switch.rules.is_on_at_first && waits => continue,
+                Use::Switch(switch) if switch.rules.is_on_at_first != switch.is_on => {
+                    let is_on = switch.rules.is_on_at_first;
+                    match if is_on { self.may_go_on(index, now) } else { Ok(()) } {
+                        Ok(()) => self.drive(index, line, is_on, Cause::Start, now),
+                        Err(Fault::Refused(reason) | Fault::Doubtful(reason)) => {
+                            warn!(device = %self.posts[index].member.id, reason, "an output stays off at first");
+                            Ok(false)
+                        }
+                        Err(Fault::Lost(reason)) => return Err(reason),
                     }
-                    self.drive(index, line, true, Cause::Start, now)
                 }
                 Use::Pwm { rules, .. } if rules.at_first != rules.safe => {
                     self.drive_part(index, line, rules.at_first, Cause::Start)
                 }
-                _ => continue,
+                _ => Ok(true),
             };
+            self.posts[index].is_to_begin = false;
             done.map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -212,7 +233,7 @@ impl Guard {
     pub(super) fn next(&self) -> Option<Instant> {
         let moment = |post: &Post| match (&post.what_for, post.line) {
             (_, None) => Some(post.retry_at),
-            (Use::Switch(switch), Some(_)) => switch.next(),
+            (Use::Switch(switch), Some(_)) => switch.next().or(post.stuck),
             _ => None,
         };
         self.posts.iter().filter_map(moment).min()
@@ -222,19 +243,32 @@ impl Guard {
     pub(super) fn tick(&mut self, claim: u64, now: Instant) -> Result<(), String> {
         for index in 0..self.posts.len() {
             let post = &self.posts[index];
+            let stuck = post.stuck.filter(|at| *at <= now).map(|_| post.cause);
             if let (Use::Switch(switch), Some(line)) = (&post.what_for, post.line)
-                && let Some(cause) = switch.due(now)
+                && let Some(cause) = switch.due(now).or(stuck)
             {
                 self.drive(index, line, false, cause, now).map_err(|error| error.to_string())?;
             }
         }
-        self.claim_all(claim, now)
+        self.claim_all(claim, now)?;
+        self.go_on_beginning(now)
     }
 
-    /// Drives every output to its safe state, the rest of them even where one fails; the first failure.
+    /// Drives every output to its safe state, the rest of them even where one fails or its driver panics. An error: which
+    /// may not be in it, and why.
     pub(super) fn make_safe(&mut self, cause: Cause, now: Instant) -> Result<(), String> {
-        let all: Vec<_> = (0..self.posts.len()).map(|index| self.be_safe(index, cause, now)).collect();
-        all.into_iter().collect::<Result<(), _>>().map_err(|error| error.to_string())
+        let mut problems = Vec::new();
+        for index in 0..self.posts.len() {
+            self.posts[index].is_to_begin = false;
+            let done = catch_unwind(AssertUnwindSafe(|| self.be_safe(index, cause, now)));
+            let problem = match done {
+                Ok(Ok(())) => continue,
+                Ok(Err(problem)) => problem.to_string(),
+                Err(_) => "its driver panicked".to_owned(),
+            };
+            problems.push(format!("`{}`: {problem}", self.posts[index].member.id));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
     }
 
     fn be_safe(&mut self, index: usize, cause: Cause, now: Instant) -> Result<(), ChipError> {
@@ -261,6 +295,10 @@ impl Guard {
         let Some(line) = post.line else {
             return refused(post.problem.clone().unwrap_or_else(|| "its line is not claimed yet".to_owned()));
         };
+        if order != Order::Tell {
+            self.posts[index].is_to_begin = false;
+        }
+        let post = &self.posts[index];
         let is_shown = match (&post.what_for, order) {
             (Use::Switch(switch), Order::Tell) => {
                 let is_on = switch.is_on;
@@ -274,7 +312,7 @@ impl Guard {
                     return refused(format!("pulse: one is under way, {left} left"));
                 }
                 if !switch.is_on {
-                    self.may_go_on(index, switch, now).map_err(Fault::Refused)?;
+                    self.may_go_on(index, now)?;
                 }
                 self.drive(index, line, true, Cause::Command, now)
             }
@@ -303,19 +341,25 @@ impl Guard {
         }
     }
 
-    fn may_go_on(&self, index: usize, switch: &Switch, now: Instant) -> Result<(), String> {
-        for &rival in &self.posts[index].rivals {
-            let rival = &self.posts[rival];
+    /// Whether a switch that is off may go on. Its rivals are looked at, not remembered: others may drive them, too.
+    fn may_go_on(&mut self, index: usize, now: Instant) -> Result<(), Fault> {
+        let refused = |reason: String| Err(Fault::Refused(reason));
+        for place in 0..self.posts[index].rivals.len() {
+            let rival = &self.posts[self.posts[index].rivals[place]];
             let Use::Switch(other) = &rival.what_for else { continue };
             let id = &rival.member.id;
-            if rival.line.is_none() {
-                return Err(format!("interlock: it is not known whether {id} is off"));
-            }
-            if other.is_on || rival.reads_on {
-                return Err(format!("interlock: {id} is on"));
+            let Some(line) = rival.line else {
+                return refused(format!("interlock: it is not known whether {id} is off"));
+            };
+            let reads = self.chip.is_high(line).map_err(|error| Fault::Lost(error.to_string()))?;
+            if other.is_on || rival.member.connection.is_on(reads) {
+                return refused(format!("interlock: {id} is on"));
             }
         }
-        switch.may_go_on(now)
+        match &self.posts[index].what_for {
+            Use::Switch(switch) => switch.may_go_on(now).map_err(Fault::Refused),
+            Use::Pwm { .. } | Use::Input => Ok(()),
+        }
     }
 
     /// Drives a switch and reads it back: whether it shows.
@@ -334,16 +378,32 @@ impl Guard {
             switch.went(is_on, now);
         }
         post.cause = cause;
-        Ok(self.read(index, line)? == is_on)
+        let reads_on = self.read(index, line)?;
+        self.mind_stuck(index, (!is_on && reads_on).then_some(now + RETRY));
+        Ok(reads_on == is_on)
+    }
+
+    /// A switch was driven: it shows, or did not go off and is to be tried again.
+    fn mind_stuck(&mut self, index: usize, stuck: Option<Instant>) {
+        let was_stuck = std::mem::replace(&mut self.posts[index].stuck, stuck).is_some();
+        match (was_stuck, stuck) {
+            (false, Some(_)) => {
+                let problem =
+                    "its line was switched off, but reads on; something else drives it, or it is shorted";
+                error!(device = %self.posts[index].member.id, problem, "an output does not go off");
+                self.tell(index, What::Bus(FromBus::Lost(problem.to_owned())));
+            }
+            (true, None) => self.tell(index, What::Bus(FromBus::Found)),
+            _ => {}
+        }
     }
 
     /// Reads a switch and tells it.
     fn read(&mut self, index: usize, line: u32) -> Result<bool, ChipError> {
         let is_high = self.chip.is_high(line)?;
-        let post = &mut self.posts[index];
-        post.reads_on = post.member.connection.is_on(is_high);
-        let said = Said::Output(post.reads_on, post.cause);
-        let reads_on = post.reads_on;
+        let post = &self.posts[index];
+        let reads_on = post.member.connection.is_on(is_high);
+        let said = Said::Output(reads_on, post.cause);
         self.tell(index, What::Bus(FromBus::Frame(said.frame())));
         Ok(reads_on)
     }

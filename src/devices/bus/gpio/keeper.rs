@@ -97,9 +97,7 @@ impl Keeper {
                     let (members, lost) = (&self.setup.members, self.lost.as_deref());
                     let mut guard = Guard::new(chip, members, self.setup.edges.clone(), lost, Instant::now());
                     let end = catch_unwind(AssertUnwindSafe(|| self.serve(&mut guard)));
-                    let safe =
-                        catch_unwind(AssertUnwindSafe(|| guard.make_safe(Cause::Start, Instant::now())));
-                    if let Ok(Err(problem)) = safe
+                    if let Err(problem) = guard.make_safe(Cause::Start, Instant::now())
                         && !matches!(end, Ok(End::Lost(_)))
                     {
                         error!(chip = self.setup.name, problem, "outputs may not be in their safe state");

@@ -91,7 +91,10 @@ impl Member {
         let Connection { chip: own, line, .. } = &self.connection;
         if own.is_hidden_in(chip) {
             let first = others.first().map_or("another device", |first| first.id.as_str());
-            let problem = format!("it is {chip}, as `{first}` has it; name it the same way for both");
+            let problem = format!(
+                "it may be the chip that `{first}` has as {chip}; name it the same way for both, and one beside the Pi's \
+                 own by its label: `chip: {{label: …}}`"
+            );
             return Err(DeviceError::bad_option(&self.id, "chip", problem));
         }
         let owner = others.iter().find(|other| other.connection.line == *line).filter(|_| own == chip);

@@ -200,8 +200,13 @@ impl Connection {
 impl ChipName {
     /// Whether `other` may be this chip by another name, in which nobody would see that two devices have one line.
     pub(in crate::devices) fn is_hidden_in(&self, other: &Self) -> bool {
-        let is_pi = |chip: &Self| matches!(chip, Self::Label(label) if PI_LABELS.contains(&label.as_str()));
-        (*self == Self::Auto && is_pi(other)) || (is_pi(self) && *other == Self::Auto)
+        // What is behind a path, only the machine knows.
+        let may_be_pi = |chip: &Self| match chip {
+            Self::Label(label) => PI_LABELS.contains(&label.as_str()),
+            Self::Path(_) => true,
+            Self::Auto => false,
+        };
+        (*self == Self::Auto && may_be_pi(other)) || (may_be_pi(self) && *other == Self::Auto)
     }
 }
 

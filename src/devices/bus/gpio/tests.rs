@@ -103,6 +103,83 @@ fn an_output_is_safe_from_its_first_moment_on_and_before_any_input_is_claimed() 
 }
 
 #[test]
+fn an_output_whose_driver_panics_keeps_no_other_from_its_safe_state() {
+    let mut bench = Bench::new(
+        &["a", "b", "c"].map(|name| output(name, u32::from(name.as_bytes()[0]) - 90, OutputRules::default())),
+    );
+    for post in 0..3 {
+        bench.order(post, Order::On).unwrap();
+    }
+    bench.fake.world().pins.get_mut(&8).unwrap().panics = true;
+    let problem = bench.guard.make_safe(Cause::Watchdog, bench.now).unwrap_err();
+    assert!(problem.contains("`b`") && !problem.contains("`c`"), "{problem}");
+    assert_eq!([7, 8, 9].map(|pin| bench.fake.is_high(pin)), [false, true, false]);
+}
+
+#[test]
+fn an_output_that_does_not_go_off_is_told_and_driven_again_until_it_does() {
+    let rules = OutputRules { max_on: seconds(5), ..OutputRules::default() };
+    let mut bench = Bench::new(&[output("a", 17, rules)]);
+    bench.order(0, Order::On).unwrap();
+    bench.said();
+    bench.fake.world().pins.get_mut(&17).unwrap().held = Some(true);
+    bench.pass(5_000);
+    let said = bench.said();
+    assert_eq!(said[0], "0 ON max_on");
+    assert!(said[1].contains("Lost") && said[1].contains("reads on"), "{said:?}");
+    bench.fake.world().driven.clear();
+    bench.pass(6_000);
+    assert_eq!(bench.fake.world().driven, [(17, false); 3], "every two seconds");
+    assert!(bench.said().iter().all(|said| said == "0 ON max_on"), "told as lost once");
+    bench.fake.world().pins.get_mut(&17).unwrap().held = None;
+    bench.pass(2_000);
+    assert_eq!(bench.said(), ["0 OFF max_on", "0 Found"]);
+    bench.pass(60_000);
+    assert_eq!(bench.said(), [""; 0]);
+}
+
+#[test]
+fn what_an_output_is_at_first_may_be_off_although_it_is_safe_when_on() {
+    let rules = OutputRules { is_on_safe: true, ..OutputRules::default() };
+    let mut bench = Bench::new(&[output("a", 17, rules)]);
+    bench.guard.begin(bench.now).unwrap();
+    assert_eq!(bench.said(), ["0 ON start", "0 OFF start"]);
+}
+
+#[test]
+fn what_an_output_is_at_first_waits_for_its_line_and_for_that_of_its_rival() {
+    let first = OutputRules { is_on_at_first: true, ..OutputRules::default() };
+    let locked = OutputRules { interlock: vec![id("c")], ..first.clone() };
+    let fake = Fake::default();
+    for pin in [4, 6] {
+        fake.world().pins.entry(pin).or_default().is_taken = true;
+    }
+    let members = [output("a", 4, first), output("b", 5, locked), output("c", 6, OutputRules::default())];
+    let mut bench = Bench::on(fake, &members);
+    bench.guard.begin(bench.now).unwrap();
+    assert_eq!([4, 5].map(|pin| bench.fake.is_high(pin)), [false, false]);
+    for pin in [4, 6] {
+        bench.fake.world().pins.get_mut(&pin).unwrap().is_taken = false;
+    }
+    bench.pass(2_000);
+    assert_eq!([4, 5, 6].map(|pin| bench.fake.is_high(pin)), [true, true, false]);
+    // After a fault it stays safe.
+    bench.guard.make_safe(Cause::Watchdog, bench.now).unwrap();
+    bench.pass(10_000);
+    assert_eq!([4, 5].map(|pin| bench.fake.is_high(pin)), [false, false]);
+}
+
+#[test]
+fn an_interlock_looks_at_the_line_and_not_at_what_was_read_once() {
+    let locked = OutputRules { interlock: vec![id("b")], ..OutputRules::default() };
+    let mut bench = Bench::new(&[output("a", 4, locked), output("b", 5, OutputRules::default())]);
+    bench.fake.world().pins.get_mut(&5).unwrap().held = Some(true);
+    assert_eq!(bench.order(0, Order::On), Err("interlock: b is on".to_owned()));
+    bench.fake.world().pins.get_mut(&5).unwrap().held = None;
+    assert_eq!(bench.order(0, Order::On), Ok(()));
+}
+
+#[test]
 fn an_order_is_driven_and_read_back() {
     let mut bench = Bench::new(&[output("a", 17, OutputRules::default())]);
     bench.said();

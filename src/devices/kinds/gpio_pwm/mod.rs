@@ -27,7 +27,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
 struct Options {
     /// In hertz, 10 to 1000.
     frequency: f64,
-    /// The duty at the start, at the stop and after a fault, in percent.
+    /// The duty at the start, at the stop and after a fault, in percent: 0 or 100.
     safe: f64,
     /// The duty once the gateway has started, if not that.
     initial: Option<f64>,
@@ -59,6 +59,10 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
         if !(0.0..=100.0).contains(&duty) {
             return bad(option, "it is a part of the time, from 0 to 100 percent");
         }
+    }
+    if options.safe != 0.0 && options.safe != 100.0 {
+        // The waveform ends with the program, at whatever level it was.
+        return bad("safe", "nobody makes a waveform when the gateway is gone: write 0 or 100");
     }
     let rules = PwmRules {
         period: Duration::from_secs_f64(1.0 / options.frequency),

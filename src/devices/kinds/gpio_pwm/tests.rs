@@ -16,6 +16,7 @@ fn bad_options_are_named_with_what_is_possible() {
             (json!({"pin": 4, "frequency": 2}), &["`frequency`", "10 to 1000 Hz"]),
             (json!({"pin": 4, "frequency": 50_000}), &["`frequency`", "10 to 1000 Hz"]),
             (json!({"pin": 4, "safe": 101}), &["`safe`", "0 to 100"]),
+            (json!({"pin": 4, "safe": 30}), &["`safe`", "write 0 or 100"]),
             (json!({"pin": 4, "initial": -1}), &["`initial`", "0 to 100"]),
             (json!({"pin": 99}), &["`pin`", "99"]),
         ],
