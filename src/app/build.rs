@@ -118,7 +118,10 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     let (store, unopened) = open_store(config, &lanes, &receipts, clock.clone()).await?;
     let last_states = store.states().await?;
     let lan = fleet.lan_filters();
-    let line = line(config, &store, &receipts, &board, &clock)?;
+    let mut line = line(config, &store, &receipts, &board, &clock)?;
+    if let Some(line) = &mut line {
+        line.downlink.close(fleet.lan_obeyed());
+    }
     let topics = line.as_ref().map(|line| line.topics.clone());
     let broker = Broker::bind(
         translate::broker(&config.broker, own_topics(config, &lan)),
@@ -196,7 +199,7 @@ fn uplink(config: &Config, lanes: &Lanes) -> Result<AnyUplink, BuildError> {
     }))
 }
 
-/// What no route from the cloud may say at home: commands, and what is the gateway's own.
+/// What no route from the cloud may say at home, whatever the devices are: commands, and what is the gateway's own.
 fn closed_to_the_cloud(config: &Config) -> Vec<TopicFilter> {
     let local = LocalTopics::default();
     let own = own_topics(config, &[]);

@@ -35,6 +35,11 @@ impl Downlink {
         }
     }
 
+    /// What the cloud may not say at home, either.
+    pub(super) fn close(&mut self, more: &[TopicFilter]) {
+        self.closed.extend(more.iter().cloned());
+    }
+
     /// What the line is to subscribe to.
     pub(super) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
         self.routes.iter().map(|(filter, _)| filter)
@@ -65,6 +70,21 @@ impl Downlink {
 mod tests {
     use super::*;
     use crate::model::{Properties, QoS};
+
+    #[test]
+    fn what_a_device_obeys_is_closed_although_a_route_leads_there() {
+        let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
+        let text = r#"{"cloud": "{prefix}/{gateway}/in/#", "local": "{1}"}"#;
+        let route: RouteIn = serde_json::from_str(text).unwrap();
+        let mut downlink = Downlink::new(&[route], &prefix, &gateway, Vec::new());
+        downlink.close(&[TopicFilter::parse("shellies/+/relay/0/command").unwrap()]);
+        let at_home = |topic: &str| {
+            let message = Message::new(Topic::parse(topic).unwrap(), "on", QoS::AtLeastOnce);
+            downlink.at_home(&message).map(|message| message.topic.to_string())
+        };
+        assert_eq!(at_home("p/g/in/shellies/x/relay/0").as_deref(), Some("shellies/x/relay/0"));
+        assert_eq!(at_home("p/g/in/shellies/x/relay/0/command"), None);
+    }
 
     #[test]
     fn the_cloud_names_no_topic_of_the_house_for_an_answer() {

@@ -100,6 +100,11 @@ impl Fleet {
         self.buses.lan_filters()
     }
 
+    /// Where devices of the LAN are told what to do, which the cloud may do by commands only.
+    pub fn lan_obeyed(&self) -> &[TopicFilter] {
+        self.buses.lan_obeyed()
+    }
+
     /// What really happens on the simulated bus.
     pub fn simulation(&self) -> SimulationProbe {
         self.buses.simulation()

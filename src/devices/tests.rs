@@ -203,6 +203,19 @@ fn each_filter_is_wanted_once() {
     assert_eq!(filters, [TopicFilter::parse("lamp").unwrap()]);
 }
 
+#[test]
+fn where_devices_of_the_lan_are_told_what_to_do_is_known() {
+    let lamp = spec("a", "lan", json!({"state_topic": "lamp", "command_topic": "lamp/set"}));
+    let plug = spec("b", "tasmota", json!({"topic": "plug"}));
+    let fleet = Fleet::build(&[lamp, plug, toaster()]).unwrap();
+    let obeys = |topic: &str| {
+        let topic = crate::model::Topic::parse(topic).unwrap();
+        fleet.lan_obeyed().iter().any(|filter| filter.matches(&topic))
+    };
+    assert!(obeys("lamp/set") && obeys("cmnd/plug/POWER") && obeys("cmnd/tasmotas/POWER"));
+    assert!(!obeys("lamp") && !obeys("stat/plug/POWER"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pressed_toaster_toasts_and_says_that_toast_is_ready() {
     let mut house = House::new(&[toaster()]);

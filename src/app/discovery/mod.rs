@@ -72,9 +72,10 @@ impl Discovery {
         devices.filter_map(|device| self.topic(device)).collect()
     }
 
-    /// All that Home Assistant takes for an announcement, of whomever: closed to the cloud.
+    /// All that Home Assistant takes for an announcement, of whomever: closed to the cloud, also where this gateway
+    /// announces nothing, for other devices of the house may.
     pub(super) fn tree(&self) -> Option<TopicFilter> {
-        TopicFilter::parse(&format!("{}/#", self.prefix)).ok().filter(|_| self.is_enabled)
+        TopicFilter::parse(&format!("{}/#", self.prefix)).ok()
     }
 
     /// An id has no other characters than Home Assistant takes there. The check of the configuration leaves room

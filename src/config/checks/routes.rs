@@ -150,9 +150,9 @@ fn to_home(
         return Some(Finding::new(at, what, "choose another tree, for example `cloud/{topic}`"));
     }
     let own = config.devices.iter().map(|device| format!("{HOME}/{}/#", device.id));
-    let home_assistant = &config.home_assistant;
-    let announced = home_assistant.enabled.then(|| format!("{}/#", home_assistant.prefix));
-    let own = own.chain([format!("{HOME}/bridge/#")]).chain(announced);
+    // Also where this gateway announces nothing: Home Assistant may read this broker for the sake of others.
+    let announced = format!("{}/#", config.home_assistant.prefix);
+    let own = own.chain([format!("{HOME}/bridge/#"), announced]);
     let own = own.filter_map(|own| TopicFilter::parse(&own).ok());
     let own = { own }.find(|own| reach.overlaps(own))?;
     let what = format!("`{reach}` at home would speak in the gateway's own name on `{own}`");

@@ -30,12 +30,14 @@ enum Bus {
 
 pub(in crate::devices) struct Buses {
     entries: Vec<Bus>,
+    /// Where devices of the LAN are told what to do.
+    obeyed: Vec<TopicFilter>,
     probe: SimulationProbe,
 }
 
 impl Default for Buses {
     fn default() -> Self {
-        Self { entries: vec![Bus::Lan(Wishes::new())], probe: SimulationProbe::default() }
+        Self { entries: vec![Bus::Lan(Wishes::new())], obeyed: Vec::new(), probe: SimulationProbe::default() }
     }
 }
 
@@ -46,11 +48,14 @@ impl Buses {
     /// [`DeviceError::BadOption`] when others need the bus in another way.
     pub(in crate::devices) fn hang(&mut self, id: &DeviceId, wiring: Wiring) -> Result<usize, DeviceError> {
         Ok(match wiring {
-            Wiring::Lan { hears, .. } => self.join(
-                (id.clone(), hears),
-                |bus| if let Bus::Lan(wishes) = bus { Some(wishes) } else { None },
-                Bus::Lan,
-            ),
+            Wiring::Lan { hears, obeys } => {
+                self.obeyed.extend(obeys);
+                self.join(
+                    (id.clone(), hears),
+                    |bus| if let Bus::Lan(wishes) = bus { Some(wishes) } else { None },
+                    Bus::Lan,
+                )
+            }
             Wiring::Simulated(appliance) => self.join(
                 (id.clone(), appliance),
                 |bus| if let Bus::Simulated(appliances) = bus { Some(appliances) } else { None },
@@ -199,6 +204,11 @@ impl Buses {
             .filter_map(|bus| if let Bus::Lan(wishes) = bus { Some(wishes) } else { None });
         let filters = wishes.flatten().flat_map(|(_, filters)| filters);
         filters.filter(|filter| seen.insert(filter.to_string())).cloned().collect()
+    }
+
+    /// Where devices of the LAN are told what to do: nothing that comes from the cloud may be published there.
+    pub(in crate::devices) fn lan_obeyed(&self) -> &[TopicFilter] {
+        &self.obeyed
     }
 
     /// What really happens on the simulated bus.
