@@ -271,6 +271,26 @@ fn whatever_of_bluetooth_is_missing_has_its_sentence_and_heals_by_itself() {
 }
 
 #[test]
+fn an_adapter_that_comes_and_goes_leaves_no_connection_to_the_message_bus_behind() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let bus = Bus::start(folder.path());
+    let mut bluez = air(&bus);
+    let gateway = plan(folder.path(), None, &bus).start();
+    both_online(&gateway);
+    bluez.order(json!({"do": "unplug", "adapter": "hci1"}));
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        bluez.order(json!({"do": "unplug", "adapter": "hci0"}));
+        both_lost(&gateway, "there is no Bluetooth adapter; is it plugged in?");
+        bluez.order(json!({"do": "plug", "adapter": "hci0"}));
+        both_online(&gateway);
+        sockets.push(gateway.sockets());
+    }
+    // Looks at the adapter come and go; one left behind each time would be three more at the end.
+    assert!(sockets[3] < sockets[0] + 3, "{sockets:?}");
+}
+
+#[test]
 fn a_missing_right_is_told_and_a_connection_that_is_half_open_is_made_anew() {
     const SCALES: &str = r#"
 devices:

@@ -140,6 +140,14 @@ impl Gateway {
         self.start_again()
     }
 
+    /// How many sockets it has open.
+    pub fn sockets(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process.id());
+        let links = std::fs::read_dir(folder).expect("its open files");
+        let links = links.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// Waits until the line is up and commands arrive as they are sent.
     #[track_caller]
     pub fn wait_online(&self) -> Value {

@@ -188,6 +188,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once, as a power cut would, and waits until it is gone.
     pub fn kill(&mut self) {
         self.child.kill().ok();

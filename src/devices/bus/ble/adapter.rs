@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -18,6 +18,7 @@ use super::{
     super::{Adapter, AdapterError, FromBus, Ports, WriteError},
     BleMember, BleSettings,
     bluez::{self, Sight},
+    central::Connection,
     counts::{Counts, count},
     session::{End, Session},
 };
@@ -32,6 +33,12 @@ use crate::{
 const LOOKS: Policy = Policy::of_attempts(Duration::from_millis(250), Duration::from_secs(2));
 /// Switching on what somebody switched off, and opening what does not open, may do harm if it is done too often.
 const TRIES: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::from_secs(30));
+/// From the end of a session to the look for the next one: one that ends as soon as it began must not spin.
+const RENEWALS: Policy = Policy {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(5),
+    stable_after: Duration::from_secs(60),
+};
 
 pub(in crate::devices) struct BleAdapter {
     settings: BleSettings,
@@ -125,9 +132,16 @@ impl Adapter for BleAdapter {
     ) -> BoxFuture<'a, Result<(), AdapterError>> {
         Box::pin(async move {
             self.report();
-            let mut tries = Backoff::new(TRIES);
+            // A new one after a failure, which may have been its own.
+            let mut connection = Connection::default();
+            let (mut tries, mut renewals) = (Backoff::new(TRIES), Backoff::new(RENEWALS));
             while let Some(sight) = self.find(ports, stop).await {
-                let opening = Session::open(&self.settings, &self.members, &self.counts, &self.board, sight);
+                let (settings, members) = (&self.settings, &self.members);
+                let (counts, board) = (&self.counts, &self.board);
+                let opening = async {
+                    let central = connection.open(&sight.name).await?;
+                    Session::open(settings, members, counts, board, (central, sight)).await
+                };
                 let trouble = match self.refusing(ports, stop, opening).await {
                     None => break,
                     Some(Err(trouble)) => trouble,
@@ -144,11 +158,16 @@ impl Adapter for BleAdapter {
                             ports.devices.tell(&member.id, FromBus::Found).await;
                         }
                         self.report();
+                        let since = Instant::now();
                         match session.run(ports, stop).await {
                             End::Stop => break,
                             End::Trouble(trouble) => {
                                 // Gone or off: `find` says so, or finds it again before anybody has missed it.
                                 info!(adapter = %self.settings, %trouble, "Bluetooth is looked for anew");
+                                let wait = renewals.after_failure(since.elapsed(), 1.0);
+                                if self.refusing(ports, stop, sleep(wait)).await.is_none() {
+                                    break;
+                                }
                                 continue;
                             }
                             End::Broken(problem) => {

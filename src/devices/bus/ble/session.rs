@@ -32,7 +32,7 @@ use super::{
     BleAddress, BleChannel, BleMember, BlePeer, BleSettings,
     audience::Audience,
     bluez::{Sight, Trouble},
-    central::{self, address},
+    central::{address, scan},
     counts::{Counts, count},
     peripheral::{News, Peripheral},
     watchdog::Watchdog,
@@ -83,20 +83,19 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the adapter and starts its scan.
+    /// Starts the scan of an adapter that was opened.
     pub(super) async fn open(
         settings: &'a BleSettings,
         members: &'a [BleMember],
         counts: &Arc<Counts>,
         board: &'a Board,
-        sight: Sight,
+        (central, sight): (Central, Sight),
     ) -> Result<Self, Trouble> {
         let odd = |error: btleplug::Error| Trouble::Odd(error.to_string());
-        let central = central::open(&sight.name).await?;
         let old = central.peripherals().await.map_err(odd)?;
         let old = old.iter().map(|peripheral| peripheral.id()).collect();
         let events = central.events().await.map_err(odd)?;
-        central::scan(&central, false).await?;
+        scan(&central).await?;
         let (said, queue) = mpsc::channel(QUEUE);
         let mut session = Self {
             members,
@@ -160,8 +159,9 @@ impl<'a> Session<'a> {
         if matches!(end, End::Stop) {
             let leaving = async { while self.tasks.join_next().await.is_some() {} };
             let _ = timeout(Duration::from_millis(1500), leaving).await;
-            let _ = timeout(Duration::from_millis(500), self.central.stop_scan()).await;
         }
+        // The connection stays, and BlueZ would go on scanning for it.
+        let _ = timeout(Duration::from_millis(500), self.central.stop_scan()).await;
         self.tasks.shutdown().await;
         end
     }

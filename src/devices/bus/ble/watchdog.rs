@@ -189,7 +189,7 @@ impl<'a> Watchdog<'a> {
     fn restart_scan(&mut self) {
         count(&self.counts.scans_restarted);
         let central = self.central.clone();
-        self.acting = Some(async move { scan(&central, true).await }.boxed());
+        self.acting = Some(async move { scan(&central).await }.boxed());
     }
 
     fn power_cycle(&mut self) {
@@ -197,7 +197,7 @@ impl<'a> Watchdog<'a> {
         let (central, name) = (self.central.clone(), self.sight.name.clone());
         let cycle = async move {
             bluez::power_cycle(name).await?;
-            scan(&central, true).await
+            scan(&central).await
         };
         self.acting = Some(cycle.boxed());
     }
