@@ -358,32 +358,46 @@ fn an_adapter_that_falls_silent_is_scanned_anew_then_switched_off_and_on_then_re
         (bluez.times("scan hci0") > before).then_some(())
     });
 
-    bluez.order(json!({"do": "silence", "until": "power"}));
-    let status = gateway.wait_for_status("it is switched off and on", |status| {
-        counted(status, "power_cycles") > counted(&first, "power_cycles")
-    });
-    assert_eq!(counted(&status, "silences_reported"), 0, "{status}");
-    process::eventually("it was off", process::PATIENCE, || (bluez.times("power off") > 0).then_some(()));
-    both_online(&gateway);
-
     let is_reported = |reports: u64| {
         gateway.wait_for_status("it is reported", |status| {
             let told = "nothing was heard of any Bluetooth device";
             fault(status, "thermometer").contains(told)
                 && status["buses"][0]["fault"].as_str().is_some_and(|fault| fault.contains(told))
                 && counted(status, "silences_reported") >= reports
-        });
+        })
     };
+    // While a peripheral is connected, its connection is not cut.
     bluez.order(json!({"do": "silence", "until": "never"}));
-    is_reported(1);
+    let status = is_reported(1);
+    assert_eq!(counted(&status, "power_cycles"), counted(&first, "power_cycles"), "{status}");
+    assert!(is_online(&status, "valve"), "{status}");
     bluez.order(json!({"do": "speak"}));
     both_online(&gateway);
 
-    // And when it is a hand that helps, before anything is heard.
+    let away = json!({"do": "away", "address": HEATER});
+    let near = json!({"do": "near", "address": HEATER});
+    bluez.order(away.clone());
+    gateway.wait_for_status("the valve is missed", |status| !is_online(status, "valve"));
+    bluez.order(json!({"do": "silence", "until": "power"}));
+    gateway.wait_for_status("it is switched off and on", |status| {
+        counted(status, "power_cycles") > counted(&first, "power_cycles")
+    });
+    process::eventually("it was off", process::PATIENCE, || (bluez.times("power off") > 0).then_some(()));
+
     bluez.order(json!({"do": "silence", "until": "never"}));
     is_reported(2);
+    bluez.order(json!({"do": "speak"}));
+    bluez.order(near.clone());
+    both_online(&gateway);
+
+    // And when it is a hand that helps, before anything is heard.
+    bluez.order(away);
+    gateway.wait_for_status("the valve is missed", |status| !is_online(status, "valve"));
+    bluez.order(json!({"do": "silence", "until": "never"}));
+    is_reported(3);
     bluez.order(json!({"do": "silence", "until": "power"}));
     bluez.order(json!({"do": "power_off"}));
+    bluez.order(near);
     let status = both_online(&gateway);
     gateway
         .wait_for_status("nothing is wrong with the adapter", |status| status["buses"][0]["fault"].is_null());

@@ -186,7 +186,8 @@ impl<'a> Session<'a> {
                     if self.expects_nothing() {
                         self.watchdog.is_well();
                     }
-                    match self.watchdog.take(turn) {
+                    let is_connected = self.connected.load(Ordering::Relaxed) > 0;
+                    match self.watchdog.take(turn, is_connected) {
                         Ok(None) => {}
                         Ok(Some(fault)) => self.tell_listeners(&FromBus::Lost(fault)).await,
                         Err(trouble) => return End::Trouble(trouble),

@@ -124,14 +124,15 @@ impl<'a> Watchdog<'a> {
         }
     }
 
-    /// Takes a turn; gives what those must be told who live by advertisements.
+    /// Takes a turn; gives what those must be told who live by advertisements. With a connection the adapter is never
+    /// switched off: the radio works, and what is under way on it must not be cut.
     ///
     /// # Errors
     /// [`Trouble`]: the adapter is lost, or must be opened anew.
-    pub(super) fn take(&mut self, turn: Turn) -> Result<Option<String>, Trouble> {
+    pub(super) fn take(&mut self, turn: Turn, is_connected: bool) -> Result<Option<String>, Trouble> {
         match turn {
             Turn::Look => self.look(),
-            Turn::Climb => return Ok(self.climb()),
+            Turn::Climb => return Ok(self.climb(is_connected)),
             Turn::Seen(seen) => {
                 self.looking = None;
                 self.look_at = Instant::now() + LOOK_EVERY;
@@ -203,8 +204,9 @@ impl<'a> Watchdog<'a> {
     }
 
     /// The next step of the ladder; what is to be told.
-    fn climb(&mut self) -> Option<String> {
+    fn climb(&mut self, is_connected: bool) -> Option<String> {
         match self.ladder.step(Instant::now())? {
+            Step::PowerCycle if is_connected => self.restart_scan(),
             Step::RestartScan => {
                 warn!(adapter = self.sight.name, "nothing is heard; the Bluetooth scan is restarted");
                 self.restart_scan();
@@ -215,12 +217,15 @@ impl<'a> Watchdog<'a> {
                 self.power_cycle();
             }
             Step::Report(silence) => {
+                let (silence, name) = (silence.as_secs_f64().round(), &self.sight.name);
+                let tried = if is_connected {
+                    "restarted twice; it was not switched off, for a device is connected".to_owned()
+                } else {
+                    format!("restarted and the adapter {name} switched off and on")
+                };
                 let fault = format!(
-                    "nothing was heard of any Bluetooth device for {} s, though the scan was restarted and the adapter \
-                     {} switched off and on; plug it out and in again, or restart the machine, and keep it away from \
-                     USB 3 plugs and metal",
-                    silence.as_secs_f64().round(),
-                    self.sight.name
+                    "nothing was heard of any Bluetooth device for {silence} s, though the scan was {tried}; plug it \
+                     out and in again, or restart the machine, and keep it away from USB 3 plugs and metal"
                 );
                 error!(adapter = self.sight.name, fault, "Bluetooth hears nothing");
                 count(&self.counts.silences_reported);
