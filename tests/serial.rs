@@ -138,7 +138,9 @@ async fn a_day_of_a_meter_that_is_unplugged_every_few_minutes_loses_nothing_that
             match house.event().await {
                 DeviceEvent::Reading(reading) => take(reading.fields),
                 DeviceEvent::Availability(_, Availability::Offline) => break,
-                DeviceEvent::Availability(_, Availability::Online) | DeviceEvent::Entities(..) => {}
+                DeviceEvent::Happened(_)
+                | DeviceEvent::Availability(_, Availability::Online)
+                | DeviceEvent::Entities(..) => {}
             }
         }
         assert!(next <= whole, "what was cut off became a reading");

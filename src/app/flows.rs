@@ -71,16 +71,23 @@ impl Telemetry {
             let message =
                 |topic: Topic, payload: String| Message::new(topic, payload, QoS::AtLeastOnce).retained();
             let (at_home, for_cloud) = match &event {
-                DeviceEvent::Reading(Reading { device, fields, taken_at }) => {
+                DeviceEvent::Reading(reading) | DeviceEvent::Happened(reading) => {
+                    let Reading { device, fields, taken_at } = reading;
+                    let is_state = matches!(event, DeviceEvent::Reading(_));
+                    // What happened is of now: not for those who come later, and no later state takes its place.
+                    let message = |topic: Topic, fields: Fields| Message {
+                        retain: is_state,
+                        ..message(topic, json(fields))
+                    };
                     let entry = |cloud: &CloudTopics| Entry {
-                        lane: self.lane,
+                        lane: self.lane.filter(|_| is_state),
                         // It may be sent hours later, by a clock that was set meanwhile.
                         stamp: Some(LAST_SEEN),
-                        ..Entry::new(message(cloud.state(device), json(fields.clone())))
+                        ..Entry::new(message(cloud.state(device), fields.clone()))
                     };
                     let mut seen = fields.clone();
                     seen.insert(LAST_SEEN.to_owned(), Value::from(taken_at.to_string()));
-                    (message(self.local.state(device), json(seen)), self.cloud.as_ref().map(entry))
+                    (message(self.local.state(device), seen), self.cloud.as_ref().map(entry))
                 }
                 DeviceEvent::Entities(device, entities) => {
                     // Nobody there: the gateway is stopping.
@@ -97,7 +104,9 @@ impl Telemetry {
             let kept = Kept {
                 reading: match event {
                     DeviceEvent::Reading(reading) => Some(reading),
-                    DeviceEvent::Availability(..) | DeviceEvent::Entities(..) => None,
+                    DeviceEvent::Happened(_) | DeviceEvent::Availability(..) | DeviceEvent::Entities(..) => {
+                        None
+                    }
                 },
                 for_cloud,
             };
@@ -473,5 +482,17 @@ mod tests {
             ear.recv().await.unwrap();
         }
         assert!(*count.borrow() > 0, "what the line had no room for is counted");
+
+        // A press is heard by those who are there, and by nobody who comes later.
+        let fields = Fields::from_iter([("button".to_owned(), Value::from("press"))]);
+        let reading = Reading { device: device.clone(), fields, taken_at: Timestamp::from_millis(0) };
+        sender.send(DeviceEvent::Happened(reading)).await.unwrap();
+        let word =
+            |heard: Option<Heard>| String::from_utf8_lossy(&heard.unwrap().message.payload).into_owned();
+        assert!(word(ear.recv().await).contains("press"));
+        let local = LocalTopics::default();
+        let mut late = broker.handle().subscribe(&[(&local.state(&device)).into()], 16);
+        let kept = word(late.recv().await);
+        assert!(kept.contains(&(all - 1).to_string()) && !kept.contains("press"), "{kept}");
     }
 }

@@ -118,9 +118,17 @@ impl Desk {
             return;
         }
         self.state.extend(fields);
-        let reading = Reading { device: self.id.clone(), fields: self.state.clone(), taken_at: now };
-        self.forget_events();
-        self.emit(DeviceEvent::Reading(reading), stop).await;
+        if self.state.keys().any(|field| self.is_event(field)) {
+            self.emit(DeviceEvent::Happened(self.reading(now)), stop).await;
+            self.forget_events();
+        }
+        if !self.state.is_empty() {
+            self.emit(DeviceEvent::Reading(self.reading(now)), stop).await;
+        }
+    }
+
+    fn reading(&self, taken_at: Timestamp) -> Reading {
+        Reading { device: self.id.clone(), fields: self.state.clone(), taken_at }
     }
 
     async fn emit(&mut self, event: DeviceEvent, stop: &CancellationToken) {

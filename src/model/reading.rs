@@ -43,6 +43,9 @@ impl Availability {
 pub enum DeviceEvent {
     /// Its state was read.
     Reading(Reading),
+    /// Something happened at it, such as a press that was felt: its state, and with it the fields that say so. Nobody may
+    /// keep it for those who come later. The state alone follows.
+    Happened(Reading),
     /// It came or went.
     Availability(DeviceId, Availability),
     /// What its fields are for people, all of them; told before the reading that brings a new one.
