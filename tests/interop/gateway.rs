@@ -141,6 +141,7 @@ impl Gateway {
     }
 
     /// How many sockets it has open.
+    #[allow(dead_code, reason = "only the Bluetooth tests ask")]
     pub fn sockets(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.process.id());
         let links = std::fs::read_dir(folder).expect("its open files");

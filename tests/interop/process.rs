@@ -189,6 +189,7 @@ impl Process {
     }
 
     /// Its process id.
+    #[allow(dead_code, reason = "only the Bluetooth tests ask")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
