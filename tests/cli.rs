@@ -214,7 +214,12 @@ fn check_finds_what_is_wrong_with_gpio_pins_and_their_interlocks() {
         (
             "{id: c, kind: gpio_output, options: {pin: 7, chip: {label: pinctrl-bcm2711}}}",
             "{label",
-            "the chip that `up` has as the Raspberry Pi; name it the same way",
+            "the chip that `up` has as the GPIO of the Raspberry Pi; name it the same way",
+        ),
+        (
+            "{id: c, kind: gpio_output, options: {pin: 7, chip: /dev/gpiochip0}}",
+            "/dev",
+            "beside the Pi's own by its label",
         ),
         (
             "{id: c, kind: gpio_output, options: {pin: 7}, on_line_lost: {after: 1h, set: {state: UP}}}",

@@ -116,7 +116,9 @@ impl<'a> Loader<'a> {
         if self.shape_only {
             return Some(config);
         }
+        let made_up = if self.are_files_elsewhere { checks::make_up_keys(&mut config) } else { Vec::new() };
         let mut findings = checks::all(&config, &shape.incomplete);
+        findings.extend(made_up);
         findings.extend(self.checks.iter().flat_map(|check| check(&config)));
         problems.extend(findings.into_iter().map(|mut finding| {
             finding.is_warning |= finding.is_of_file && self.are_files_elsewhere;

@@ -44,6 +44,22 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
     }
 }
 
+/// Where the file of a device's key is on another machine, a made-up key stands in for it: the device is simulated here,
+/// and whatever plays it seals by the same one.
+pub(super) fn make_up_keys(config: &mut Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, device) in config.devices.iter_mut().enumerate() {
+        let file = device.options.get("bind_key_file").and_then(|file| file.as_str()).map(PathBuf::from);
+        let Some(file) = file.filter(|file| !file.exists()) else { continue };
+        device.options.remove("bind_key_file");
+        device.options.insert("bind_key".to_owned(), "0".repeat(32).into());
+        let what = format!("there is no file `{}`; a made-up key stands in for it", file.display());
+        let at = format!("devices[{index}].options.bind_key_file");
+        findings.push(Finding::new(at, what, "on the gateway it must be there").warning());
+    }
+    findings
+}
+
 /// Everything that can be said without knowing other rooms. `incomplete` names the sections out of which
 /// a bad value was taken, so that nothing is called unknown or unused only because of that.
 pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding> {
