@@ -338,6 +338,66 @@ devices:
 }
 
 #[test]
+fn an_order_that_never_left_is_expired_and_one_that_shows_late_is_applied() {
+    const SHUTTER: &str = r#"
+devices:
+  - id: shutter
+    kind: ble_gatt
+    options:
+      address: C0:FF:EE:00:00:04
+      confirm_within: 20s
+      characteristics:
+        - {field: slow, uuid: fff1, type: u8, writable: true}
+        - {field: late, uuid: fff2, type: u8, writable: true}
+        - {field: quick, uuid: fff3, type: u8, read_every: 100ms}
+"#;
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let bus = Bus::start(folder.path());
+    let mut bluez = BlueZ::start(&bus);
+    let address = "C0:FF:EE:00:00:04";
+    bluez.order(json!({"do": "peripheral", "address": address, "characteristics": [
+        {"uuid": "fff1", "service": "fff0", "flags": ["read", "write"], "value": "00"},
+        {"uuid": "fff2", "service": "fff0", "flags": ["read", "write"], "value": "00", "late": 2},
+        {"uuid": "fff3", "service": "fff0", "flags": ["read"], "value": "07"},
+    ]}));
+    bluez.order(again_and_again(json!({"do": "advertise", "address": address})));
+    let gateway = plan_of(folder.path(), None, &bus, SHUTTER).start();
+    gateway.wait_for_status("it is read", |status| device(status, "shutter")["fields"]["quick"] == json!(7));
+    let results = gateway.lan().subscribe(&["-t", "home/shutter/result"]);
+    let order = |id: &str, ttl: u64, fields: &str| {
+        let payload = format!(r#"{{"id":"{id}","ttl":{ttl},{fields}}}"#);
+        gateway.lan().publish(&["-q", "1", "-t", "home/shutter/set", "-m", &payload]);
+        results.wait_for(&format!("the outcome of {id}"), |message| message.json()["id"] == id).json()
+    };
+
+    // It moves only after a while, and the first look at it is too early.
+    let outcome = order("late", 30, r#""late":1"#);
+    assert_eq!(outcome["status"], "applied", "{outcome}");
+    assert!(bluez.times("read fff2") >= 3, "looked at again until it shows it");
+    assert_eq!(bluez.times("write fff2"), 1, "never twice");
+    // To be read takes it longer than a frame may be under way.
+    bluez.order(json!({"do": "change", "uuid": "fff1", "into": {"slow": 6}}));
+    let outcome = order("slow", 30, r#""slow":1"#);
+    assert_eq!(outcome["status"], "applied", "{outcome}");
+
+    // A reading that comes to no end: what waits behind it has not begun.
+    bluez.order(json!({"do": "change", "uuid": "fff1", "into": {"slow": 0}}));
+    bluez.order(json!({"do": "change", "uuid": "fff3", "into": {"slow": 3600}}));
+    // One that was under way before may still come back at once.
+    for _ in 0..2 {
+        let before = bluez.times("read fff3");
+        process::eventually("it is being read", process::PATIENCE, || {
+            (bluez.times("read fff3") > before).then_some(())
+        });
+    }
+    let outcome = order("behind", 2, r#""slow":2"#);
+    assert_eq!(outcome["status"], "expired", "{outcome}");
+    let outcome = order("in-time", 30, r#""slow":3"#);
+    assert_eq!(outcome["status"], "applied", "{outcome}");
+    assert_eq!((bluez.times("write fff1 02"), bluez.times("write fff1 03")), (0, 1));
+}
+
+#[test]
 fn an_adapter_that_falls_silent_is_scanned_anew_then_switched_off_and_on_then_reported() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let bus = Bus::start(folder.path());

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use buses::Buses;
 use lan::{LanAdapter, Wishes};
 pub use lan::{LanPort, LanPublish};
+use ports::Waiting;
 pub use ports::{FromBus, Ports, ToDevices, Write, WriteError, Writes};
 use simulated::SimulatedBus;
 pub use simulated::{Appliance, SimulationProbe, Tally};

@@ -67,6 +67,38 @@ pub struct Write {
     done: oneshot::Sender<Result<(), WriteError>>,
 }
 
+/// A write on its way through a bus to where it is begun. Until then its device can take it back; dropped, nothing
+/// happened.
+#[derive(Debug)]
+pub(in crate::devices) struct Waiting(Write);
+
+impl Waiting {
+    /// Whose it is.
+    pub(in crate::devices) fn device(&self) -> &DeviceId {
+        &self.0.device
+    }
+
+    /// Takes it, to carry it out now; from here on an answer is owed. `None`: it was taken back, or its time is over.
+    pub(in crate::devices) fn begin(self) -> Option<Write> {
+        let Self(write) = self;
+        if !write.take() {
+            return None;
+        }
+        if write.left().is_zero() {
+            write.answer(Err(WriteError::TooLate));
+            return None;
+        }
+        Some(write)
+    }
+
+    /// It cannot be carried out, and why.
+    pub(in crate::devices) fn refuse(self, reason: &str) {
+        if let Some(write) = self.begin() {
+            write.answer(Err(WriteError::NotSent(reason.to_owned())));
+        }
+    }
+}
+
 impl Write {
     /// What is left until it must not be carried out any more.
     pub fn left(&self) -> Duration {
@@ -111,7 +143,13 @@ impl Ticket {
         // Cancel safe: a oneshot receiver by reference, and a timer.
         tokio::select! {
             biased;
-            answer = &mut self.answer => return answer.unwrap_or_else(|_| Err(gone())),
+            answer = &mut self.answer => return match answer {
+                Ok(answer) => answer,
+                Err(_) if self.withdraw() => {
+                    Err(WriteError::NotSent("the bus failed before it began to send".to_owned()))
+                }
+                Err(_) => Err(gone()),
+            },
             () = sleep_until(self.deadline) => {}
         }
         if self.withdraw() {
@@ -144,15 +182,16 @@ impl Writes {
     /// answer. `None` when every device is gone. Cancel safe.
     pub async fn next(&mut self) -> Option<Write> {
         loop {
-            let write = self.0.recv().await?;
-            if Instant::now() >= write.deadline {
-                if write.take() {
-                    write.answer(Err(WriteError::TooLate));
-                }
-            } else if write.take() {
+            if let Some(write) = self.pass().await?.begin() {
                 return Some(write);
             }
         }
+    }
+
+    /// The next write, for a bus on which it waits once more before it is begun. `None` when every device is gone.
+    /// Cancel safe.
+    pub(in crate::devices) async fn pass(&mut self) -> Option<Waiting> {
+        self.0.recv().await.map(Waiting)
     }
 }
 
@@ -220,5 +259,54 @@ impl Ports {
     ) -> Self {
         let devices = ToDevices { inboxes, has_failed: AtomicBool::new(false) };
         Self { writes: Writes(writes), devices }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A write that has a second left, on its way, and the ticket of its device.
+    async fn waiting() -> (Waiting, Ticket) {
+        let (bus, writes) = mpsc::channel(1);
+        let device = DeviceId::parse("a").unwrap();
+        let (write, ticket) = Write::new(device, Frame::new("x", ""), Instant::now() + SECOND);
+        bus.send(write).await.unwrap();
+        (Writes(writes).pass().await.unwrap(), ticket)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_begun_in_time_or_never() {
+        let (write, ticket) = waiting().await;
+        write.begin().unwrap().answer(Ok(()));
+        assert_eq!(ticket.wait().await, Ok(()));
+
+        let (write, ticket) = waiting().await;
+        assert_eq!(ticket.wait().await, Err(WriteError::TooLate), "its device does not wait for the bus");
+        assert!(write.begin().is_none());
+
+        let (write, ticket) = waiting().await;
+        tokio::time::advance(SECOND).await;
+        assert!(write.begin().is_none());
+        assert_eq!(ticket.wait().await, Err(WriteError::TooLate));
+
+        let (write, ticket) = waiting().await;
+        drop(ticket);
+        assert!(write.begin().is_none(), "nobody waits for it any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_on_its_way_surely_did_not_happen_and_what_was_begun_may_have() {
+        let (write, ticket) = waiting().await;
+        drop(write);
+        assert!(matches!(ticket.wait().await, Err(WriteError::NotSent(_))));
+        let (write, ticket) = waiting().await;
+        write.refuse("it is away");
+        assert_eq!(ticket.wait().await, Err(WriteError::NotSent("it is away".to_owned())));
+        let (write, ticket) = waiting().await;
+        drop(write.begin());
+        assert!(matches!(ticket.wait().await, Err(WriteError::Uncertain(_))));
     }
 }

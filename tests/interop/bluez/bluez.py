@@ -270,10 +270,11 @@ class Characteristic(ServiceInterface):
         return self.notifying
 
     @method()
-    def ReadValue(self, options: "a{sv}") -> "ay":
+    async def ReadValue(self, options: "a{sv}") -> "ay":
         if "read" not in self.about["flags"]:
             raise DBusError("org.bluez.Error.NotPermitted", "Read not permitted")
         self.world.done(f"read {self.about['uuid']}")
+        await asyncio.sleep(self.about.get("slow", 0))
         # As the real one: what was read shows as a changed value, too.
         self.emit_properties_changed({"Value": self.Value})
         return self.Value
@@ -283,6 +284,9 @@ class Characteristic(ServiceInterface):
         way = options["type"].value if "type" in options else "?"
         self.world.done(f"write {self.about['uuid']} {bytes(value).hex()} {way}")
         if self.about.get("ignores"):
+            return
+        if late := self.about.get("late"):
+            asyncio.get_running_loop().call_later(late, self.about.update, {"value": bytes(value).hex()})
             return
         self.about["value"] = bytes(value).hex()
         if self.notifying:
@@ -397,6 +401,8 @@ class World:
                 if characteristic is None or not characteristic.notifying:
                     return False
                 characteristic.emit_properties_changed({"Value": characteristic.Value})
+            case "change":
+                self.characteristic(order["uuid"])[0].update(order["into"])
             case "silence":
                 self.silent_until = order["until"]
             case "speak":

@@ -16,9 +16,10 @@
 //! in which people write them; then comes the data. 16-bit UUIDs and company numbers are four lower-case hexadecimal
 //! digits; any other UUID is written whole.
 //!
-//! To a connected peripheral a device writes `write/2a6e` with the value alone, and `read/2a6e` with nothing: the
-//! answer comes as `characteristic/2a6e`.
+//! To a connected peripheral a device writes `write/2a6e` with the value alone. Where it is to show what was written, the
+//! bus reads it back by itself ([`Characteristic::shows_within`]), as `characteristic/2a6e`.
 //!
+//! [`Characteristic::shows_within`]: super::Characteristic::shows_within
 //! [`BlePeer::Anyone`]: super::BlePeer::Anyone
 //! [`BlePeer::Peripheral`]: super::BlePeer::Peripheral
 
@@ -43,8 +44,6 @@ pub const CHARACTERISTIC: &str = "characteristic/";
 pub const MISSING: &str = "missing/";
 /// Before a characteristic's UUID: it is to be written.
 pub const WRITE: &str = "write/";
-/// Before a characteristic's UUID: it is to be read.
-pub const READ: &str = "read/";
 
 /// The UUIDs that have a short form end so (Core Specification 5.3, volume 3, part B, 2.5.1).
 const BASE: u128 = 0x0000_0000_0000_1000_8000_0080_5f9b_34fb;

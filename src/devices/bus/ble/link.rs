@@ -10,7 +10,7 @@ use futures_util::Stream;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::{Characteristic, channel::short};
+use super::{Characteristic, channel::short, looks::Looks};
 
 /// How long a connection may take to come about. BlueZ gives up by itself after about 25 s.
 const CONNECT_WITHIN: Duration = Duration::from_secs(40);
@@ -30,10 +30,22 @@ pub(super) struct Link {
     pub(super) found: Vec<Option<Found>>,
     /// When each is to be read next.
     pub(super) reads: Vec<Option<Instant>>,
+    /// What was written and is to show.
+    pub(super) looks: Looks,
     pub(super) battery: Option<Found>,
     pub(super) battery_at: Instant,
     /// What was just read, and when.
     pub(super) read: HashMap<Uuid, (Vec<u8>, Instant)>,
+}
+
+/// Whether it can be asked for its value.
+pub(super) fn is_readable(found: &Found) -> bool {
+    found.properties.contains(CharPropFlags::READ)
+}
+
+/// Whether anything ever shows its value.
+pub(super) fn is_shown(wanted: &Characteristic, found: &Found) -> bool {
+    is_readable(found) || (wanted.notify && is_subscribable(found))
 }
 
 /// Whether it says its changes by itself.
@@ -107,11 +119,10 @@ async fn describe(remote: &Remote, wanted: &[Characteristic]) -> Result<Link, St
     }
     let now = Instant::now();
     let reads = (wanted.iter().zip(&found))
-        .map(|(_, found)| {
-            found.as_ref().filter(|found| found.properties.contains(CharPropFlags::READ)).map(|_| now)
-        })
+        .map(|(_, found)| found.as_ref().filter(|found| is_readable(found)).map(|_| now))
         .collect();
     let battery = find(BATTERY_LEVEL, None);
     let remote = remote.clone();
-    Ok(Link { remote, notifications, found, reads, battery, battery_at: now, read: HashMap::new() })
+    let looks = Looks::default();
+    Ok(Link { remote, notifications, found, reads, looks, battery, battery_at: now, read: HashMap::new() })
 }

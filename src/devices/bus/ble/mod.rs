@@ -28,6 +28,8 @@ mod ladder;
 #[cfg(target_os = "linux")]
 mod link;
 #[cfg(target_os = "linux")]
+mod looks;
+#[cfg(target_os = "linux")]
 mod peripheral;
 #[cfg(target_os = "linux")]
 mod session;

@@ -1,7 +1,8 @@
 //! One peripheral: connects to it, keeps the connection, and brings its characteristics.
 //!
-//! A task of its own, so that a slow peripheral holds up nobody. Invariants: a write that was taken here is begun at once
-//! or not at all; a connection that was lost is told before anything else, and sought again, ever more seldom; a
+//! A task of its own, so that a slow peripheral holds up nobody. Invariants: what it is asked by itself is asked one by
+//! one and given up soon, and orders go before it; an order that waits is not begun, so that its device can take it back
+//! when its time is over; a connection that was lost is told before anything else, and sought again, ever more seldom; a
 //! characteristic that cannot be had is told once with the reason, and the others go on.
 
 use std::{
@@ -19,17 +20,17 @@ use btleplug::{
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
-    super::{super::device::Frame, FromBus, Write, WriteError},
+    super::{super::device::Frame, FromBus, Waiting, WriteError},
     BleAddress, Characteristic, bluez,
-    channel::{BATTERY, CHARACTERISTIC, CONNECTION, MISSING, READ, Short, WRITE, frame, uuid},
+    channel::{BATTERY, CHARACTERISTIC, CONNECTION, MISSING, Short, WRITE, frame, uuid},
     counts::{Counts, count},
-    link::{ANSWER_WITHIN, Link, is_subscribable, open},
+    link::{ANSWER_WITHIN, Link, is_readable, is_shown, is_subscribable, open},
 };
 use crate::retry::{Backoff, Policy};
 
@@ -45,6 +46,13 @@ const STILL_THERE: Duration = Duration::from_secs(15);
 const BATTERY_EVERY: Duration = Duration::from_secs(3600);
 /// A reading comes as a notification, too; the same value within this time is its echo.
 const ECHO: Duration = Duration::from_secs(1);
+/// How long a reading that nobody ordered may take. Orders wait for it, and a command from the cloud lives half a minute;
+/// a connection of 4 s, the slowest there is, needs two of its intervals for an answer (Core Specification 5.3, volume 6,
+/// part B, 4.5.1).
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// What a look at what was written has at least, however little of its time is left.
+const SHORTEST_LOOK: Duration = Duration::from_secs(1);
+
 /// What the session hears of a peripheral.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct News {
@@ -65,7 +73,7 @@ pub(super) struct Peripheral {
     /// The adapter's name.
     pub(super) adapter: String,
     pub(super) said: mpsc::Sender<(usize, FromBus)>,
-    pub(super) orders: mpsc::Receiver<Write>,
+    pub(super) orders: mpsc::Receiver<Waiting>,
     pub(super) news: watch::Receiver<News>,
     /// How many peripherals are connected.
     pub(super) connected: Arc<AtomicUsize>,
@@ -132,11 +140,11 @@ impl Peripheral {
         let orders = &mut self.orders;
         let refuse = async {
             while let Some(write) = orders.recv().await {
-                write.answer(Err(WriteError::NotSent(reason.to_owned())));
+                write.refuse(reason);
             }
             std::future::pending::<()>().await;
         };
-        // Cancel safe: a write that was taken is answered without waiting, and `what` is given up only at the stop.
+        // Cancel safe: a write is answered without waiting, and `what` is given up only at the stop.
         tokio::select! {
             () = stop.cancelled() => None,
             done = what => Some(done),
@@ -167,6 +175,9 @@ impl Peripheral {
                     "it does not say its changes by itself; \
                      leave `notify` out and write `read_every`"
                 }
+                Some(found) if wanted.shows_within.is_some() && !is_shown(wanted, found) => {
+                    "it does not show what is written to it; write `confirm: false`"
+                }
                 Some(_) => continue,
             };
             self.say(frame(format!("{MISSING}{}", Short(wanted.uuid)), self.signal(), problem.as_bytes()))
@@ -176,7 +187,7 @@ impl Peripheral {
         let mut check_at = Instant::now() + STILL_THERE;
         loop {
             let read = link.reads.iter().enumerate().filter_map(|(place, at)| Some(((*at)?, place))).min();
-            let now = Instant::now();
+            let (now, look) = (Instant::now(), link.looks.next());
             // Cancel safe: channels, timers and a stream.
             tokio::select! {
                 biased;
@@ -196,18 +207,22 @@ impl Peripheral {
                     None => return Some("the Bluetooth daemon was lost".to_owned()),
                 },
                 () = sleep_until(check_at) => {
-                    match timeout(ANSWER_WITHIN, link.remote.is_connected()).await {
+                    match timeout(READ_WITHIN, link.remote.is_connected()).await {
                         Ok(Ok(true)) => check_at = Instant::now() + STILL_THERE,
                         Ok(Ok(false)) => return Some("its connection was lost; is it near, and charged?".to_owned()),
                         Ok(Err(error)) => return Some(format!("its connection was lost: {error}")),
                         Err(_) => return Some("the Bluetooth daemon does not answer for it".to_owned()),
                     }
                 }
+                () = sleep_until(look.unwrap_or(now)), if look.is_some() => {
+                    if let Some((place, until)) = link.looks.take(Instant::now()) {
+                        self.look(link, place, until).await;
+                    }
+                }
                 () = sleep_until(read.map_or(now, |(at, _)| at)), if read.is_some() => {
                     let place = read.map_or(0, |(_, place)| place);
                     link.reads[place] = self.wanted[place].read_every.map(|every| now + every);
-                    // Why it cannot be read was told; the next time may be better.
-                    let _ = self.read(link, place).await;
+                    self.read(link, place).await;
                 }
                 () = sleep_until(link.battery_at) => {
                     link.battery_at = now + BATTERY_EVERY;
@@ -218,14 +233,13 @@ impl Peripheral {
     }
 
     async fn hear(&self, link: &mut Link, said: ValueNotification) {
-        let is_wanted = |wanted: &&Characteristic| {
+        let is_wanted = |wanted: &Characteristic| {
             wanted.notify
                 && wanted.uuid == said.uuid
                 && wanted.service.is_none_or(|service| service == said.service_uuid)
         };
-        if self.wanted.iter().find(is_wanted).is_none() {
-            return;
-        }
+        let Some(place) = self.wanted.iter().position(is_wanted) else { return };
+        link.looks.seen(place, &said.value);
         if let Some((value, at)) = link.read.remove(&said.uuid)
             && value == said.value
             && at.elapsed() < ECHO
@@ -235,42 +249,40 @@ impl Peripheral {
         self.say(frame(format!("{CHARACTERISTIC}{}", Short(said.uuid)), self.signal(), &said.value)).await;
     }
 
-    /// Reads a characteristic and tells it; an error is told, too.
-    async fn read(&self, link: &mut Link, place: usize) -> Result<(), String> {
-        let wanted = &self.wanted[place];
-        let Some(found) = &link.found[place] else {
-            return Err("the peripheral has no such characteristic".to_owned());
+    /// Reads a characteristic and tells it; why it cannot be read is told, too, and the next time may be better.
+    async fn read(&self, link: &mut Link, place: usize) {
+        let Some(found) = &link.found[place] else { return };
+        let problem = match timeout(READ_WITHIN, link.remote.read(found)).await {
+            Ok(Ok(value)) => return self.say_read(link, place, value).await,
+            Ok(Err(error)) => format!("it cannot be read: {error}"),
+            Err(_) => "it does not answer".to_owned(),
         };
-        if !found.properties.contains(CharPropFlags::READ) {
-            // Its notification will say it.
-            let is_heard = wanted.notify && is_subscribable(found);
-            return if is_heard { Ok(()) } else { Err("it cannot be read".to_owned()) };
+        let channel = format!("{MISSING}{}", Short(self.wanted[place].uuid));
+        self.say(frame(channel, self.signal(), problem.as_bytes())).await;
+    }
+
+    /// Reads what was written. When it does not show, the order's outcome says so.
+    async fn look(&self, link: &mut Link, place: usize, until: Instant) {
+        let Some(found) = &link.found[place] else { return };
+        let until = until.max(Instant::now() + SHORTEST_LOOK);
+        if let Ok(Ok(value)) = timeout_at(until, link.remote.read(found)).await {
+            self.say_read(link, place, value).await;
         }
-        match timeout(ANSWER_WITHIN, link.remote.read(found)).await {
-            Ok(Ok(value)) => {
-                self.say(frame(format!("{CHARACTERISTIC}{}", Short(wanted.uuid)), self.signal(), &value))
-                    .await;
-                if wanted.notify {
-                    link.read.insert(wanted.uuid, (value, Instant::now()));
-                }
-                Ok(())
-            }
-            failed => {
-                let problem = match failed {
-                    Ok(Err(error)) => format!("it cannot be read: {error}"),
-                    _ => "it does not answer".to_owned(),
-                };
-                let channel = format!("{MISSING}{}", Short(wanted.uuid));
-                self.say(frame(channel, self.signal(), problem.as_bytes())).await;
-                Err(problem)
-            }
+    }
+
+    async fn say_read(&self, link: &mut Link, place: usize, value: Vec<u8>) {
+        let wanted = &self.wanted[place];
+        link.looks.seen(place, &value);
+        self.say(frame(format!("{CHARACTERISTIC}{}", Short(wanted.uuid)), self.signal(), &value)).await;
+        if wanted.notify {
+            link.read.insert(wanted.uuid, (value, Instant::now()));
         }
     }
 
     async fn read_battery(&self, link: &mut Link) {
         let mut percent = bluez::battery(self.adapter.clone(), self.address).await;
         if let (None, Some(found)) = (percent, &link.battery) {
-            let value = timeout(ANSWER_WITHIN, link.remote.read(found)).await;
+            let value = timeout(READ_WITHIN, link.remote.read(found)).await;
             percent = value.ok().and_then(Result::ok).and_then(|value| value.first().copied());
         }
         if let Some(percent) = percent.filter(|percent| *percent <= 100) {
@@ -278,21 +290,14 @@ impl Peripheral {
         }
     }
 
-    async fn carry_out(&self, link: &mut Link, write: Write) {
-        if write.left().is_zero() {
-            return write.answer(Err(WriteError::TooLate));
-        }
+    async fn carry_out(&self, link: &mut Link, write: Waiting) {
+        let Some(write) = write.begin() else { return };
         let channel = write.frame.channel.clone();
-        let place = |text: &str| {
-            let uuid = uuid(text)?;
-            self.wanted.iter().position(|wanted| wanted.uuid == uuid)
-        };
-        let result = if let Some(place) = channel.strip_prefix(READ).and_then(place) {
-            self.read(link, place).await.map_err(WriteError::NotSent)
-        } else if let Some(place) = channel.strip_prefix(WRITE).and_then(place) {
-            self.write(link, place, &write.frame.payload).await
-        } else {
-            Err(WriteError::NotSent(format!("`{channel}` is nothing of this peripheral")))
+        let uuid = channel.strip_prefix(WRITE).and_then(uuid);
+        let place = uuid.and_then(|uuid| self.wanted.iter().position(|wanted| wanted.uuid == uuid));
+        let result = match place {
+            Some(place) => self.write(link, place, &write.frame.payload).await,
+            None => Err(WriteError::NotSent(format!("`{channel}` is nothing of this peripheral"))),
         };
         write.answer(result);
     }
@@ -319,7 +324,12 @@ impl Peripheral {
         };
         let way = if with_response { WriteType::WithResponse } else { WriteType::WithoutResponse };
         match timeout(ANSWER_WITHIN, link.remote.write(found, value, way)).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                if let Some(within) = self.wanted[place].shows_within.filter(|_| is_readable(found)) {
+                    link.looks.begin(place, value, within, Instant::now());
+                }
+                Ok(())
+            }
             // What went wrong is in its text only: it may have been done.
             Ok(Err(error)) => Err(WriteError::Uncertain(format!("it was sent, and came back with: {error}"))),
             Err(_) => {

@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{super::device::Frame, FromBus, Ports, Write, WriteError, Writes},
+    super::{super::device::Frame, FromBus, Ports, Waiting, Writes},
     BleAddress, BleChannel, BleMember, BlePeer, BleSettings,
     audience::Audience,
     bluez::{Sight, Trouble},
@@ -60,7 +60,7 @@ struct Remote {
     place: usize,
     address: BleAddress,
     news: watch::Sender<News>,
-    orders: mpsc::Sender<Write>,
+    orders: mpsc::Sender<Waiting>,
 }
 
 pub(super) struct Session<'a> {
@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
                     let problem = ended.err().map_or("a peripheral's task ended".to_owned(), |panic| panic.to_string());
                     return End::Broken(problem);
                 }
-                write = writes.next(), if !are_devices_gone => match write {
+                write = writes.pass(), if !are_devices_gone => match write {
                     Some(write) => self.order(write),
                     None => are_devices_gone = true,
                 },
@@ -217,16 +217,14 @@ impl<'a> Session<'a> {
         self.remotes.len() == self.members.len() && is_connected
     }
 
-    fn order(&self, write: Write) {
-        let place = self.members.iter().position(|member| member.id == write.device);
+    fn order(&self, write: Waiting) {
+        let place = self.members.iter().position(|member| member.id == *write.device());
         let remote = self.remotes.iter().find(|remote| Some(remote.place) == place);
         let Some(remote) = remote else {
-            let problem = "it only advertises; nothing can be written to it".to_owned();
-            return write.answer(Err(WriteError::NotSent(problem)));
+            return write.refuse("it only advertises; nothing can be written to it");
         };
         if let Err(error) = remote.orders.try_send(write) {
-            let problem = "it is still busy with what was written before".to_owned();
-            error.into_inner().answer(Err(WriteError::NotSent(problem)));
+            error.into_inner().refuse("it is still busy with what was written before");
         }
     }
 

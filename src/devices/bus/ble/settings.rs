@@ -125,6 +125,8 @@ pub struct Characteristic {
     pub read_every: Option<Duration>,
     /// Whether a write waits for the peripheral's word that it was taken; `None`: where it gives one.
     pub with_response: Option<bool>,
+    /// For how long after a write it is read until it shows what was written, if it can be read; `None`: not at all.
+    pub shows_within: Option<Duration>,
 }
 
 impl BlePeer {

@@ -151,7 +151,10 @@ pub(super) struct Field {
 
 impl Field {
     /// The field, and what it needs of the bus. An error names the option and says what is possible.
-    pub(super) fn new(options: &Options) -> Result<(Self, Characteristic), (&'static str, String)> {
+    pub(super) fn new(
+        options: &Options,
+        confirm_within: Duration,
+    ) -> Result<(Self, Characteristic), (&'static str, String)> {
         let bad = |option, problem: &str| Err((option, problem.to_owned()));
         let format = Format::parse(&options.kind)
             .ok_or_else(|| ("type", format!("`{}` is no type; write {TYPES}", options.kind)))?;
@@ -203,6 +206,7 @@ impl Field {
             notify: options.notify,
             read_every: options.read_every.map(|every| every.0),
             with_response: options.write.map(|way| way == Way::WithResponse),
+            shows_within: (options.writable && options.confirm).then_some(confirm_within),
         };
         Ok((field, characteristic))
     }
@@ -332,6 +336,7 @@ pub(super) fn merge(
     same.notify |= one.notify;
     same.read_every = earlier(same.read_every, one.read_every);
     same.with_response = same.with_response.or(one.with_response);
+    same.shows_within = same.shows_within.or(one.shows_within);
     Ok(())
 }
 

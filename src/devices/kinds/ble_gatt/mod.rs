@@ -1,7 +1,7 @@
 //! A Bluetooth LE peripheral that is connected, by the characteristics that its maker wrote down.
 //!
 //! What can be read is read after connecting, and then as it says by itself (`notify`) or as often as wanted. What is
-//! ordered counts as done only when the characteristic, read back or notified, shows it.
+//! ordered counts as done only when the characteristic, read back by the bus or notified, shows it.
 
 mod field;
 mod simulation;
@@ -16,7 +16,7 @@ use super::super::{
     Appliance, Changes, Device, DeviceError, DeviceSpec, Frame, Plan, Presence, Span, Wiring,
     ble::{
         BleAddress, BlePeer, BleSettings, Characteristic, Heard,
-        channel::{self, BATTERY, CHARACTERISTIC, CONNECTION, MISSING, READ, Short, WRITE},
+        channel::{self, BATTERY, CHARACTERISTIC, CONNECTION, MISSING, Short, WRITE},
     },
     bus::ble::BleOptions,
     options::options_of_both,
@@ -57,7 +57,7 @@ pub(super) fn build(spec: &DeviceSpec) -> Result<Box<dyn Device>, DeviceError> {
         let bad = |(option, problem): (&str, String)| {
             DeviceError::bad_option(&spec.id, &format!("characteristics[{index}].{option}"), problem)
         };
-        let (field, characteristic) = Field::new(one).map_err(bad)?;
+        let (field, characteristic) = Field::new(one, options.confirm_within.0).map_err(bad)?;
         if fields.iter().any(|other| other.name == field.name) {
             return Err(bad(("field", format!("`{}` stands twice", field.name))));
         }
@@ -144,20 +144,17 @@ impl Device for BleGatt {
     }
 
     fn encode(&self, request: &Request, _state: &Fields) -> Result<Plan, DeviceError> {
-        let (mut writes, mut reads, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writes, mut wanted) = (Vec::new(), Vec::new());
         for (name, value) in request.fields() {
             let impossible = |problem: &str| DeviceError::impossible(&self.id, name, problem);
             let field = self.fields.iter().find(|field| field.name == *name);
             let field = field.ok_or_else(|| impossible("the device has no such field"))?;
             let bytes = field.bytes(value).map_err(|problem| impossible(&problem))?;
-            let channel = |prefix: &str| format!("{prefix}{}", Short(field.uuid));
-            writes.push(Frame::new(&channel(WRITE), bytes));
+            writes.push(Frame::new(&format!("{WRITE}{}", Short(field.uuid)), bytes));
             if field.is_confirmed {
-                reads.push(Frame::new(&channel(READ), ""));
                 wanted.push((field.clone(), value.clone()));
             }
         }
-        writes.append(&mut reads);
         if wanted.is_empty() {
             return Ok(Plan::sent(writes, "it was written; the peripheral is not asked whether it did it"));
         }

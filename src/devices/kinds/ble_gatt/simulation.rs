@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     super::super::{
         Appliance, Frame,
-        ble::channel::{self, BATTERY, CHARACTERISTIC, CONNECTION, READ, Short, WRITE, frame},
+        ble::channel::{self, BATTERY, CHARACTERISTIC, CONNECTION, Short, WRITE, frame},
         simulation::{StandIn, Waves},
     },
     BleGatt,
@@ -39,14 +39,14 @@ pub(super) fn simulation(device: &BleGatt) -> Box<dyn Appliance> {
         let said = played.values.iter().map(|(uuid, value)| told(*uuid, value));
         connected.into_iter().filter(|_| round == 0).chain(said).collect()
     };
-    let takes = |played: &mut Played, order: &Frame| {
-        let find = |prefix: &str| channel::uuid(order.channel.strip_prefix(prefix)?);
-        if let Some(uuid) = find(WRITE) {
-            played.values.insert(uuid, order.payload.to_vec());
-            return Ok(Vec::new());
-        }
-        let read = find(READ).and_then(|uuid| Some(told(uuid, played.values.get(&uuid)?)));
-        read.map(|frame| vec![frame]).ok_or_else(|| format!("`{}` is nothing of it", order.channel))
+    let shown = device.characteristics.iter().filter(|one| one.shows_within.is_some());
+    let shown: Vec<Uuid> = shown.map(|one| one.uuid).collect();
+    let takes = move |played: &mut Played, order: &Frame| {
+        let uuid = order.channel.strip_prefix(WRITE).and_then(channel::uuid);
+        let uuid = uuid.ok_or_else(|| format!("`{}` is nothing of it", order.channel))?;
+        played.values.insert(uuid, order.payload.to_vec());
+        // As the bus does, which reads it back.
+        Ok(if shown.contains(&uuid) { vec![told(uuid, &order.payload)] } else { Vec::new() })
     };
     let played = Played { values, wave: Waves::of(&device.id, 21.0, 2.0) };
     Box::new(StandIn::new(played).says(says).every(EVERY).takes(takes))
