@@ -32,7 +32,9 @@ pub(super) struct Facts {
     pub(super) set_aside_since: Option<Timestamp>,
     pub(super) broker: BrokerReport,
     pub(super) devices: BTreeMap<DeviceId, DeviceReport>,
-    buses: BTreeMap<String, BusReport>,
+    pub(super) buses: BTreeMap<String, BusReport>,
+    /// Since when each bus that is ill is.
+    pub(super) ill_since: BTreeMap<String, Timestamp>,
     pub(super) commands: VecDeque<CommandReport>,
     are_devices_simulated: bool,
     receipts: VecDeque<ReceiptReport>,
@@ -98,6 +100,7 @@ impl Board {
                 broker: BrokerReport::default(),
                 devices: BTreeMap::new(),
                 buses: BTreeMap::new(),
+                ill_since: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
                 are_devices_simulated: false,
                 receipts: VecDeque::new(),
@@ -171,7 +174,13 @@ impl Board {
 
     /// A bus's report.
     pub fn bus(&self, report: BusReport) {
+        let now = self.clock.now();
         self.change(|facts| {
+            if report.fault.is_some() {
+                facts.ill_since.entry(report.name.clone()).or_insert(now);
+            } else {
+                facts.ill_since.remove(&report.name);
+            }
             facts.buses.insert(report.name.clone(), report);
         });
     }
@@ -237,7 +246,7 @@ mod tests {
     use super::*;
     use crate::{
         health::{Level, WrittenReport},
-        model::{Fault, FaultKind},
+        model::{Availability, Fault, FaultKind},
     };
 
     fn board() -> (Board, Clock) {
@@ -277,6 +286,38 @@ mod tests {
         board.store(StoreReport { fault: Some("the disk is full".into()), ..StoreReport::default() });
         let verdict = board.snapshot().verdict;
         assert_eq!((verdict.level, verdict.sentence.contains("the disk is full")), (Level::Error, true));
+    }
+
+    #[test]
+    fn a_bus_that_is_ill_is_the_reason_and_not_the_devices_on_it() {
+        let (board, clock) = board();
+        let bus = |name: &str, fault: Option<&str>| {
+            board.bus(BusReport { name: name.into(), fault: fault.map(str::to_owned), counts: Vec::new() });
+        };
+        board.device(DeviceReport {
+            id: DeviceId::parse("valve").unwrap(),
+            kind: "ble_gatt".into(),
+            availability: Availability::Offline,
+            fields: None,
+            last_seen: None,
+            restarts: 0,
+            fault: Some("it is not plugged in".into()),
+        });
+        assert!(board.snapshot().verdict.sentence.contains("valve"));
+        let first = clock.now();
+        bus("the Bluetooth adapter hci1", None);
+        bus("the Bluetooth adapter", Some("it is not plugged in"));
+        clock.advance(Duration::from_secs(60));
+        bus("the Bluetooth adapter", Some("it is blocked; unblock it"));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since, verdict.remedy), (Level::Warning, Some(first), None));
+        assert_eq!(verdict.sentence, "The Bluetooth adapter has a fault: it is blocked; unblock it.");
+        bus("the Bluetooth adapter hci1", Some("it is off"));
+        let verdict = board.snapshot().verdict;
+        assert!(verdict.sentence.contains("; so has the Bluetooth adapter hci1"), "{}", verdict.sentence);
+        bus("the Bluetooth adapter hci1", None);
+        bus("the Bluetooth adapter", None);
+        assert!(board.snapshot().verdict.sentence.contains("valve"));
     }
 
     #[test]

@@ -31,10 +31,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The worst fact, in words. The disk comes before the line, the line before a device, a device before wear.
+    /// The worst fact, in words. The disk comes before the line, the line before a bus, a bus before a
+    /// device (which may hang on it), a device before wear.
     pub(super) fn of(facts: &Facts) -> Self {
         let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
-        let worst = worst.or_else(|| devices(facts)).or_else(|| wear(facts));
+        let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts)).or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
@@ -105,6 +106,21 @@ fn line(facts: &Facts) -> Option<Verdict> {
             since,
         }),
     }
+}
+
+/// What to do stands in the fault itself.
+fn buses(facts: &Facts) -> Option<Verdict> {
+    let mut ill = facts.buses.values().filter_map(|bus| Some((&bus.name, bus.fault.as_ref()?)));
+    let (name, fault) = ill.next()?;
+    let others: Vec<&str> = ill.map(|(name, _)| name.as_str()).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; so has {}", others.join(", ")) };
+    let (first, rest) = name.split_at_checked(1).unwrap_or(("", name));
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!("{}{rest} has a fault: {fault}{others}.", first.to_ascii_uppercase()),
+        remedy: None,
+        since: facts.ill_since.get(name).copied(),
+    })
 }
 
 fn devices(facts: &Facts) -> Option<Verdict> {
