@@ -446,7 +446,16 @@ fn an_adapter_that_falls_silent_is_scanned_anew_then_switched_off_and_on_then_re
 
     bluez.order(json!({"do": "silence", "until": "never"}));
     is_reported(2);
+    // It is the radio's fault that the valve is not connected.
+    gateway.wait_for_status("so the valve is not blamed", |status| {
+        let told = "nothing was heard of any Bluetooth device";
+        let sentence = status["verdict"]["sentence"].as_str().unwrap_or_default();
+        fault(status, "valve").contains(told)
+            && sentence.starts_with("The Bluetooth adapter has a fault")
+            && sentence.contains(told)
+    });
     bluez.order(json!({"do": "speak"}));
+    gateway.wait_for_status("now it is its own", |status| fault(status, "valve").contains("is it near"));
     bluez.order(near.clone());
     both_online(&gateway);
 

@@ -131,6 +131,13 @@ impl Audience {
         false
     }
 
+    /// The silence of the device at `place` could not be told; it is to be told `at` this moment.
+    pub(super) fn put_off(&mut self, place: usize, at: Instant) {
+        if let Some(listener) = self.listeners.get_mut(place) {
+            listener.silent_at.get_or_insert(at);
+        }
+    }
+
     /// When the next silence is told, if none is broken.
     pub(super) fn next_silence(&self) -> Option<Instant> {
         self.listeners.iter().filter_map(|listener| listener.silent_at).min()
@@ -222,6 +229,8 @@ mod tests {
         let told = audience.silences(at(50));
         assert_eq!((told.len(), &*told[0].1.channel, told[0].1.retained), (1, SILENCE, true));
         assert_eq!(Heard::of(&told[0].1), Some(Heard { signal: None, data: &[] }));
+        audience.put_off(told[0].0, at(60));
+        assert_eq!((audience.silences(at(59)), audience.silences(at(60)).len()), (vec![], 1));
         assert_eq!((audience.silences(at(100)), audience.next_silence()), (vec![], None));
         assert_eq!(audience.hear(KEYS, APPLE, &[2, 0x15], at(110)).len(), 1);
         assert_eq!(audience.next_silence(), Some(at(140)));

@@ -35,6 +35,8 @@ mod peripheral;
 mod session;
 mod settings;
 #[cfg(target_os = "linux")]
+mod voices;
+#[cfg(target_os = "linux")]
 mod watchdog;
 
 pub(in crate::devices) use adapter::BleAdapter;

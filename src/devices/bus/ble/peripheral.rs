@@ -66,13 +66,16 @@ pub(super) struct News {
 
 /// What a peripheral's task is made of.
 pub(super) struct Peripheral {
-    pub(super) place: usize,
     pub(super) address: BleAddress,
     pub(super) wanted: Vec<Characteristic>,
     pub(super) central: Central,
     /// The adapter's name.
     pub(super) adapter: String,
-    pub(super) said: mpsc::Sender<(usize, FromBus)>,
+    pub(super) said: mpsc::Sender<FromBus>,
+    /// Why nothing is heard of anyone: then it is not the peripheral's fault that it is not connected.
+    pub(super) deaf: watch::Receiver<Option<String>>,
+    /// Why it is not connected, as far as it is known here.
+    pub(super) reason: String,
     pub(super) orders: mpsc::Receiver<Waiting>,
     pub(super) news: watch::Receiver<News>,
     /// How many peripherals are connected.
@@ -115,11 +118,13 @@ impl Peripheral {
 
     async fn tell(&self, what: FromBus) {
         // The session is over when nobody listens.
-        let _ = self.said.send((self.place, what)).await;
+        let _ = self.said.send(what).await;
     }
 
-    async fn lose(&self, reason: &str) {
-        self.tell(FromBus::Lost(reason.to_owned())).await;
+    async fn lose(&mut self, reason: &str) {
+        reason.clone_into(&mut self.reason);
+        let reason = self.deaf.borrow_and_update().clone().unwrap_or_else(|| reason.to_owned());
+        self.tell(FromBus::Lost(reason)).await;
     }
 
     async fn say(&self, frame: Frame) {
@@ -137,18 +142,21 @@ impl Peripheral {
         stop: &CancellationToken,
         what: impl Future<Output = T>,
     ) -> Option<T> {
-        let orders = &mut self.orders;
-        let refuse = async {
-            while let Some(write) = orders.recv().await {
-                write.refuse(reason);
+        tokio::pin!(what);
+        loop {
+            // Cancel safe: channels, and `what` is kept and polled by reference.
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                done = &mut what => return Some(done),
+                Some(write) = self.orders.recv() => {
+                    let deaf = self.deaf.borrow().clone();
+                    write.refuse(deaf.as_deref().unwrap_or(reason));
+                }
+                Ok(()) = self.deaf.changed() => {
+                    let known = std::mem::take(&mut self.reason);
+                    self.lose(&known).await;
+                }
             }
-            std::future::pending::<()>().await;
-        };
-        // Cancel safe: a write is answered without waiting, and `what` is given up only at the stop.
-        tokio::select! {
-            () = stop.cancelled() => None,
-            done = what => Some(done),
-            () = refuse => None,
         }
     }
 

@@ -1,12 +1,10 @@
 //! An adapter that works: what it hears, its peripherals, and what the devices are told.
 //!
-//! Owns the talk with btleplug. What devices are told waits in a queue with an end, so that a slow one holds up neither
-//! the scan nor the others; full: what was advertised is left out and counted, for it is said again. Invariant: nothing
-//! that blocks is awaited in the midst of hearing.
+//! Owns the talk with btleplug. What devices are told, and what when they are slow, is [`Voices`]' affair. Invariant:
+//! nothing that blocks, and no device, is awaited in the midst of hearing.
 
 use std::{
     collections::{HashMap, HashSet},
-    future::pending,
     pin::Pin,
     sync::{
         Arc,
@@ -28,21 +26,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{super::device::Frame, FromBus, Ports, Waiting, Writes},
+    super::{super::device::Frame, Ports, Waiting, Writes},
     BleAddress, BleChannel, BleMember, BlePeer, BleSettings,
     audience::Audience,
     bluez::{Sight, Trouble},
     central::{address, scan},
     counts::{Counts, count},
     peripheral::{News, Peripheral},
+    voices::{Heralds, Voices},
     watchdog::Watchdog,
 };
 use crate::health::Board;
 
-/// What devices are told and have not yet taken.
-const QUEUE: usize = 256;
 /// Writes that may wait for one peripheral. Full: refused.
 const ORDERS: usize = 8;
+/// When a silence is told again for which its device had no room.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Descriptions of devices that BlueZ is asked for at the same time. Full: left out; it is heard again.
 const ASKED: usize = 16;
 
@@ -76,8 +75,8 @@ pub(super) struct Session<'a> {
     connected: Arc<AtomicUsize>,
     tasks: JoinSet<()>,
     tasks_stop: CancellationToken,
-    said: mpsc::Sender<(usize, FromBus)>,
-    queue: Option<mpsc::Receiver<(usize, FromBus)>>,
+    voices: Voices,
+    heralds: Option<Heralds>,
     /// Descriptions that were asked for.
     asked: FuturesUnordered<BoxFuture<'static, Option<(BleAddress, PeripheralProperties)>>>,
 }
@@ -96,7 +95,7 @@ impl<'a> Session<'a> {
         let old = old.iter().map(|peripheral| peripheral.id()).collect();
         let events = central.events().await.map_err(odd)?;
         scan(&central).await?;
-        let (said, queue) = mpsc::channel(QUEUE);
+        let (voices, heralds) = Voices::new(members.len());
         let mut session = Self {
             members,
             counts: counts.clone(),
@@ -109,8 +108,8 @@ impl<'a> Session<'a> {
             connected: Arc::default(),
             tasks: JoinSet::new(),
             tasks_stop: CancellationToken::new(),
-            said,
-            queue: Some(queue),
+            voices,
+            heralds: Some(heralds),
             asked: FuturesUnordered::new(),
         };
         session.start_peripherals();
@@ -123,12 +122,13 @@ impl<'a> Session<'a> {
             let (news, hears) = watch::channel(News::default());
             let (orders, taken) = mpsc::channel(ORDERS);
             let peripheral = Peripheral {
-                place,
                 address: *address,
                 wanted: characteristics.clone(),
                 central: self.central.clone(),
                 adapter: self.watchdog.adapter().to_owned(),
-                said: self.said.clone(),
+                said: self.voices.of(place),
+                deaf: self.voices.deafness(),
+                reason: String::new(),
                 orders: taken,
                 news: hears,
                 connected: self.connected.clone(),
@@ -143,17 +143,11 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, ports: &mut Ports, stop: &CancellationToken) -> End {
         let Ports { writes, devices } = ports;
         let members = self.members;
-        let Some(mut queue) = self.queue.take() else { return End::Stop };
-        let telling = async {
-            while let Some((place, what)) = queue.recv().await {
-                devices.tell(&members[place].id, what).await;
-            }
-            pending().await
-        };
+        let Some(heralds) = self.heralds.take() else { return End::Stop };
         // Cancel safe: what is told at the end of a session is out of date with it.
         let end = tokio::select! {
             end = self.hear(writes, stop) => end,
-            never = telling => never,
+            never = heralds.carry(devices, members) => never,
         };
         self.tasks_stop.cancel();
         if matches!(end, End::Stop) {
@@ -183,18 +177,18 @@ impl<'a> Session<'a> {
                     None => are_devices_gone = true,
                 },
                 turn = self.watchdog.next() => {
-                    if self.expects_nothing() {
-                        self.watchdog.is_well();
+                    if self.expects_nothing() && self.watchdog.is_well() {
+                        self.voices.set_deaf(None);
                     }
                     let is_connected = self.connected.load(Ordering::Relaxed) > 0;
                     match self.watchdog.take(turn, is_connected) {
                         Ok(None) => {}
-                        Ok(Some(fault)) => self.tell_listeners(&FromBus::Lost(fault)).await,
+                        Ok(Some(fault)) => self.voices.set_deaf(Some(fault)),
                         Err(trouble) => return End::Trouble(trouble),
                     }
                 }
                 event = self.events.next() => match event {
-                    Some(event) => self.on(event).await,
+                    Some(event) => self.on(event),
                     None => return End::Trouble(Trouble::Odd("its events ended".to_owned())),
                 },
                 Some(described) = self.asked.next(), if !self.asked.is_empty() => {
@@ -203,8 +197,11 @@ impl<'a> Session<'a> {
                     }
                 }
                 () = sleep_until(silence.unwrap_or_else(Instant::now)), if silence.is_some() => {
-                    for (place, frame) in self.audience.silences(Instant::now()) {
-                        let _ = self.said.send((place, FromBus::Frame(frame))).await;
+                    let now = Instant::now();
+                    for (place, frame) in self.audience.silences(now) {
+                        if !self.voices.pass(place, frame) {
+                            self.audience.put_off(place, now + AGAIN);
+                        }
                     }
                 }
             }
@@ -228,32 +225,32 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn on(&mut self, event: CentralEvent) {
+    fn on(&mut self, event: CentralEvent) {
         match event {
             CentralEvent::DeviceDiscovered(id) => {
                 let Some(address) = address(&id) else { return };
                 self.meet(address, &id);
                 if !self.old.remove(&id) {
-                    self.heard().await;
+                    self.heard();
                     self.ask(id, address);
                 }
             }
             CentralEvent::RssiUpdate { id, rssi } => {
                 let Some(address) = address(&id) else { return };
-                self.heard().await;
+                self.heard();
                 self.audience.signal(address, rssi);
                 self.meet(address, &id);
                 self.ask_name(id, address);
             }
             CentralEvent::ManufacturerDataAdvertisement { id, manufacturer_data } => {
                 let Some(address) = address(&id) else { return };
-                self.heard().await;
+                self.heard();
                 self.manufacturer_data(address, &manufacturer_data);
                 self.ask_name(id, address);
             }
             CentralEvent::ServiceDataAdvertisement { id, service_data } => {
                 let Some(address) = address(&id) else { return };
-                self.heard().await;
+                self.heard();
                 self.service_data(address, &service_data);
                 self.ask_name(id, address);
             }
@@ -268,9 +265,9 @@ impl<'a> Session<'a> {
     }
 
     /// Anything came from anyone: the radio works.
-    async fn heard(&mut self) {
+    fn heard(&mut self) {
         if self.watchdog.heard() {
-            self.tell_listeners(&FromBus::Found).await;
+            self.voices.set_deaf(None);
         }
     }
 
@@ -309,7 +306,7 @@ impl<'a> Session<'a> {
     }
 
     fn pass(&self, place: usize, frame: Frame) {
-        if self.said.try_send((place, FromBus::Frame(frame))).is_err() {
+        if !self.voices.pass(place, frame) {
             count(&self.counts.not_taken);
         }
     }
@@ -345,15 +342,6 @@ impl<'a> Session<'a> {
         self.service_data(address, &properties.service_data);
         if let Some(name) = &properties.advertisement_name {
             self.advertised(address, BleChannel::Name, name.as_bytes());
-        }
-    }
-
-    /// Tells those who live by advertisements.
-    async fn tell_listeners(&mut self, what: &FromBus) {
-        for (place, member) in self.members.iter().enumerate() {
-            if !member.peer.is_connected() {
-                let _ = self.said.send((place, what.clone())).await;
-            }
         }
     }
 }
