@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use super::{
     super::DeviceError,
     Adapter, Appliance, LanAdapter, LanPort, SimulatedBus, SimulationProbe, Wiring, Wishes,
-    ble::{BleAdapter, BleMember, BlePeer, BleSettings},
+    ble::{BleAdapter, BleMember, BleSettings},
     gpio::{self, ChipName, GpioAdapter, GpioWiring},
-    serial::{Member, PortSettings, SerialAdapter, Talker, is_bare_name},
+    serial::{Member, PortSettings, SerialAdapter},
 };
 use crate::{
     health::Board,
@@ -47,76 +47,78 @@ impl Buses {
     /// # Errors
     /// [`DeviceError::BadOption`] when others need the bus in another way.
     pub(in crate::devices) fn hang(&mut self, id: &DeviceId, wiring: Wiring) -> Result<usize, DeviceError> {
-        Ok(match wiring {
+        let id = id.clone();
+        match wiring {
             Wiring::Lan { hears, obeys } => {
                 self.obeyed.extend(obeys);
                 self.join(
-                    (id.clone(), hears),
+                    (id, hears),
+                    |_, bus| Ok(matches!(bus, Bus::Lan(_))),
                     |bus| if let Bus::Lan(wishes) = bus { Some(wishes) } else { None },
                     Bus::Lan,
                 )
             }
             Wiring::Simulated(appliance) => self.join(
-                (id.clone(), appliance),
+                (id, appliance),
+                |_, bus| Ok(matches!(bus, Bus::Simulated(_))),
                 |bus| if let Bus::Simulated(appliances) = bus { Some(appliances) } else { None },
                 Bus::Simulated,
             ),
-            Wiring::Serial { port, talker } => return self.share(id, port, talker),
-            Wiring::Gpio(wiring) => return self.own(id, wiring),
-            Wiring::Ble { settings, peer } => return self.share_adapter(id, settings, peer),
-        })
+            Wiring::Serial { port, talker } => self.join(
+                Member { id, talker },
+                |member, bus| match bus {
+                    Bus::Serial(theirs, others) => member.joins(&port, theirs, others),
+                    _ => Ok(false),
+                },
+                |bus| if let Bus::Serial(_, members) = bus { Some(members) } else { None },
+                |members| Bus::Serial(port.clone(), members),
+            ),
+            Wiring::Gpio(GpioWiring { connection, role }) => {
+                let chip = connection.chip.clone();
+                self.join(
+                    gpio::Member { id, connection, role },
+                    |member, bus| match bus {
+                        Bus::Gpio(theirs, others) => member.joins(theirs, others).map(|()| *theirs == chip),
+                        _ => Ok(false),
+                    },
+                    |bus| if let Bus::Gpio(_, members) = bus { Some(members) } else { None },
+                    |members| Bus::Gpio(chip.clone(), members),
+                )
+            }
+            Wiring::Ble { settings, peer } => self.join(
+                BleMember { id, peer },
+                |member, bus| match bus {
+                    Bus::Ble(theirs, others) => member.joins(&settings, theirs, others),
+                    _ => Ok(false),
+                },
+                |bus| if let Bus::Ble(_, members) = bus { Some(members) } else { None },
+                |members| Bus::Ble(settings.clone(), members),
+            ),
+        }
     }
 
-    fn share(
+    /// Puts `member` into the bus that it `joins`, or into a `new` one. Every bus is asked, as it may say that the two
+    /// cannot be in one house.
+    fn join<T>(
         &mut self,
-        id: &DeviceId,
-        port: PortSettings,
-        talker: Box<dyn Talker>,
+        member: T,
+        joins: impl Fn(&T, &mut Bus) -> Result<bool, DeviceError>,
+        list: fn(&mut Bus) -> Option<&mut Vec<T>>,
+        new: impl FnOnce(Vec<T>) -> Bus,
     ) -> Result<usize, DeviceError> {
-        let member = Member { id: id.clone(), talker };
+        let mut home = None;
         for (place, bus) in self.entries.iter_mut().enumerate() {
-            if let Bus::Serial(settings, members) = bus
-                && settings.is_same_port(&port)
-            {
-                if let Some((option, value)) = settings.contradicts(&port) {
-                    let first = members.first().map_or("another device", |first| first.id.as_str());
-                    let problem =
-                        format!("`{first}` shares this port and has {value}; write the same for both");
-                    return Err(DeviceError::bad_option(id, option, problem));
-                }
-                if is_bare_name(&settings.path) {
-                    // The other name may last longer.
-                    settings.path = port.path;
-                }
-                members.push(member);
-                return Ok(place);
+            if joins(&member, bus)? {
+                home = home.or(Some(place));
             }
         }
-        self.entries.push(Bus::Serial(port, vec![member]));
-        Ok(self.entries.len() - 1)
-    }
-
-    fn own(
-        &mut self,
-        id: &DeviceId,
-        GpioWiring { connection, role }: GpioWiring,
-    ) -> Result<usize, DeviceError> {
-        let member = gpio::Member { id: id.clone(), connection, role };
-        let mut own = None;
-        for (place, bus) in self.entries.iter().enumerate() {
-            let Bus::Gpio(other, members) = bus else { continue };
-            member.joins(other, members)?;
-            if *other == member.connection.chip {
-                own = Some(place);
-            }
-        }
-        match own.and_then(|place| Some((place, self.entries.get_mut(place)?))) {
-            Some((place, Bus::Gpio(_, members))) => {
+        match home.and_then(|place| Some((place, list(self.entries.get_mut(place)?)?))) {
+            Some((place, members)) => {
                 members.push(member);
                 Ok(place)
             }
-            _ => {
-                self.entries.push(Bus::Gpio(member.connection.chip.clone(), vec![member]));
+            None => {
+                self.entries.push(new(vec![member]));
                 Ok(self.entries.len() - 1)
             }
         }
@@ -129,70 +131,6 @@ impl Buses {
             _ => Vec::new(),
         };
         self.entries.iter().flat_map(complaints).collect()
-    }
-
-    fn share_adapter(
-        &mut self,
-        id: &DeviceId,
-        settings: BleSettings,
-        peer: BlePeer,
-    ) -> Result<usize, DeviceError> {
-        let bad = |option: &str, problem: String| Err(DeviceError::bad_option(id, option, problem));
-        let mut home = None;
-        for (place, bus) in self.entries.iter_mut().enumerate() {
-            let Bus::Ble(theirs, members) = bus else { continue };
-            for member in members.iter() {
-                if let Some(problem) = member.peer.contradicts(member.id.as_str(), &peer) {
-                    return bad("address", problem);
-                }
-            }
-            let first = members.first().map_or("another device", |first| first.id.as_str());
-            match (&theirs.adapter, &settings.adapter) {
-                (own, other) if own == other => {
-                    if let Some((option, value)) = theirs.contradicts(&settings) {
-                        let problem =
-                            format!("`{first}` shares this adapter and has {value}; write the same for both");
-                        return bad(option, problem);
-                    }
-                    theirs.watchdog = theirs.watchdog.or(settings.watchdog);
-                    home = Some(place);
-                }
-                // Which is the first may change with every start, so it could be the named one, too.
-                (Some(named), None) | (None, Some(named)) => {
-                    let problem = format!(
-                        "of this device and `{first}` only one names its adapter; write `adapter: {named}`, or another \
-                         one's name, for both"
-                    );
-                    return bad("adapter", problem);
-                }
-                (Some(_), Some(_)) | (None, None) => {}
-            }
-        }
-        let member = BleMember { id: id.clone(), peer };
-        if let Some(place) = home
-            && let Bus::Ble(_, members) = &mut self.entries[place]
-        {
-            members.push(member);
-            return Ok(place);
-        }
-        self.entries.push(Bus::Ble(settings, vec![member]));
-        Ok(self.entries.len() - 1)
-    }
-
-    /// Puts `member` into the one bus that has a list for it, or into a new one.
-    fn join<T>(
-        &mut self,
-        member: T,
-        list: fn(&mut Bus) -> Option<&mut Vec<T>>,
-        new: fn(Vec<T>) -> Bus,
-    ) -> usize {
-        let known = self.entries.iter_mut().enumerate();
-        if let Some((place, list)) = known.filter_map(|(place, bus)| Some((place, list(bus)?))).next() {
-            list.push(member);
-            return place;
-        }
-        self.entries.push(new(vec![member]));
-        self.entries.len() - 1
     }
 
     /// What the devices want to hear of the LAN; each once.

@@ -60,7 +60,7 @@ impl BleSettings {
     }
 
     /// Why `other` cannot be on the same adapter: the option in which they contradict each other, and what it has here.
-    pub(in crate::devices) fn contradicts(&self, other: &Self) -> Option<(&'static str, String)> {
+    fn contradicts(&self, other: &Self) -> Option<(&'static str, String)> {
         match (self.watchdog, other.watchdog) {
             (Some(own), Some(theirs)) if own != theirs => Some(("watchdog", Span(own).to_string())),
             _ => None,
@@ -112,6 +112,46 @@ pub(in crate::devices) struct BleMember {
     pub(in crate::devices) peer: BlePeer,
 }
 
+impl BleMember {
+    /// Whether it hangs on the adapter `theirs`, beside `others`; then it agrees with them about it.
+    ///
+    /// # Errors
+    /// [`DeviceError::BadOption`] when they mean different things by it, or cannot share the peripheral.
+    pub(in crate::devices) fn joins(
+        &self,
+        settings: &BleSettings,
+        theirs: &mut BleSettings,
+        others: &[Self],
+    ) -> Result<bool, DeviceError> {
+        let bad = |option: &str, problem: String| Err(DeviceError::bad_option(&self.id, option, problem));
+        let contradicted = |other: &Self| other.peer.contradicts(other.id.as_str(), &self.peer);
+        if let Some(problem) = others.iter().find_map(contradicted) {
+            return bad("address", problem);
+        }
+        let first = others.first().map_or("another device", |first| first.id.as_str());
+        match (&theirs.adapter, &settings.adapter) {
+            (own, other) if own == other => {
+                if let Some((option, value)) = theirs.contradicts(settings) {
+                    let problem =
+                        format!("`{first}` shares this adapter and has {value}; write the same for both");
+                    return bad(option, problem);
+                }
+                theirs.watchdog = theirs.watchdog.or(settings.watchdog);
+                Ok(true)
+            }
+            // Which is the first may change with every start, so it could be the named one, too.
+            (Some(named), None) | (None, Some(named)) => {
+                let problem = format!(
+                    "of this device and `{first}` only one names its adapter; write `adapter: {named}`, or another one's \
+                     name, for both"
+                );
+                bad("adapter", problem)
+            }
+            (Some(_), Some(_)) | (None, None) => Ok(false),
+        }
+    }
+}
+
 /// A characteristic of a connected peripheral. All that can be read are read once after connecting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Characteristic {
@@ -131,7 +171,7 @@ pub struct Characteristic {
 
 impl BlePeer {
     /// Why `other` cannot be there beside this one; `first` is whose this is.
-    pub(in crate::devices) fn contradicts(&self, first: &str, other: &Self) -> Option<String> {
+    fn contradicts(&self, first: &str, other: &Self) -> Option<String> {
         let (address, is_connected) = self.address()?;
         let (other, is_other_connected) = other.address()?;
         if address != other || !(is_connected || is_other_connected) {

@@ -10,7 +10,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::super::super::{DeviceError, DeviceSpec};
+use super::{
+    super::super::{DeviceError, DeviceSpec},
+    Member,
+};
 
 /// Whether a bit is added that makes the number of ones even or odd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -93,13 +96,13 @@ impl PortSettings {
 
     /// Whether `other` is this port, by this name or, as far as both are there, by another (a link below
     /// `/dev/serial/by-id`).
-    pub(in crate::devices) fn is_same_port(&self, other: &Self) -> bool {
+    fn is_same_port(&self, other: &Self) -> bool {
         let real = |path: &Path| path.canonicalize().ok();
         self.path == other.path || real(&self.path).is_some_and(|own| real(&other.path) == Some(own))
     }
 
     /// Why `other` cannot be the same port: the option in which they contradict each other, and what it has here.
-    pub(in crate::devices) fn contradicts(&self, other: &Self) -> Option<(&'static str, String)> {
+    fn contradicts(&self, other: &Self) -> Option<(&'static str, String)> {
         let pairs = [
             ("baud", self.baud.to_string(), other.baud.to_string()),
             ("data_bits", self.data_bits.to_string(), other.data_bits.to_string()),
@@ -127,6 +130,33 @@ impl PortSettings {
 impl fmt::Display for PortSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())
+    }
+}
+
+impl Member {
+    /// Whether its `port` is that of `others`, which is `theirs`.
+    ///
+    /// # Errors
+    /// [`DeviceError::BadOption`] when they open it in different ways.
+    pub(in crate::devices) fn joins(
+        &self,
+        port: &PortSettings,
+        theirs: &mut PortSettings,
+        others: &[Self],
+    ) -> Result<bool, DeviceError> {
+        if !theirs.is_same_port(port) {
+            return Ok(false);
+        }
+        if let Some((option, value)) = theirs.contradicts(port) {
+            let first = others.first().map_or("another device", |first| first.id.as_str());
+            let problem = format!("`{first}` shares this port and has {value}; write the same for both");
+            return Err(DeviceError::bad_option(&self.id, option, problem));
+        }
+        if is_bare_name(&theirs.path) {
+            // The other name may last longer.
+            port.path.clone_into(&mut theirs.path);
+        }
+        Ok(true)
     }
 }
 
