@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use rppal::gpio::{Error, Gpio, InputPin, Level, OutputPin, Trigger};
 
 use super::{
     Chip, ChipError, Edge, EdgeSink, Edges, InputWiring, LineName, OpenChip, Pull, settings::PI_LABELS,
+    wave::Wave,
 };
 
 /// How long the thread for a line's edges may take to get the line from the kernel.
@@ -64,15 +65,24 @@ impl Drop for Input {
     }
 }
 
+/// Locked for one access to a register.
+type SharedPin = Arc<Mutex<OutputPin>>;
+
+fn locked(pin: &SharedPin) -> MutexGuard<'_, OutputPin> {
+    // A register is never half written.
+    pin.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Output {
+    pin: SharedPin,
+    wave: Option<Wave>,
+}
+
 struct Open {
     gpio: Gpio,
     kernel: Option<gpiocdev::Chip>,
-    outputs: HashMap<u32, OutputPin>,
+    outputs: HashMap<u32, Output>,
     inputs: HashMap<u32, Input>,
-}
-
-fn lost(error: &Error) -> ChipError {
-    ChipError::Lost(format!("the Pi's GPIO does not answer: {error}"))
 }
 
 impl Open {
@@ -131,7 +141,7 @@ impl Open {
         Ok(since)
     }
 
-    fn output(&mut self, line: u32) -> Result<&mut OutputPin, ChipError> {
+    fn output(&mut self, line: u32) -> Result<&mut Output, ChipError> {
         self.outputs.get_mut(&line).ok_or_else(|| ChipError::Lost(format!("GPIO {line} was never claimed")))
     }
 }
@@ -156,7 +166,7 @@ impl Chip for Open {
         let mut pin = if is_high { pin.into_output_high() } else { pin.into_output_low() };
         // A stop leaves it driven to its safe state, instead of letting it float.
         pin.set_reset_on_drop(false);
-        self.outputs.insert(line, pin);
+        self.outputs.insert(line, Output { pin: Arc::new(Mutex::new(pin)), wave: None });
         Ok(())
     }
 
@@ -176,9 +186,10 @@ impl Chip for Open {
     }
 
     fn set(&mut self, line: u32, is_high: bool) -> Result<(), ChipError> {
-        let pin = self.output(line)?;
-        pin.clear_pwm().map_err(|error| lost(&error))?;
-        pin.write(level(is_high));
+        let output = self.output(line)?;
+        // Its end is waited for: the level below is the last.
+        output.wave = None;
+        locked(&output.pin).write(level(is_high));
         Ok(())
     }
 
@@ -186,10 +197,16 @@ impl Chip for Open {
         if let Some(input) = self.inputs.get(&line) {
             return Ok(input.pin.is_high());
         }
-        Ok(self.output(line)?.is_set_high())
+        Ok(locked(&self.output(line)?.pin).is_set_high())
     }
 
     fn wave(&mut self, line: u32, period: Duration, high: Duration) -> Result<(), ChipError> {
-        self.output(line)?.set_pwm(period, high).map_err(|error| lost(&error))
+        let output = self.output(line)?;
+        let pin = output.pin.clone();
+        let drive = move |is_high| {
+            locked(&pin).write(level(is_high));
+            Ok(())
+        };
+        Wave::run(&mut output.wave, drive, period, high).map_err(ChipError::Lost)
     }
 }
