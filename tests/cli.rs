@@ -238,6 +238,19 @@ fn check_finds_what_is_wrong_with_gpio_pins_and_their_interlocks() {
         assert!(stderr.contains(&format!("{wrong}:{place}]")), "{place}: {stderr}");
         assert!(stderr.contains("1 problem"), "{stderr}");
     }
+    let by_path = home.file(
+        "devices:\n- {id: a, kind: gpio_output, options: {pin: 7, chip: /dev/gpiochip0}}\n\
+         - {id: b, kind: gpio_output, options: {pin: 8}}\n",
+    );
+    let (code, _, stderr) = output(&["check", "--config", &by_path]);
+    assert_eq!(code, 78, "{stderr}");
+    assert!(stderr.contains("it may be the chip that `a` has"), "{stderr}");
+    let beside = home.file(
+        "devices:\n- {id: a, kind: gpio_output, options: {pin: 7}}\n\
+         - {id: b, kind: gpio_output, options: {pin: 7, chip: {label: expander}}}\n",
+    );
+    let (code, _, stderr) = output(&["check", "--config", &beside]);
+    assert_eq!(code, 0, "{stderr}");
     let named = home.file(
         "devices:\n- {id: a, kind: gpio_output, options: {line: PUMP, chip: /dev/gpiochip97}}\n\
          - {id: b, kind: gpio_output, options: {line: PUMP, chip: {label: expander}}}\n",

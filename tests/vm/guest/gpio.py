@@ -5,10 +5,12 @@ trace (events/gpio), which the program cannot know of. He moves an input by its 
 """
 
 import json
+import os
 import re
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from house import LAN, Cloud, Gateway, Phone, Watcher, has, publish
@@ -18,6 +20,9 @@ LINES = 54
 # The kernel numbers lines downwards from 512 (ARCH_NR_GPIOS); there is one chip.
 BASE = 512 - LINES
 RELAY, PUMP, UP, DOWN, HEATER, DOOR, METER = 17, 18, 22, 23, 24, 27, 5
+FAN, LAMP, CONTACT = 9, 11, 10
+# After which silence the gateway's own watchdog makes outputs safe, in seconds.
+WATCHDOG = 10
 
 DEVICES = f"""\
 devices:
@@ -43,8 +48,24 @@ devices:
   - id: meter
     kind: gpio_counter
     options: {{ chip: {{ label: lab }}, pin: {METER}, every: 1s }}
+  - id: fan
+    kind: gpio_pwm
+    options: {{ chip: {{ label: lab }}, pin: {FAN}, frequency: 20 }}
+  - id: lamp
+    kind: gpio_pwm
+    options: {{ chip: {{ label: lab }}, pin: {LAMP}, frequency: 20, active_low: true }}
+  - id: contact
+    kind: gpio_input
+    options: {{ chip: {{ label: lab }}, pin: {CONTACT}, debounce: 1ms }}
+  # The pump's line by its number, which no check can see.
+  - id: double
+    kind: gpio_output
+    options: {{ chip: {{ label: lab }}, pin: {PUMP} }}
 commands:
   allow:
+    - {{ device: fan, set: {{ state: [ON, OFF], duty: {{ min: 0, max: 100 }} }} }}
+    - {{ device: lamp, set: {{ state: [ON, OFF], duty: {{ min: 0, max: 100 }} }} }}
+    - {{ device: double, set: {{ state: [ON, OFF] }} }}
     - {{ device: relay, set: {{ state: [ON, OFF] }} }}
     - {{ device: pump, set: {{ state: [ON, OFF] }} }}
     - {{ device: up, set: {{ state: [ON, OFF] }} }}
@@ -59,20 +80,26 @@ class Board:
     def __init__(self):
         subprocess.run(["mount", "-t", "configfs", "none", "/sys/kernel/config"], check=True)
         subprocess.run(["mount", "-t", "tracefs", "none", "/sys/kernel/tracing"], check=True)
-        chip = Path("/sys/kernel/config/gpio-sim/lab")
+        self.chip = chip = Path("/sys/kernel/config/gpio-sim/lab")
         bank = chip / "bank0"
         for folder in (chip, bank, bank / f"line{PUMP}"):
             folder.mkdir()
         (bank / "num_lines").write_text(str(LINES))
         (bank / "label").write_text("lab")
         (bank / f"line{PUMP}" / "name").write_text("PUMP")
-        (chip / "live").write_text("1")
-        device, name = (chip / "dev_name").read_text().strip(), (bank / "chip_name").read_text().strip()
-        self.lines = Path("/sys/devices/platform") / device / name
+        self.plug()
         self.tracing = Path("/sys/kernel/tracing")
         (self.tracing / "buffer_size_kb").write_text("4096")
         (self.tracing / "events/gpio/enable").write_text("1")
+
+    def plug(self):
+        (self.chip / "live").write_text("1")
+        device, name = (self.chip / "dev_name").read_text().strip(), (self.chip / "bank0/chip_name").read_text().strip()
+        self.lines = Path("/sys/devices/platform") / device / name
         eventually("the chip has a device", Path("/dev", name).exists)
+
+    def pull_out(self):
+        (self.chip / "live").write_text("0")
 
     def level(self, line):
         return int((self.lines / f"sim_gpio{line}" / "value").read_text())
@@ -100,6 +127,10 @@ class Board:
         """Every level that was set, as (seconds, line, level), oldest first."""
         events = re.findall(r" (\d+\.\d+): gpio_value: (\d+) set (\d)", (self.tracing / "trace").read_text())
         return [(float(at), int(number) - BASE, int(level)) for at, number, level in events]
+
+    def levels_since(self, before, line):
+        """The levels that a line was set to behind the first `before` of the history."""
+        return [level for _, at, level in self.history()[before:] if at == line]
 
 
 def main():
@@ -205,6 +236,55 @@ def main():
             return topic == "home/meter" and any(value == 1000 for value in json.loads(text).values())
         seen.append(home.wait_for("1000 pulses", thousand))
         phone.wait_for("1000 pulses", lambda topic, text: thousand(topic.removeprefix("hearthlink/"), text))
+    with judge.claim("edges in bursts: the newest level is told, and none is dropped") as seen:
+        for turn in range(30):
+            mark = home.mark()
+            for level in (1, 0) * 20 + (turn % 2,):
+                board.pull(CONTACT, level)
+            if turn % 2:
+                home.wait_for("on", lambda topic, text: topic == "home/contact" and has(text, "state", "ON"), mark)
+            # Longer than the debouncing, so that bursts stay apart.
+            time.sleep(0.05)
+        states = [json.loads(text)["state"] for topic, text, _ in home.since() if topic == "home/contact"]
+        assert states[-1] == "ON", states[-5:]
+        assert not gateway.says("too fast")
+        seen.append(f"30 bursts of 41 edges, {len(states)} messages, the last {states[-1]}")
+    with judge.claim("a part of the time is a waveform, and off is a steady level") as seen:
+        for device, line, off in (("fan", FAN, 0), ("lamp", LAMP, 1)):
+            for duty in (30, 70):
+                before = len(board.history())
+                outcome = phone.command(device, {"duty": duty})
+                assert outcome["status"] == "applied", outcome
+                eventually(f"{device} goes up and down", lambda: len(board.levels_since(before, line)) > 20)
+                levels = board.levels_since(before, line)
+                # The two levels by turns, whatever the first was.
+                assert all(one != other for one, other in zip(levels[1:], levels[2:])), levels
+                times = [(at, level) for at, where, level in board.history()[before:] if where == line]
+                highs = sorted(end - start for (start, level), (end, _) in zip(times[1:], times[2:]) if level)
+                seen.append(f"{device} {duty} %: high for {1000 * highs[len(highs) // 2]:.1f} of 50 ms")
+            switch(device, "OFF")
+            assert board.level(line) == off, f"{device} is off, and its level {board.level(line)}"
+            before = len(board.history())
+            time.sleep(0.5)
+            assert board.levels_since(before, line) == [], "it goes on"
+    with judge.claim("a line by its name and by its number has one owner") as seen:
+        outcome = phone.command("double", {"state": "ON"})
+        assert outcome["status"] == "failed" and "`pump`" in json.dumps(outcome), outcome
+        seen.append(outcome.get("detail", outcome.get("reason")))
+    with judge.claim("the whole program stands still: its outputs are safe as soon as it goes on, and that is told") as seen:
+        switch("relay", "ON")
+        os.kill(gateway.pid, signal.SIGSTOP)
+        try:
+            time.sleep(WATCHDOG + 2)
+            level, mark = board.level(RELAY), home.mark()
+        finally:
+            os.kill(gateway.pid, signal.SIGCONT)
+        board.wait_level(RELAY, 0)
+        home.wait_for("the watchdog", lambda topic, text: topic == "home/relay" and has(text, "cause", "watchdog"), mark)
+        assert gateway.says("is stuck")
+        gateway.wait_online()
+        switch("relay", "ON")
+        seen.append(f"stopped {level}, then 0, and it obeys again")
     with judge.claim("kill -9: the level stays where the hardware leaves it, and the next start restores the safe state") as seen:
         # The relay is on, and so the wire keeps it when nobody drives it any more; the pump is off.
         assert (board.level(RELAY), board.level(PUMP)) == (1, 1)
@@ -219,6 +299,31 @@ def main():
         board.pulse(METER)
         seen.append(home.wait_for("1001 pulses", lambda topic, text: topic == "home/meter" and any(
             value == 1001 for value in json.loads(text).values())))
+    with judge.claim("the chip goes, and comes back with its outputs safe and its inputs heard") as seen:
+        switch("relay", "ON")
+        mark = home.mark()
+
+        def availability(word):
+            home.wait_for(word, lambda topic, text: topic == "home/relay/availability" and text == word, mark)
+
+        board.pull_out()
+        first = phone.command("relay", {"state": "OFF"})
+        assert first["status"] == "unknown", first
+        availability("offline")
+        second = phone.command("relay", {"state": "ON"})
+        assert second["status"] == "failed", second
+        mark = home.mark()
+        board.plug()
+        availability("online")
+        home.wait_for("off", lambda topic, text: topic == "home/relay" and has(text, "cause", "start"), mark)
+        board.wait_level(RELAY, 0)
+        switch("relay", "ON")
+        assert board.level(RELAY) == 1
+        for level, word in ((1, "OFF"), (0, "ON")):
+            before = marks()
+            board.pull(DOOR, level)
+            shown("door", "state", word, before)
+        seen.append(f"meanwhile {first['status']}, then {second['status']}: {second.get('detail', second.get('reason'))}")
     with judge.claim("a stop sets the safe state before it lets go") as seen:
         switch("relay", "ON")
         switch("pump", "OFF")

@@ -218,14 +218,10 @@ impl Chip for Open {
 
     fn wave(&mut self, line: u32, period: Duration, high: Duration) -> Result<(), ChipError> {
         let claim = self.claimed(line)?;
-        if let Some(wave) = &claim.wave {
-            return wave.change(period, high).map_err(ChipError::Lost);
-        }
         let request = claim.request.clone();
         let drive =
             move |is_high| request.set_value(line, value(is_high)).map(drop).map_err(|e| e.to_string());
-        claim.wave = Some(Wave::start(drive, period, high).map_err(ChipError::Lost)?);
-        Ok(())
+        Wave::run(&mut claim.wave, drive, period, high).map_err(ChipError::Lost)
     }
 }
 

@@ -54,6 +54,9 @@ pub enum ChipError {
     /// This line is not to be had: unknown, or somebody else's. Others may be well.
     #[error("{0}")]
     Line(String),
+    /// It was begun, and nothing is decided yet: ask again in a moment, in the same words.
+    #[error("it is not decided yet")]
+    Pending,
     /// The chip is not there any more, or does not work.
     #[error("{0}")]
     Lost(String),
@@ -136,7 +139,7 @@ pub trait Chip: Send {
     /// Claims a line as an input whose edges go to `sink`, from this moment on.
     ///
     /// # Errors
-    /// [`ChipError::Line`] when it is somebody else's.
+    /// [`ChipError::Line`] when it is somebody else's. [`ChipError::Pending`] while that cannot be said without a wait.
     fn claim_input(&mut self, line: u32, input: InputWiring, sink: EdgeSink) -> Result<(), ChipError>;
 
     /// Drives a claimed output. Ends a waveform on it.

@@ -19,6 +19,8 @@ pub(super) struct Pin {
     pub(super) held: Option<bool>,
     /// Somebody else has it.
     pub(super) is_taken: bool,
+    /// So often it is not decided yet whether it may be an input.
+    pub(super) pending: u32,
     /// Each call to drive it panics.
     pub(super) panics: bool,
 }
@@ -138,6 +140,10 @@ impl Chip for Open {
     fn claim_input(&mut self, line: u32, input: InputWiring, sink: EdgeSink) -> Result<(), ChipError> {
         let mut world = self.claim(line)?;
         if let Some(pin) = world.pins.get_mut(&line) {
+            if let Some(left) = pin.pending.checked_sub(1) {
+                pin.pending = left;
+                return Err(ChipError::Pending);
+            }
             pin.is_high |= input.pull == Pull::Up;
             pin.input = Some((input.edges, sink, 0));
         }

@@ -20,6 +20,8 @@ use super::{
 
 /// After what time a line that was not to be had is tried again, and one that does not go off.
 const RETRY: Duration = Duration::from_secs(2);
+/// After what time it is asked again whether a line is to be had, where the chip does not know yet.
+const SOON: Duration = Duration::from_millis(20);
 
 /// What a device is to hear.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,6 +137,7 @@ impl Guard {
             match self.claim(index, claim, now) {
                 Ok(()) => {}
                 Err(ChipError::Lost(reason)) => return Err(reason),
+                Err(ChipError::Pending) => self.posts[index].retry_at = now + SOON,
                 Err(ChipError::Line(problem)) => {
                     let post = &mut self.posts[index];
                     post.retry_at = now + RETRY;

@@ -97,9 +97,8 @@ impl Keeper {
                     let (members, lost) = (&self.setup.members, self.lost.as_deref());
                     let mut guard = Guard::new(chip, members, self.setup.edges.clone(), lost, Instant::now());
                     let end = catch_unwind(AssertUnwindSafe(|| self.serve(&mut guard)));
-                    if let Err(problem) = guard.make_safe(Cause::Start, Instant::now())
-                        && !matches!(end, Ok(End::Lost(_)))
-                    {
+                    // A chip counts as lost, too, when only a source of edges has ended: some outputs may still obey.
+                    if let Err(problem) = guard.make_safe(Cause::Start, Instant::now()) {
                         error!(chip = self.setup.name, problem, "outputs may not be in their safe state");
                     }
                     match end {

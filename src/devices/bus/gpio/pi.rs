@@ -1,23 +1,28 @@
 //! The Pi's own GPIO by its registers: Pi 0 to 5, lines by their BCM number.
 //!
 //! `rppal` sets levels and resistors in the registers, and has edges from the kernel, each line's by a thread of its own.
-//! Quirks (rppal 0.22.1, `gpio/interrupt.rs`): that thread says nobody why it could not begin, so it is looked before whether
-//! the kernel has given the line away. Outputs stay as they are when the program ends: nothing resets them.
+//! Quirks (rppal 0.22.1, `gpio/interrupt.rs`): that thread says nobody why it could not begin, so the kernel is asked whether
+//! it has given the line away; not by a wait here, which would hold up every output of the chip. Outputs stay as they are
+//! when the program ends: nothing resets them.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rppal::gpio::{Error, Gpio, InputPin, Level, OutputPin, Trigger};
 
 use super::{
     Chip, ChipError, Edge, EdgeSink, Edges, InputWiring, LineName, OpenChip, Pull, settings::PI_LABELS,
+    wave::Wave,
 };
+
+/// How long the thread for a line's edges may take to get the line from the kernel.
+const BEGINS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Opens the GPIO of the Pi that this is.
 pub(super) struct Pi;
@@ -46,6 +51,8 @@ fn kernel_chip() -> Option<gpiocdev::Chip> {
 
 struct Input {
     pin: InputPin,
+    /// When its thread was started.
+    begun: Instant,
     /// Its edges are not wanted any more: their thread must not wait for room.
     is_over: Arc<AtomicBool>,
 }
@@ -58,15 +65,24 @@ impl Drop for Input {
     }
 }
 
+/// Locked for one access to a register.
+type SharedPin = Arc<Mutex<OutputPin>>;
+
+fn locked(pin: &SharedPin) -> MutexGuard<'_, OutputPin> {
+    // A register is never half written.
+    pin.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Output {
+    pin: SharedPin,
+    wave: Option<Wave>,
+}
+
 struct Open {
     gpio: Gpio,
     kernel: Option<gpiocdev::Chip>,
-    outputs: HashMap<u32, OutputPin>,
+    outputs: HashMap<u32, Output>,
     inputs: HashMap<u32, Input>,
-}
-
-fn lost(error: &Error) -> ChipError {
-    ChipError::Lost(format!("the Pi's GPIO does not answer: {error}"))
 }
 
 impl Open {
@@ -88,15 +104,44 @@ impl Open {
     /// Whether the thread for a line's edges has begun, as far as the kernel is asked.
     fn is_watched(&self, line: u32) -> bool {
         let Some(kernel) = &self.kernel else { return true };
-        (0..100).any(|attempt| {
-            if attempt > 0 {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            kernel.line_info(line).is_ok_and(|info| info.used)
-        })
+        kernel.line_info(line).is_ok_and(|info| info.used)
     }
 
-    fn output(&mut self, line: u32) -> Result<&mut OutputPin, ChipError> {
+    /// Has a thread begin to watch a line; when that was.
+    fn begin_input(&mut self, line: u32, input: InputWiring, sink: EdgeSink) -> Result<Instant, ChipError> {
+        let pin = self.pin(line)?;
+        let pin = match input.pull {
+            Pull::Up => pin.into_input_pullup(),
+            Pull::Down => pin.into_input_pulldown(),
+            Pull::None => pin.into_input(),
+        };
+        let trigger = match input.edges {
+            Edges::Both => Trigger::Both,
+            Edges::Rising => Trigger::RisingEdge,
+            Edges::Falling => Trigger::FallingEdge,
+        };
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = is_over.clone();
+        let hand = move |event: rppal::gpio::Event| {
+            let edge = Edge {
+                is_high: event.trigger == Trigger::RisingEdge,
+                at: u64::try_from(event.timestamp.as_nanos()).unwrap_or(u64::MAX),
+                sequence: event.seqno,
+            };
+            sink.hand_blocking(Ok(edge), || over.load(Ordering::Relaxed));
+        };
+        // Before anything that may fail, so that its drop ends the thread.
+        let mut begun = Input { pin, begun: Instant::now(), is_over };
+        begun
+            .pin
+            .set_async_interrupt(trigger, input.debounce, hand)
+            .map_err(|error| ChipError::Line(format!("GPIO {line} tells no edges: {error}")))?;
+        let since = begun.begun;
+        self.inputs.insert(line, begun);
+        Ok(since)
+    }
+
+    fn output(&mut self, line: u32) -> Result<&mut Output, ChipError> {
         self.outputs.get_mut(&line).ok_or_else(|| ChipError::Lost(format!("GPIO {line} was never claimed")))
     }
 }
@@ -121,47 +166,30 @@ impl Chip for Open {
         let mut pin = if is_high { pin.into_output_high() } else { pin.into_output_low() };
         // A stop leaves it driven to its safe state, instead of letting it float.
         pin.set_reset_on_drop(false);
-        self.outputs.insert(line, pin);
+        self.outputs.insert(line, Output { pin: Arc::new(Mutex::new(pin)), wave: None });
         Ok(())
     }
 
     fn claim_input(&mut self, line: u32, input: InputWiring, sink: EdgeSink) -> Result<(), ChipError> {
-        let pin = self.pin(line)?;
-        let mut pin = match input.pull {
-            Pull::Up => pin.into_input_pullup(),
-            Pull::Down => pin.into_input_pulldown(),
-            Pull::None => pin.into_input(),
+        let begun = match self.inputs.get(&line) {
+            Some(input) => input.begun,
+            None => self.begin_input(line, input, sink)?,
         };
-        let trigger = match input.edges {
-            Edges::Both => Trigger::Both,
-            Edges::Rising => Trigger::RisingEdge,
-            Edges::Falling => Trigger::FallingEdge,
-        };
-        let is_over = Arc::new(AtomicBool::new(false));
-        let over = is_over.clone();
-        let hand = move |event: rppal::gpio::Event| {
-            let edge = Edge {
-                is_high: event.trigger == Trigger::RisingEdge,
-                at: u64::try_from(event.timestamp.as_nanos()).unwrap_or(u64::MAX),
-                sequence: event.seqno,
-            };
-            sink.hand_blocking(Ok(edge), || over.load(Ordering::Relaxed));
-        };
-        pin.set_async_interrupt(trigger, input.debounce, hand)
-            .map_err(|error| ChipError::Line(format!("GPIO {line} tells no edges: {error}")))?;
-        if !self.is_watched(line) {
-            return Err(ChipError::Line(format!(
-                "GPIO {line} tells no edges: the kernel did not give it away"
-            )));
+        if self.is_watched(line) {
+            return Ok(());
         }
-        self.inputs.insert(line, Input { pin, is_over });
-        Ok(())
+        if begun.elapsed() < BEGINS_WITHIN {
+            return Err(ChipError::Pending);
+        }
+        self.inputs.remove(&line);
+        Err(ChipError::Line(format!("GPIO {line} tells no edges: the kernel did not give it away")))
     }
 
     fn set(&mut self, line: u32, is_high: bool) -> Result<(), ChipError> {
-        let pin = self.output(line)?;
-        pin.clear_pwm().map_err(|error| lost(&error))?;
-        pin.write(level(is_high));
+        let output = self.output(line)?;
+        // Its end is waited for: the level below is the last.
+        output.wave = None;
+        locked(&output.pin).write(level(is_high));
         Ok(())
     }
 
@@ -169,10 +197,16 @@ impl Chip for Open {
         if let Some(input) = self.inputs.get(&line) {
             return Ok(input.pin.is_high());
         }
-        Ok(self.output(line)?.is_set_high())
+        Ok(locked(&self.output(line)?.pin).is_set_high())
     }
 
     fn wave(&mut self, line: u32, period: Duration, high: Duration) -> Result<(), ChipError> {
-        self.output(line)?.set_pwm(period, high).map_err(|error| lost(&error))
+        let output = self.output(line)?;
+        let pin = output.pin.clone();
+        let drive = move |is_high| {
+            locked(&pin).write(level(is_high));
+            Ok(())
+        };
+        Wave::run(&mut output.wave, drive, period, high).map_err(ChipError::Lost)
     }
 }

@@ -292,6 +292,22 @@ fn a_line_that_somebody_else_has_is_tried_again_and_locks_its_rivals_meanwhile()
 }
 
 #[test]
+fn an_input_whose_source_is_slow_to_begin_is_asked_again_and_holds_nobody_up() {
+    let door = member("door", 4, Role::Input { pull: Pull::Up, debounce: None });
+    let rules = OutputRules { max_on: Some(Duration::from_millis(30)), ..OutputRules::default() };
+    let fake = Fake::default();
+    fake.world().pins.entry(4).or_default().pending = 10;
+    let mut bench = Bench::on(fake, &[door, output("a", 17, rules)]);
+    assert_eq!(bench.said(), ["1 OFF start"], "no fault is told, and no level");
+    assert_eq!(bench.order(1, Order::On), Ok(()));
+    bench.pass(30);
+    assert_eq!(bench.said(), ["1 ON command", "1 OFF max_on"]);
+    assert!(bench.fake.world().pins[&4].pending > 0);
+    bench.pass(1_000);
+    assert_eq!(bench.said(), ["0 level true"]);
+}
+
+#[test]
 fn one_line_by_its_number_and_by_its_name_has_one_owner() {
     let mut named = output("b", 0, OutputRules::default());
     named.connection.line = LineName::Name("LINE17".to_owned());

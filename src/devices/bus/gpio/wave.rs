@@ -1,7 +1,8 @@
-//! A waveform made by a thread, for chips that have no better.
+//! A waveform made by a thread.
 //!
 //! Limits: the thread sleeps between two levels and wakes late, by 0.1 ms on an idle machine and by many on a busy one; so
-//! it is for lamps, fans and heaters, not for servos. It owns its line while it lives.
+//! it is for lamps, fans and heaters, not for servos. It owns its line while it lives. Rejected: rppal's own, which
+//! trembles less, but spins through the last 0.2 ms of each level, and sets low as it ends, which with `active_low` is on.
 
 use std::{
     sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -21,7 +22,7 @@ pub(super) struct Wave {
 
 impl Wave {
     /// Has `drive` set high for the first `high` of each `period`, and low for the rest.
-    pub(super) fn start(
+    fn start(
         drive: impl Fn(bool) -> Result<(), String> + Send + 'static,
         period: Duration,
         high: Duration,
@@ -55,8 +56,24 @@ impl Wave {
         Ok(Self { changes: Some(changes), thread: Some(thread) })
     }
 
+    /// Has the one in `place` change, or starts one there.
+    pub(super) fn run(
+        place: &mut Option<Self>,
+        drive: impl Fn(bool) -> Result<(), String> + Send + 'static,
+        period: Duration,
+        high: Duration,
+    ) -> Result<(), String> {
+        match place {
+            Some(wave) => wave.change(period, high),
+            None => {
+                *place = Some(Self::start(drive, period, high)?);
+                Ok(())
+            }
+        }
+    }
+
     /// Changes it from the next level on.
-    pub(super) fn change(&self, period: Duration, high: Duration) -> Result<(), String> {
+    fn change(&self, period: Duration, high: Duration) -> Result<(), String> {
         let times = (high, period.saturating_sub(high));
         match self.changes.as_ref().map(|changes| changes.try_send(times)) {
             Some(Ok(())) => Ok(()),
@@ -79,7 +96,7 @@ impl Drop for Wave {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{TryRecvError, channel};
 
     use super::*;
 
@@ -90,13 +107,17 @@ mod tests {
         let (seen, levels) = channel();
         let drive = move |is_high| seen.send(is_high).map_err(|error| error.to_string());
         let (period, high) = (Duration::from_millis(4), Duration::from_millis(1));
-        let wave = Wave::start(drive, period, high).unwrap();
+        let mut place = None;
+        Wave::run(&mut place, drive, period, high).unwrap();
         for round in 0..10 {
             assert_eq!(levels.recv_timeout(PATIENCE), Ok(round % 2 == 0));
-            wave.change(period, high * 2).unwrap();
+            let another = |_| Err("one that runs is changed".to_owned());
+            Wave::run(&mut place, another, period, high * 2).unwrap();
         }
-        drop(wave);
-        assert!(levels.iter().count() < 1_000, "its end was waited for, and nothing came behind it");
+        drop(place);
+        // Its thread had the only sender.
+        let _ = levels.try_iter().count();
+        assert_eq!(levels.try_recv(), Err(TryRecvError::Disconnected), "its end was waited for");
         let wave = Wave::start(|_| Err("gone".to_owned()), period, high).unwrap();
         let since = Instant::now();
         while wave.change(period, high).is_ok() {
