@@ -606,13 +606,10 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(config.web, plain.web);
     assert_eq!(config.gateway, plain.gateway);
     let defaults = plain.cloud.unwrap();
+    assert_eq!(cloud.terms(), defaults.terms());
     assert_eq!(
-        (cloud.prefix, cloud.keep_alive, cloud.answer_limit),
-        (defaults.prefix, defaults.keep_alive, defaults.answer_limit)
-    );
-    assert_eq!(
-        (cloud.connect_limit, cloud.window, cloud.session_expiry),
-        (defaults.connect_limit, defaults.window, defaults.session_expiry)
+        (cloud.prefix, cloud.answer_limit, cloud.connect_limit),
+        (defaults.prefix, defaults.answer_limit, defaults.connect_limit)
     );
     assert_eq!((cloud.backoff, config.commands.max_age), (defaults.backoff, plain.commands.max_age));
 }

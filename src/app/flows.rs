@@ -401,6 +401,7 @@ fn report(stats: &StoreStats) -> StoreReport {
             ("refuse_new", stats.refused_full),
             ("max_age", stats.dropped_expired),
             ("refused_by_cloud", stats.dropped_by_cloud),
+            ("beyond_limits", stats.beyond_limits),
             ("unreadable", stats.unreadable),
             ("superseded", stats.superseded),
             ("thinned", stats.thinned),

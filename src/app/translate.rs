@@ -8,9 +8,9 @@ use super::CloudTopics;
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
-    config::{self, Config},
+    config::{self, Config, MqttVersion, Terms},
     devices::DeviceSpec,
-    link::LinkOptions,
+    link::{CloudLimits, LinkOptions, Versions},
     model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
@@ -201,6 +201,7 @@ pub(super) fn link(
     let presence = |availability: Availability| {
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };
+    let terms = config.terms();
     LinkOptions {
         url: config.url.clone(),
         ca_file: config.ca_file.clone(),
@@ -213,14 +214,40 @@ pub(super) fn link(
         birth: presence(Availability::Online),
         will: presence(Availability::Offline),
         fence: topics.fence(),
-        keep_alive: config.keep_alive,
+        keep_alive: terms.keep_alive,
         answer_limit: config.answer_limit,
         connect_limit: config.connect_limit,
         backoff: (&config.backoff).into(),
-        window: config.window,
+        window: terms.window,
         backlog_rate: config.backlog_rate,
         receipts: Receipts::default(),
-        session_expiry: config.session_expiry,
+        session_expiry: terms.session_expiry,
+        version: version(terms.version),
+        limits: link_limits(config, &terms),
+    }
+}
+
+fn version(config: MqttVersion) -> Versions {
+    match config {
+        MqttVersion::Auto => Versions::Any,
+        MqttVersion::V5 => Versions::V5,
+        MqttVersion::V311 => Versions::V311,
+    }
+}
+
+fn link_limits(config: &config::Cloud, terms: &Terms) -> CloudLimits {
+    // On a 32-bit machine a bound beyond its memory is no bound.
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let naming = config.table().naming.iter();
+    let ending = naming.filter(|naming| naming.harm == config::Harm::EndsTheLine);
+    CloudLimits {
+        max_payload: terms.max_payload.map(bytes),
+        topic_levels: terms.topic_levels.map(usize::from),
+        topic_length: terms.topic_length.map(usize::from),
+        not_in_topics: ending.flat_map(|naming| naming.characters).copied().collect(),
+        filters_per_subscribe: usize::from(terms.filters_per_subscribe.max(1)),
+        publish_rate: terms.publish_rate,
+        retain: terms.retain,
     }
 }
 

@@ -240,6 +240,8 @@ pub(super) mod tests {
             window: settings.window,
             backlog_rate: None,
             receipts: Receipts::default(),
+            version: Default::default(),
+            limits: Default::default(),
             session_expiry: Duration::ZERO,
         }
     }

@@ -31,5 +31,5 @@ mod window;
 mod wire;
 
 pub use error::LinkError;
-pub use options::LinkOptions;
+pub use options::{CloudLimits, LinkOptions, Versions};
 pub use run::Link;

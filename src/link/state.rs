@@ -21,13 +21,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
+    CloudLimits, Versions,
     diagnose::Breakage,
     origin::Origin,
     window::{Fetch, Parcel, Window},
     wire::{Greeting, Version, Wire},
 };
 use crate::{
-    health::LinkCounters,
+    health::{LinkCounters, Refusal, Refused},
     model::{Fault, FaultKind, LinkState, Message, QoS, Staleness, Topic, TopicFilter},
     retry::{self, Backoff},
     store::{Highest, Record},
@@ -51,6 +52,8 @@ pub(super) struct Settings {
     pub(super) window: u16,
     /// How many messages a second of those that waited, at most.
     pub(super) backlog_rate: Option<u32>,
+    pub(super) version: Versions,
+    pub(super) limits: CloudLimits,
 }
 
 /// What happened.
@@ -101,6 +104,8 @@ pub(super) enum Effect {
     Hurry,
     /// Delete what the cloud refused for good, counted.
     Discard(u64),
+    /// Delete what is beyond the cloud's limits, counted.
+    DiscardOversize(u64),
     /// Send DISCONNECT.
     Disconnect,
     /// Nothing more will come.
@@ -138,7 +143,11 @@ pub(super) struct Machine {
     last_pause: Option<Instant>,
     window: Window,
     suspect: Suspect,
+    /// For what waited.
     pacer: Pacer,
+    /// For everything.
+    rate: Pacer,
+    refusals: Vec<Refusal>,
     highest: Highest,
     connections: u64,
     /// Attempts and connections in a row that did not come as far as the subscriptions.
@@ -155,13 +164,15 @@ impl Machine {
         Self {
             random: fastrand::Rng::with_seed(seed),
             phase: Phase::Waiting { until: now, wait: Duration::ZERO },
-            choice: Choice::new(),
+            choice: Choice::new(settings.version),
             backoff: Backoff::new(settings.backoff),
             pauses: Backoff::new(settings.backoff),
             last_pause: None,
             window: Window::default(),
             suspect: Suspect::default(),
             pacer: Pacer::new(settings.backlog_rate, now),
+            rate: Pacer::new(settings.limits.publish_rate, now),
+            refusals: Vec::new(),
             highest: Highest::default(),
             connections: 0,
             vain: 0,
@@ -179,6 +190,15 @@ impl Machine {
             self.reported = self.counters.clone();
             self.counters.clone()
         })
+    }
+
+    /// What the cloud did not take since this was last asked.
+    pub(super) fn take_refusals(&mut self) -> Vec<Refusal> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    fn note(&mut self, what: Refused, topic: &str, reason: impl Into<String>, is_dropped: bool) {
+        self.refusals.push(Refusal { what, topic: topic.to_owned(), reason: reason.into(), is_dropped });
     }
 
     /// Where the line stands.
@@ -314,6 +334,8 @@ impl Machine {
             asked.iter().zip(refusals).find_map(|((filter, _), refusal)| Some((filter, (*refusal)?)));
         if let Some((filter, reason)) = refused {
             let detail = format!("subscribing to `{filter}`: {reason}");
+            let filter = filter.to_string();
+            self.note(Refused::Subscribe, &filter, reason, false);
             return self.break_off(Fault::new(FaultKind::NotAuthorized, detail), now);
         }
         if refusals.len() < asked.len() {

@@ -82,6 +82,8 @@ impl Papers {
             window: 20,
             backlog_rate: None,
             receipts: Receipts::default(),
+            version: Default::default(),
+            limits: Default::default(),
             session_expiry: Duration::from_secs(3600),
         }
     }

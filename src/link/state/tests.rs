@@ -34,6 +34,8 @@ pub(in crate::link) fn settings() -> Settings {
         backoff: retry::Policy::default(),
         window: 4,
         backlog_rate: None,
+        version: Versions::Any,
+        limits: CloudLimits::default(),
     }
 }
 
