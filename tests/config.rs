@@ -567,7 +567,7 @@ fn the_example_is_complete_and_passes() {
     let config = load(home.path(), &text).unwrap_or_else(|error| panic!("{}", error.render(false)));
     let cloud = config.cloud.unwrap();
     assert_eq!(cloud.url.to_string(), "wss://broker.example.org:443/mqtt");
-    assert_eq!(cloud.ca_file.unwrap(), home.path().join("cloud-ca.pem"));
+    assert_eq!(cloud.ca_file.clone().unwrap(), home.path().join("cloud-ca.pem"));
     assert_eq!(config.broker.listeners[1].transport, Transport::Tcp);
     assert!(config.broker.listeners[0].allows_anonymous() && !config.broker.listeners[1].allows_anonymous());
     let words = Values::OneOf(vec!["ON".into(), "OFF".into()]);

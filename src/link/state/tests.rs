@@ -15,6 +15,7 @@ use crate::{
     store::{Born, Part},
 };
 
+mod limits;
 mod model;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -476,7 +477,7 @@ fn what_is_larger_than_the_cloud_takes_is_dropped_and_never_sent() {
     let mut large = record(1);
     large.message.payload = vec![b'x'; 200].into();
     let effects = story.step(Event::Stored(fetch, vec![large, record(2)]));
-    assert!(effects.contains(&Effect::Discard(1)), "{effects:?}");
+    assert!(effects.contains(&Effect::DiscardOversize(1)), "{effects:?}");
     assert_eq!(published(&effects), ["2"]);
 }
 
