@@ -251,11 +251,10 @@ fn link_limits(config: &config::Cloud, terms: &Terms) -> CloudLimits {
     }
 }
 
-/// How the cloud is told of an outcome: on the device's own topic and, with MQTT 5, where the sender
-/// wants it. A response topic that would come back to us as a command or as the fence is not served.
+/// How the cloud is told of an outcome: on the device's own topic and where the sender wants it. A topic on which the
+/// answer would be a command, to us or to another gateway, or would speak in our own name, is not served.
 pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
-    let (sets, fence) = (topics.all_sets(), topics.fence());
     Arc::new(move |told, reply_to| {
         // Ids, words, a text and a time: serialising them cannot fail. The time is added when it is sent, by a
         // clock that may be set by then; a repeated outcome keeps its own.
@@ -267,6 +266,9 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
         {
             fields.remove("at");
         }
+        if let (Some(fields), Some(said)) = (payload.as_object_mut(), &reply_to.said) {
+            fields.insert("correlation".to_owned(), said.clone());
+        }
         let payload = Bytes::from(payload.to_string());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
             let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
@@ -274,7 +276,7 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
                 .map(|data| Arc::new(Properties { correlation_data: Some(data), ..Properties::default() }));
             Entry { stamp: Some(stamp), ..Entry::new(message) }
         };
-        let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
+        let answer = reply_to.topic.clone().filter(|topic| topics.may_be_answered_on(topic));
         let mut entries = vec![entry(topics.result(&told.outcome.device), reply_to.correlation.clone())];
         entries.extend(answer.map(|topic| entry(topic, reply_to.correlation.clone())));
         entries
