@@ -210,7 +210,9 @@ fn own_topics(at: &str, route: &Route, config: &Config, prefix: &Topic) -> Optio
 
 /// What begins with `$` is the broker's own; AWS has topics there that clients do publish to.
 fn reserved(at: &str, reach: &TopicFilter) -> Option<Finding> {
-    (reach.as_str().starts_with('$') && !reach.as_str().starts_with("$aws/")).then(|| {
+    let is_reserved = reach.share().is_some()
+        || (reach.as_str().starts_with('$') && !reach.as_str().starts_with("$aws/"));
+    is_reserved.then(|| {
         let what = format!("`{reach}` in the cloud begins with `$`, which is the broker's own");
         Finding::new(format!("{at}.cloud"), what, "choose a topic without it")
     })
