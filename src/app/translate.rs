@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::CloudTopics;
+use super::{CloudTopics, cloud_tree::CloudTree};
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
     config::{self, Config, MqttVersion, Terms},
     devices::DeviceSpec,
     link::{CloudLimits, LinkOptions, Versions},
-    model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
+    model::{Availability, Fields, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
 
@@ -195,12 +195,9 @@ fn values(config: &config::Values) -> Values {
 pub(super) fn link(
     config: &config::Cloud,
     gateway: &GatewayId,
-    topics: &CloudTopics,
+    tree: &CloudTree,
     password: Option<String>,
 ) -> LinkOptions {
-    let presence = |availability: Availability| {
-        Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
-    };
     let terms = config.terms();
     LinkOptions {
         url: config.url.clone(),
@@ -211,9 +208,10 @@ pub(super) fn link(
         username: config.username.clone(),
         password,
         subscriptions: Vec::new(),
-        birth: presence(Availability::Online),
-        will: presence(Availability::Offline),
-        fence: topics.fence(),
+        hellos: Vec::new(),
+        birth: tree.presence(Availability::Online),
+        will: tree.presence(Availability::Offline),
+        fence: tree.fence(),
         keep_alive: terms.keep_alive,
         answer_limit: config.answer_limit,
         connect_limit: config.connect_limit,
@@ -223,7 +221,7 @@ pub(super) fn link(
         receipts: Receipts::default(),
         session_expiry: terms.session_expiry,
         version: version(terms.version),
-        limits: link_limits(config, &terms),
+        limits: CloudLimits { echoes: tree.echoes(), ..link_limits(config, &terms) },
     }
 }
 
@@ -248,7 +246,18 @@ fn link_limits(config: &config::Cloud, terms: &Terms) -> CloudLimits {
         filters_per_subscribe: usize::from(terms.filters_per_subscribe.max(1)),
         publish_rate: terms.publish_rate,
         retain: terms.retain,
+        echoes: true,
     }
+}
+
+/// The member that the store adds to what is the gateway's own, with the record's name.
+const MESSAGE_ID: &str = "message_id";
+
+/// A state, as JSON.
+pub(super) fn json(mut fields: Fields) -> String {
+    // It is the store's to say, and a member must not stand twice.
+    fields.remove(MESSAGE_ID);
+    serde_json::Value::Object(fields).to_string()
 }
 
 /// How the cloud is told of an outcome: on the device's own topic and where the sender wants it. A topic on which the

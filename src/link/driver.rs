@@ -230,6 +230,7 @@ pub(super) mod tests {
             username: None,
             password: None,
             subscriptions: settings.subscriptions,
+            hellos: Vec::new(),
             birth: settings.birth,
             will: settings.will,
             fence: settings.fence,

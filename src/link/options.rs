@@ -26,6 +26,8 @@ pub struct LinkOptions {
     pub password: Option<String>,
     /// What to subscribe to; QoS 2 is asked for as 1.
     pub subscriptions: Vec<(TopicFilter, QoS)>,
+    /// Published on every connection, once subscribed, before `birth`: what the cloud must know before anything else.
+    pub hellos: Vec<Message>,
     /// Published on every connection, once subscribed: retained `online`.
     pub birth: Message,
     /// The last will, and published when the link stops: retained `offline`.
@@ -94,6 +96,9 @@ pub struct CloudLimits {
     pub publish_rate: Option<u32>,
     /// Whether it takes publishes that are to be retained; where not, they are sent as others.
     pub retain: bool,
+    /// Whether what we publish on the fence's topic comes back to us. Where not, what comes in counts as live once the
+    /// connection has been subscribed for a while.
+    pub echoes: bool,
 }
 
 impl Default for CloudLimits {
@@ -107,6 +112,7 @@ impl Default for CloudLimits {
             filters_per_subscribe: 8,
             publish_rate: None,
             retain: true,
+            echoes: true,
         }
     }
 }

@@ -114,6 +114,7 @@ impl Link {
         let options = &self.options;
         Settings {
             subscriptions: options.subscriptions.clone(),
+            hellos: options.hellos.clone(),
             birth: options.birth.clone(),
             will: options.will.clone(),
             fence: options.fence.clone(),

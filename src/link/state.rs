@@ -43,6 +43,7 @@ use version::Choice;
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) subscriptions: Vec<(TopicFilter, QoS)>,
+    pub(super) hellos: Vec<Message>,
     pub(super) birth: Message,
     pub(super) will: Message,
     pub(super) fence: Topic,
@@ -351,7 +352,9 @@ impl Machine {
         self.effects.push(Effect::LineUp);
         up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
         if up.drain.is_none() {
-            up.urgent.extend([Parcel::Birth, Parcel::Fence]);
+            up.urgent.extend((0..self.settings.hellos.len()).map(Parcel::Hello));
+            up.urgent.push_back(Parcel::Birth);
+            up.urgent.extend(self.settings.limits.echoes.then_some(Parcel::Fence));
         }
     }
 
@@ -372,7 +375,8 @@ impl Machine {
                 if up.probe_due(&self.settings, &self.window).is_some_and(|due| now >= due) {
                     up.probed = Some(now);
                     let fence = (TopicFilter::from(&self.settings.fence), QoS::AtLeastOnce);
-                    self.effects.push(Effect::Subscribe(vec![fence]));
+                    let first = self.settings.subscriptions.first().filter(|_| !self.settings.limits.echoes);
+                    self.effects.push(Effect::Subscribe(vec![first.cloned().unwrap_or(fence)]));
                 }
                 self.on_fence_tick(now);
                 self.on_drain_tick(now);

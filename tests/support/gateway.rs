@@ -68,6 +68,7 @@ impl Papers {
             username: None,
             password: None,
             subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
+            hellos: Vec::new(),
             birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
             will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
             fence: topic("h/g/bridge/fence"),

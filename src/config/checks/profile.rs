@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use super::{Finding, between};
 use crate::{
-    config::{Cloud, Config, Harm, MqttVersion, Names, Naming, Profile, ProfileName, Terms, Tree},
+    config::{Cloud, Config, Harm, Keep, MqttVersion, Names, Naming, Profile, ProfileName, Terms, Tree},
     model::TopicFilter,
 };
 
@@ -265,6 +265,10 @@ fn thingsboard(config: &Config) -> Vec<Finding> {
         let what = "ThingsBoard sends nothing but attributes and remote procedure calls";
         let remedy = "leave it out: calls come to the devices by themselves";
         findings.push(Finding::new(format!("routes_in[{index}].cloud"), what, remedy));
+    }
+    if matches!(config.store.states.keep, Keep::Latest | Keep::Every(_)) {
+        let what = "all devices have one topic in ThingsBoard, of which only the last message would be kept";
+        findings.push(Finding::new("store.states.keep", what, "write `all` or `none`, or leave it out"));
     }
     for (index, allow) in config.commands.allow.iter().enumerate() {
         if allow.senders.is_some() {

@@ -42,7 +42,19 @@ impl Machine {
                 self.window.put_back(record);
                 self.pause(&topic, reason, now);
             }
-            (Parcel::Birth, Verdict::Accepted) | (Parcel::Fence, Verdict::Accepted) => {}
+            (Parcel::Hello(_) | Parcel::Birth | Parcel::Fence, Verdict::Accepted) => {}
+            (Parcel::Hello(place), Verdict::Refused(reason)) => {
+                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
+                    up.refusal = Some(publish_refused(&topic, reason));
+                    self.note(Refused::Publish, topic.as_str(), reason, false);
+                }
+            }
+            (Parcel::Hello(place), Verdict::Later(reason)) => {
+                up.urgent.push_front(Parcel::Hello(place));
+                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
+                    self.pause(&topic, reason, now);
+                }
+            }
             (Parcel::Birth, Verdict::Refused(reason)) => {
                 let topic = &self.settings.birth.topic;
                 tracing::warn!(%topic, reason, "the cloud refuses the gateway's own state");
@@ -208,6 +220,10 @@ impl Machine {
                 let origin = Origin { id: record.id.clone(), born: record.born };
                 (record.message.clone(), Some(origin))
             }
+            Parcel::Hello(place) => match self.settings.hellos.get(*place) {
+                Some(hello) => (hello.clone(), None),
+                None => return,
+            },
             Parcel::Birth => (self.settings.birth.clone(), None),
             Parcel::Farewell => (self.settings.will.clone(), None),
             Parcel::Fence => {

@@ -27,6 +27,7 @@ pub(super) fn topic(text: &str) -> Topic {
 pub(in crate::link) fn settings() -> Settings {
     Settings {
         subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
+        hellos: Vec::new(),
         birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
         will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
         fence: topic("h/g/bridge/fence"),

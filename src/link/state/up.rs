@@ -77,8 +77,9 @@ impl Up {
         token: String,
         now: Instant,
     ) -> Self {
-        let mut filters = vec![(TopicFilter::from(&settings.fence), QoS::AtLeastOnce)];
-        filters.extend(settings.subscriptions.iter().cloned());
+        let fence = (TopicFilter::from(&settings.fence), QoS::AtLeastOnce);
+        let fence = settings.limits.echoes.then_some(fence);
+        let filters: Vec<_> = fence.into_iter().chain(settings.subscriptions.iter().cloned()).collect();
         Self {
             version,
             greeting,
