@@ -232,6 +232,7 @@ pub(super) mod tests {
             key_file: None,
             client_id: "gateway".to_owned(),
             subscriptions: settings.subscriptions,
+            hellos: Vec::new(),
             birth: settings.birth,
             will: settings.will,
             fence: settings.fence,
@@ -243,6 +244,8 @@ pub(super) mod tests {
             window: settings.window,
             backlog_rate: None,
             receipts: Receipts::default(),
+            version: Default::default(),
+            limits: Default::default(),
             session_expiry: Duration::ZERO,
         }
     }

@@ -37,6 +37,6 @@ mod wire;
 pub use access::Access;
 pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
-pub use options::LinkOptions;
+pub use options::{CloudLimits, LinkOptions, Versions};
 pub use run::Link;
 pub use way::{Transport, Way};

@@ -6,6 +6,7 @@
 mod broker;
 mod cloud;
 mod files;
+mod profile;
 mod routes;
 mod rules;
 
@@ -28,6 +29,7 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
         paths.extend(tls.client_ca_file.as_mut());
     }
     if let Some(cloud) = &mut config.cloud {
+        cloud.complete_url();
         let files =
             [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file, &mut cloud.password_file];
         paths.extend(files.into_iter().flatten());
@@ -81,6 +83,7 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
     findings.extend(cloud::all(config));
     findings.extend(routes::all(config));
+    findings.extend(profile::all(config));
     findings
 }
 
