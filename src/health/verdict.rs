@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::board::Facts;
+use super::{CertificateStatus, Expiry, board::Facts};
 use crate::model::{Availability, LinkState, Timestamp};
 
 /// How bad it is.
@@ -32,10 +32,12 @@ pub struct Verdict {
 
 impl Verdict {
     /// The worst fact, in words. The disk comes before the line, the line before a bus, a bus before a
-    /// device (which may hang on it), a device before wear.
-    pub(super) fn of(facts: &Facts) -> Self {
+    /// device (which may hang on it), a device before wear. A certificate that is over is a fault of the line to come;
+    /// one that soon will be hides no fault.
+    pub(super) fn of(facts: &Facts, certificate: Option<&CertificateStatus>) -> Self {
         let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
-        let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts)).or_else(|| wear(facts));
+        let worst = worst.or_else(|| over(certificate?)).or_else(|| buses(facts)).or_else(|| devices(facts));
+        let worst = worst.or_else(|| runs_out(certificate?)).or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
@@ -141,6 +143,34 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         },
         remedy: Some("Check its power and its connection.".to_owned()),
         since: first.last_seen,
+    })
+}
+
+const RENEW: &str = "Renew it: `hearthlink enroll` makes the request, and `hearthlink enroll --import` puts what was signed in place.";
+
+/// The line is still up: nobody looks at the certificate of a connection that is open.
+fn over(certificate: &CertificateStatus) -> Option<Verdict> {
+    let ago = certificate.words().filter(|_| certificate.expiry == Some(Expiry::Expired))?;
+    let until = certificate.certificate.not_after;
+    Some(Verdict {
+        level: Level::Error,
+        sentence: format!(
+            "This gateway's certificate for the cloud expired {ago} ({until}): the line holds only until it is dialled \
+             the next time."
+        ),
+        remedy: Some(RENEW.to_owned()),
+        since: Some(until),
+    })
+}
+
+fn runs_out(certificate: &CertificateStatus) -> Option<Verdict> {
+    let expiry = certificate.expiry.filter(|expiry| *expiry > Expiry::Far)?;
+    let (words, until) = (certificate.words()?, certificate.certificate.not_after);
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!("This gateway's certificate for the cloud expires {words} ({until})."),
+        remedy: Some(RENEW.to_owned()),
+        since: certificate.certificate.since(expiry),
     })
 }
 

@@ -19,6 +19,7 @@
 mod diagnose;
 mod dial;
 mod driver;
+pub mod enrolment;
 mod error;
 mod intake;
 mod options;

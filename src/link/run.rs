@@ -15,6 +15,7 @@ use super::{
     LinkError, LinkOptions,
     diagnose::Breakage,
     driver::Driver,
+    enrolment,
     intake::{Intake, Taken},
     origin::count_down,
     pump::{Pump, Pumped},
@@ -61,6 +62,7 @@ impl Link {
             _ => return Err(LinkError::HalfACertificate),
         };
         let credentials = Credentials::load(options.ca_file.as_deref(), own, &clock)?;
+        enrolment::tell(&board, credentials.certificate(), options.key_file.as_deref());
         // Until the first connection it is down.
         store.set_line_up(false);
         Ok(Self {
