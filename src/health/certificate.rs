@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is known of the certificate that the gateway shows to the cloud.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateReport {
     /// Whose it is, `CN=home`.
     pub subject: String,
@@ -30,7 +30,7 @@ pub struct CertificateReport {
 }
 
 /// How near the end of a certificate is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expiry {
     /// Far away.
@@ -49,7 +49,7 @@ pub enum Expiry {
 }
 
 /// What stands on the board of the certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
     /// The certificate.
     #[serde(flatten)]
@@ -104,7 +104,7 @@ impl CertificateReport {
 }
 
 impl CertificateStatus {
-    /// `in 27 days`, `tomorrow`, `within a day`, `3 days ago`; nothing while the clock cannot be believed.
+    /// `in 27 days`, `within a day`, `3 days ago`; nothing while the clock cannot be believed.
     pub fn words(&self) -> Option<String> {
         Some(match self.days_left? {
             days @ 2.. => format!("in {days} days"),
