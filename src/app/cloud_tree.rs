@@ -78,6 +78,14 @@ impl CloudTree {
         }
     }
 
+    /// Where the cloud is told how long the gateway's certificate still holds; `None` where it has no place for that.
+    pub(super) fn certificate(&self) -> Option<Topic> {
+        match self {
+            Self::Own(topics) => Some(topics.certificate()),
+            Self::ThingsBoard => None,
+        }
+    }
+
     /// What is said of a device on every connection, so that the cloud has it there.
     pub(super) fn hello(&self, device: &DeviceId, kind: &str) -> Option<Message> {
         match self {

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
+    certificate::CertificateWatch,
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
@@ -229,6 +230,15 @@ impl Running {
             not_kept,
             entities,
         };
+        let certificate = CertificateWatch {
+            board: board.clone(),
+            clock: clock.clone(),
+            broker: handle.clone(),
+            store: store.clone(),
+            local: local.clone(),
+            cloud: line.as_ref().and_then(|line| line.tree.certificate()),
+        };
+        watchers.spawn("certificate's watch", certificate.run(watchers.token()));
         let keeper = Keeper { store: store.clone(), remembered: last_states.clone() };
         drains.spawn("keeper of readings", keeper.run(line_to_disk));
         drains.spawn("telemetry", telemetry.run(events));

@@ -88,6 +88,11 @@ macro_rules! device_topics {
             self.0.below("bridge/state")
         }
 
+        /// The gateway's own certificate for the cloud and how near its end is: JSON, retained.
+        pub fn certificate(&self) -> Topic {
+            self.0.below("bridge/certificate")
+        }
+
         /// All that is the gateway's own beside its devices.
         pub fn bridge(&self) -> TopicFilter {
             self.0.all_below(BRIDGE)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Refused, board::Facts};
+use super::{CertificateStatus, Expiry, Refused, board::Facts};
 use crate::model::{Availability, LinkState, Timestamp};
 
 /// How bad it is.
@@ -33,11 +33,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a bus, a bus before a
-    /// device (which may hang on it), a device before wear.
-    pub(super) fn of(facts: &Facts, now: Timestamp) -> Self {
-        let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts)).or_else(|| refusals(facts, now));
-        let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts)).or_else(|| wear(facts));
+    /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a
+    /// bus, a bus before a device (which may hang on it), a device before wear. A certificate that is over is a fault of
+    /// the line to come; one that soon will be hides no fault.
+    pub(super) fn of(facts: &Facts, certificate: Option<&CertificateStatus>, now: Timestamp) -> Self {
+        let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
+        let worst = worst.or_else(|| over(certificate?)).or_else(|| refusals(facts, now));
+        let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts));
+        let worst = worst.or_else(|| runs_out(certificate?)).or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
@@ -172,6 +175,34 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         },
         remedy: Some("Check its power and its connection.".to_owned()),
         since: first.last_seen,
+    })
+}
+
+const RENEW: &str = "Renew it: `hearthlink enroll` makes the request, and `hearthlink enroll --import` puts what was signed in place.";
+
+/// The line is still up: nobody looks at the certificate of a connection that is open.
+fn over(certificate: &CertificateStatus) -> Option<Verdict> {
+    let ago = certificate.words().filter(|_| certificate.expiry == Some(Expiry::Expired))?;
+    let until = certificate.certificate.not_after;
+    Some(Verdict {
+        level: Level::Error,
+        sentence: format!(
+            "This gateway's certificate for the cloud expired {ago} ({until}): the line holds only until it is dialled \
+             the next time."
+        ),
+        remedy: Some(RENEW.to_owned()),
+        since: Some(until),
+    })
+}
+
+fn runs_out(certificate: &CertificateStatus) -> Option<Verdict> {
+    let expiry = certificate.expiry.filter(|expiry| *expiry > Expiry::Far)?;
+    let (words, until) = (certificate.words()?, certificate.certificate.not_after);
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!("This gateway's certificate for the cloud expires {words} ({until})."),
+        remedy: Some(RENEW.to_owned()),
+        since: certificate.certificate.since(expiry),
     })
 }
 

@@ -21,6 +21,7 @@ mod bridge;
 mod diagnose;
 mod dial;
 mod driver;
+pub mod enrolment;
 mod error;
 mod intake;
 mod options;

@@ -15,6 +15,7 @@ use super::{
     LinkError, LinkOptions,
     diagnose::Breakage,
     driver::{Driver, Errand},
+    enrolment,
     intake::{Intake, Taken},
     origin::count_down,
     pump::{Pump, Pumped},
@@ -83,6 +84,7 @@ impl Link {
         // Before they are read: what changes meanwhile is seen.
         let stamps = Stamps::of(files(&options));
         let credentials = load(&options, &clock)?;
+        enrolment::tell(&board, credentials.certificate(), options.key_file.as_deref());
         // Until the first connection it is down.
         store.set_line_up(false);
         Ok(Self {
@@ -303,6 +305,7 @@ impl Link {
         {
             tracing::info!("the line has new credentials");
             self.credentials = fresh;
+            enrolment::tell(&self.board, self.credentials.certificate(), self.options.key_file.as_deref());
         }
         let due = held.driver.renew_at().filter(|_| self.clock.is_trusted());
         let left = due.map(|due| due.since(self.clock.now()).unwrap_or_default());

@@ -9,7 +9,7 @@ use axum::{
 
 use super::words;
 use crate::{
-    health::{Board, CommandReport, DeviceReport, LaneReport, Level, Snapshot},
+    health::{Board, CertificateStatus, CommandReport, DeviceReport, Expiry, LaneReport, Level, Snapshot},
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
 };
 
@@ -67,6 +67,14 @@ impl Page {
             LinkState::Connecting | LinkState::Subscribing => "warning",
             LinkState::Waiting => "error",
         }
+    }
+
+    fn certificate_words(&self, status: &CertificateStatus) -> String {
+        words::certificate(status)
+    }
+
+    fn is_certificate_near_its_end(&self, status: &CertificateStatus) -> bool {
+        status.expiry.is_some_and(|expiry| expiry > Expiry::Far)
     }
 
     fn has_cloud(&self) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    health::{LinkReport, WrittenReport},
+    health::{CertificateStatus, LinkReport, WrittenReport},
     model::{LinkState, OutcomeStatus, Reason, Timestamp},
 };
 
@@ -89,6 +89,16 @@ pub(crate) fn link(report: &LinkReport) -> String {
             }
             None => "Not connected, tries again by itself".to_owned(),
         },
+    }
+}
+
+/// `CN=home, expires in 27 days`.
+pub(crate) fn certificate(status: &CertificateStatus) -> String {
+    let subject = &status.certificate.subject;
+    match status.words() {
+        Some(words) if status.days_left < Some(0) => format!("{subject}, expired {words}"),
+        Some(words) => format!("{subject}, expires {words}"),
+        None => format!("{subject}, valid until {}", status.certificate.not_after),
     }
 }
 
