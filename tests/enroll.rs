@@ -160,8 +160,12 @@ fn the_key_is_made_once_for_its_owner_alone_and_signs_the_request() {
     let home = Home::new();
     let (code, stdout, stderr) = home.enroll(&[]);
     assert_eq!(code, 0, "{stderr}");
-    for part in ["home.key", "home.csr", "hearthlink enroll --import", "aws iot create-certificate-from-csr"]
-    {
+    for part in [
+        "home.key",
+        "home.csr",
+        "hearthlink enroll --config home.yaml --import",
+        "aws iot create-certificate-from-csr",
+    ] {
         assert!(stdout.contains(part), "{stdout}");
     }
     assert_eq!((home.mode("home.key"), home.mode("home.csr")), (0o600, 0o644));

@@ -149,6 +149,8 @@ fn request(enrolment: &Enrolment, arguments: &Arguments, config: Option<&Config>
     }
     enrolment::write_request(&csr, &request)?;
     let csr = csr.display();
+    let config =
+        arguments.config.as_ref().map_or(String::new(), |path| format!(" --config {}", path.display()));
     say(format_args!(
         "{told}\n\
          The request for a certificate of `CN={subject}` is in {csr}. It is no secret.\n\n\
@@ -156,7 +158,7 @@ fn request(enrolment: &Enrolment, arguments: &Arguments, config: Option<&Config>
          1. Give {csr} to whoever signs certificates for your cloud. At AWS IoT, for example, that is\n   \
          aws iot create-certificate-from-csr --set-as-active \\\n     \
          --certificate-signing-request file://{csr} --certificate-pem-outfile signed.pem\n\
-         2. Give what comes back to `hearthlink enroll --import signed.pem`, which checks it and puts it in place."
+         2. Give what comes back to `hearthlink enroll{config} --import signed.pem`, which checks it and puts it in place."
     ));
     Ok(Exit::Success)
 }

@@ -380,8 +380,6 @@ impl Inner {
             }
             // It never stops in order here, and nobody publishes its last will.
             "bridge/state" if &*body == b"online" => return Some(answer),
-            // Told at each start, and of nobody who is watched here.
-            "bridge/certificate" => return Some(answer),
             _ => {}
         }
         let payload = String::from_utf8_lossy(&body).into_owned();

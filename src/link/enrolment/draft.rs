@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{ErrorKind, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -42,8 +42,9 @@ impl Draft {
         let written = (|| {
             let likes = [Some(&*draft.target), like, Some(directory(&draft.target))];
             if let Some(like) = likes.into_iter().flatten().find_map(|path| fs::metadata(path).ok()) {
-                // Only root may give a file away; what others make is theirs.
-                let _ = chown(&draft.path, Some(like.uid()), Some(like.gid()));
+                // Only root may give a file away; what others make is theirs. The open file and not its name, for which
+                // the owner of the directory could have put another one.
+                let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
             }
             // The mask of the process may have taken something away.
             file.set_permissions(Permissions::from_mode(mode))?;
