@@ -3,7 +3,7 @@
 //! Everything that can fail for a reason that a person can mend fails here, before anything dials or
 //! takes a message: the store, the certificates, the addresses, the devices.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -59,14 +59,6 @@ pub enum BuildError {
     /// The cloud's topics.
     #[error("`cloud.prefix` is too long: {0}")]
     Prefix(#[from] TopicError),
-    /// The password of the line.
-    #[error("failed to read the password file `{path}`: {reason}")]
-    Password {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        reason: String,
-    },
     /// The thread that opens the store ended early.
     #[error("the store could not be opened: {0}")]
     Interrupted(String),
@@ -219,30 +211,17 @@ fn line(
     let gateway = &config.gateway.id;
     let topics = CloudTopics::new(&cloud.prefix, gateway)?;
     let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
-    let password = match &cloud.password_file {
-        None => None,
-        Some(path) => Some(first_line(path)?),
-    };
     let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
     let of_senders = translate::asks_who_sends(&config.commands).then(|| topics.sets_of_senders());
     let subscriptions = subscriptions.chain(of_senders).map(|filter| (filter, QoS::AtLeastOnce));
     let options = LinkOptions {
         receipts: receipts.clone(),
         subscriptions: subscriptions.collect(),
-        ..translate::link(cloud, gateway, &topics, password)
+        ..translate::link(cloud, gateway, &topics)
     };
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
     Ok(Some(Line { link, inbox, topics, downlink }))
-}
-
-fn first_line(path: &std::path::Path) -> Result<String, BuildError> {
-    let error = |reason: String| BuildError::Password { path: path.to_owned(), reason };
-    let text = std::fs::read_to_string(path).map_err(|reason| error(reason.to_string()))?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(error("its first line is empty".to_owned())),
-    }
 }
 
 #[cfg(test)]

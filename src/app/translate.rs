@@ -1,5 +1,7 @@
 //! The file's shape, put into each room's own words, so that no room below knows the file.
 
+mod access;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -192,12 +194,8 @@ fn values(config: &config::Values) -> Values {
     }
 }
 
-pub(super) fn link(
-    config: &config::Cloud,
-    gateway: &GatewayId,
-    topics: &CloudTopics,
-    password: Option<String>,
-) -> LinkOptions {
+pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, topics: &CloudTopics) -> LinkOptions {
+    let client_id = config.client_id.clone().unwrap_or_else(|| gateway.to_string());
     let presence = |availability: Availability| {
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };
@@ -206,9 +204,8 @@ pub(super) fn link(
         ca_file: config.ca_file.clone(),
         certificate_file: config.certificate_file.clone(),
         key_file: config.key_file.clone(),
-        client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
-        username: config.username.clone(),
-        password,
+        access: access::access(config, &client_id),
+        client_id,
         subscriptions: Vec::new(),
         birth: presence(Availability::Online),
         will: presence(Availability::Offline),

@@ -11,9 +11,16 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::model::{CloudUrl, Fault, FaultKind};
 
@@ -51,6 +58,28 @@ pub(super) fn in_turn(mut addresses: Vec<SocketAddr>, turn: usize) -> Vec<Socket
     let first = turn.checked_rem(addresses.len()).unwrap_or(0);
     addresses.rotate_left(first);
     addresses
+}
+
+/// A connection with TLS to another host than the cloud, on which no MQTT is spoken.
+///
+/// # Errors
+/// [`FaultKind::Dns`], [`FaultKind::Tcp`], [`FaultKind::Tls`].
+pub(super) async fn open(
+    host: String,
+    port: u16,
+    tls: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, Fault> {
+    let name = ServerName::try_from(host.clone())
+        .map_err(|_| Fault::new(FaultKind::Dns, format!("`{host}` is no host name")))?;
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
+        .await
+        .map_err(|error| Fault::new(FaultKind::Dns, format!("`{host}`: {error}")))?
+        .collect();
+    let tcp = TcpStream::connect(&addresses[..])
+        .await
+        .map_err(|error| Fault::new(FaultKind::Tcp, error.to_string()))?;
+    let connected = TlsConnector::from(tls).connect(name, tcp).await;
+    connected.map_err(|error| Fault::new(FaultKind::Tls, error.to_string()))
 }
 
 /// Returns when an address has had its turn and TCP is not open; else never.

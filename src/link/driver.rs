@@ -20,13 +20,18 @@ use tokio::{
 };
 
 use super::{
-    LinkOptions, diagnose,
+    LinkOptions,
+    access::{Grant, Issuer},
+    diagnose,
     diagnose::{Breakage, Scene},
     dial,
     tls::{Credentials, Witness},
     wire::{self, Attempt, Client, Line, LineError, Version, Wire},
 };
-use crate::{clock::Clock, model::FaultKind};
+use crate::{
+    clock::Clock,
+    model::{Fault, FaultKind},
+};
 
 /// Events on their way to the link. Full: the task waits, and with it the socket.
 const EVENTS: usize = 64;
@@ -43,8 +48,8 @@ impl Driver {
     pub(super) fn start(
         version: Version,
         options: &Arc<LinkOptions>,
-        credentials: &Credentials,
-        clock: &Clock,
+        issuer: &Arc<Issuer>,
+        (credentials, clock): (&Credentials, &Clock),
         turn: usize,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
@@ -54,10 +59,11 @@ impl Driver {
             let is_tcp_open = is_tcp_open.clone();
             Arc::new(move || is_tcp_open.store(true, Ordering::Relaxed))
         };
-        let attempt = Attempt { options: options.clone(), tls, on_tcp_open };
+        let attempt = Attempt { options: options.clone(), tls, grant: Grant::default(), on_tcp_open };
         let (client, line) = wire::open(version, &attempt);
         let evidence = Evidence { witness, is_tcp_open, has_expired: credentials.has_expired(clock) };
-        let task = tokio::spawn(drive(line, sender, attempt, evidence, turn));
+        let papers = Papers { issuer: issuer.clone(), clock: clock.clone() };
+        let task = tokio::spawn(drive(line, sender, (attempt, papers), evidence, turn));
         Self { client, events, task }
     }
 
@@ -82,6 +88,19 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// What makes the grant of an attempt.
+struct Papers {
+    issuer: Arc<Issuer>,
+    clock: Clock,
+}
+
+impl Papers {
+    async fn grant(&self, attempt: &Attempt) -> Result<Grant, Fault> {
+        let open = |host, port| dial::open(host, port, attempt.tls.clone());
+        self.issuer.grant(&attempt.destination(), self.clock.now(), open).await
     }
 }
 
@@ -114,11 +133,22 @@ impl Evidence {
 async fn drive(
     mut line: Line,
     events: mpsc::Sender<Wire>,
-    attempt: Attempt,
+    (mut attempt, papers): (Attempt, Papers),
     evidence: Evidence,
     turn: usize,
 ) {
     let limit = attempt.options.connect_limit;
+    match timeout_at(Instant::now() + limit, papers.grant(&attempt)).await {
+        Ok(Ok(grant)) => attempt.grant = grant,
+        Ok(Err(fault)) => {
+            let _ = events.send(Wire::Broken(fault.into())).await;
+            return;
+        }
+        Err(_) => {
+            let _ = events.send(Wire::Broken(diagnose::dial_timeout(limit, evidence.scene(false)))).await;
+            return;
+        }
+    }
     let deadline = Instant::now() + limit;
     let dialled = match dial::resolve(&attempt.options.url, limit).await {
         Ok(addresses) => {
@@ -132,6 +162,9 @@ async fn drive(
         Err(breakage) => Some(breakage),
     };
     if let Some(breakage) = breakage {
+        if matches!(breakage.fault.kind, FaultKind::Credentials | FaultKind::NotAuthorized) {
+            papers.issuer.was_refused().await;
+        }
         // Nobody listens any more: the link has stopped.
         let _ = events.send(Wire::Broken(breakage)).await;
     }
@@ -207,7 +240,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        link::state::tests::settings,
+        link::{Access, state::tests::settings},
         model::{CloudUrl, Receipts},
     };
 
@@ -227,8 +260,7 @@ pub(super) mod tests {
             certificate_file: None,
             key_file: None,
             client_id: "gateway".to_owned(),
-            username: None,
-            password: None,
+            access: Access::default(),
             subscriptions: settings.subscriptions,
             birth: settings.birth,
             will: settings.will,
@@ -268,7 +300,8 @@ pub(super) mod tests {
         for turn in 0..3 {
             let is_tcp_open = Arc::new(AtomicBool::new(false));
             let (tls, witness) = credentials.for_attempt();
-            let attempt = Attempt { options: options.clone(), tls, on_tcp_open: Arc::new(|| ()) };
+            let grant = Grant::default();
+            let attempt = Attempt { options: options.clone(), tls, grant, on_tcp_open: Arc::new(|| ()) };
             let (_client, mut line) = wire::open(Version::V5, &attempt);
             let evidence = Evidence { witness, is_tcp_open, has_expired: false };
             let deadline = Instant::now() + Duration::from_secs(30);

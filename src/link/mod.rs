@@ -16,6 +16,7 @@
 //! order (3); a `message-id` travels with every MQTT 5 publish (4); our own time limits go around
 //! every wait (5).
 
+mod access;
 mod diagnose;
 mod dial;
 mod driver;
@@ -30,6 +31,9 @@ mod tls;
 mod window;
 mod wire;
 
+pub use access::{
+    Access, Authorizer, AwsKeys, Header, HeaderSource, Login, Password, Role, Sas, SignedToken,
+};
 pub use error::LinkError;
 pub use options::LinkOptions;
 pub use run::Link;

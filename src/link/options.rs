@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use super::Access;
 use crate::{
     model::{CloudUrl, Message, QoS, Receipts, Topic, TopicFilter},
     retry,
@@ -20,10 +21,8 @@ pub struct LinkOptions {
     pub key_file: Option<PathBuf>,
     /// The MQTT client id.
     pub client_id: String,
-    /// The MQTT user name.
-    pub username: Option<String>,
-    /// Its password.
-    pub password: Option<String>,
+    /// How to say who we are, beside the certificate.
+    pub access: Access,
     /// What to subscribe to; QoS 2 is asked for as 1.
     pub subscriptions: Vec<(TopicFilter, QoS)>,
     /// Published on every connection, once subscribed: retained `online`.
@@ -52,7 +51,7 @@ pub struct LinkOptions {
 }
 
 impl fmt::Debug for LinkOptions {
-    /// Without the password.
+    /// Without what a topic or a token in the address could tell.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LinkOptions")
             .field("url", &self.url)

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LinkError, LinkOptions,
+    access::Issuer,
     diagnose::Breakage,
     driver::Driver,
     intake::{Intake, Taken},
@@ -33,6 +34,7 @@ use crate::{
 pub struct Link {
     options: Arc<LinkOptions>,
     credentials: Credentials,
+    issuer: Arc<Issuer>,
     appended: watch::Receiver<Highest>,
     pump: Pump,
     intake: Intake,
@@ -65,6 +67,7 @@ impl Link {
         store.set_line_up(false);
         Ok(Self {
             credentials,
+            issuer: Arc::new(Issuer::new(options.access.clone())),
             appended: store.appended(),
             pump: Pump::new(store, options.receipts.clone()),
             options: Arc::new(options),
@@ -157,8 +160,8 @@ impl Link {
     fn obey(&mut self, effect: Effect, turn: usize) -> Result<(), Full> {
         match effect {
             Effect::Dial(version) => {
-                let (options, credentials) = (&self.options, &self.credentials);
-                self.driver = Some(Driver::start(version, options, credentials, &self.clock, turn));
+                let (options, papers) = (&self.options, (&self.credentials, &self.clock));
+                self.driver = Some(Driver::start(version, options, &self.issuer, papers, turn));
             }
             Effect::HangUp => {
                 self.driver = None;

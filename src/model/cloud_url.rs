@@ -109,6 +109,11 @@ impl CloudUrl {
         self.port
     }
 
+    /// Path and query, with whatever secret that carries: to dial, never to show.
+    pub fn target(&self) -> &str {
+        &self.path
+    }
+
     /// The whole address, with a query and whatever secret it carries: to dial, never to show.
     pub fn with_query(&self) -> String {
         self.up_to(&self.host, &self.path)

@@ -30,6 +30,10 @@ pub enum FaultKind {
     WebSocket,
     /// User name or password refused, or the certificate is not mapped to a user.
     Credentials,
+    /// What we are to log in with cannot be used: a file of it is missing, say.
+    OwnCredentials,
+    /// Whoever sells us keys for the cloud does not.
+    KeyProvider,
     /// The cloud's policy forbids what we want (connect, subscribe or publish).
     NotAuthorized,
     /// The cloud does not like the client id.
@@ -63,6 +67,8 @@ impl FaultKind {
             FaultKind::Tls => "The encrypted connection to the cloud failed",
             FaultKind::WebSocket => "The cloud's server does not speak WebSocket at this address",
             FaultKind::Credentials => "The cloud refused the user name or password",
+            FaultKind::OwnCredentials => "What this gateway is to log in with cannot be used",
+            FaultKind::KeyProvider => "AWS's credentials provider gave this gateway no keys",
             FaultKind::NotAuthorized => "The cloud does not allow this gateway what it asks for",
             FaultKind::ClientId => "The cloud refused this gateway's client id",
             FaultKind::DuplicateClientId => "Another client with the same client id took over the connection",
@@ -101,6 +107,12 @@ impl FaultKind {
             FaultKind::Tls => "Read the detail; the server may speak only an older TLS than 1.2.",
             FaultKind::WebSocket => "Check the path in `cloud.url`, most brokers use `/mqtt`.",
             FaultKind::Credentials => "Check `cloud.username` and the file named by `cloud.password_file`.",
+            FaultKind::OwnCredentials => {
+                "Put right what the detail names; Hearthlink reads it again at every attempt."
+            }
+            FaultKind::KeyProvider => {
+                "Check `cloud.aws.role`: host, role alias, that the thing has the certificate and that its policy allows `iot:AssumeRoleWithCertificate`."
+            }
             FaultKind::NotAuthorized => {
                 "Let the cloud's policy allow this client id to connect, and its topics below `cloud.prefix` to be published and subscribed."
             }

@@ -3,6 +3,7 @@
 //! Pure functions from a [`Config`] to findings, except `files`, which looks at the disk. Each finding
 //! names its value by path (`broker.listeners[1].tls`); `load` turns paths into places.
 
+mod access;
 mod broker;
 mod cloud;
 mod files;
@@ -28,8 +29,10 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
         paths.extend(tls.client_ca_file.as_mut());
     }
     if let Some(cloud) = &mut config.cloud {
-        let files =
-            [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file, &mut cloud.password_file];
+        for (_, path) in cloud.secret_files() {
+            *path = directory.join(&*path);
+        }
+        let files = [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file];
         paths.extend(files.into_iter().flatten());
     }
     for path in paths {

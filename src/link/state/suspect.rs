@@ -59,6 +59,8 @@ pub(super) fn may_be_meant(kind: FaultKind) -> bool {
         | FaultKind::Tls
         | FaultKind::WebSocket
         | FaultKind::Credentials
+        | FaultKind::OwnCredentials
+        | FaultKind::KeyProvider
         | FaultKind::ClientId
         | FaultKind::DuplicateClientId
         | FaultKind::ServerUnavailable

@@ -13,11 +13,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_tungstenite::tungstenite::{
     handshake::client::Request,
-    http::{Uri, header::HOST},
+    http::{HeaderName, HeaderValue, Uri, header::HOST},
 };
 use rustls::ClientConfig;
 
-use super::{LinkOptions, diagnose::Breakage};
+use super::{
+    LinkOptions,
+    access::{Grant, Place},
+    diagnose::Breakage,
+};
 use crate::model::{CloudUrl, Message, MessageId, QoS, TopicFilter};
 
 /// What we tell the cloud that we take unacknowledged (MQTT 5 section 3.1.2.11.3).
@@ -134,6 +138,8 @@ pub(super) enum Wire {
 pub(super) struct Attempt {
     pub(super) options: Arc<LinkOptions>,
     pub(super) tls: Arc<ClientConfig>,
+    /// What it says beside the certificate; empty until the dial begins.
+    pub(super) grant: Grant,
     /// Called when TCP is open.
     pub(super) on_tcp_open: Arc<dyn Fn() + Send + Sync>,
 }
@@ -154,11 +160,32 @@ impl Attempt {
     /// Called by rumqttc when TCP is open, before TLS: what goes over it is meant for the name again,
     /// above all the certificate that is asked for.
     fn on_tcp_open(&self) -> impl Fn(Request) -> std::future::Ready<Request> + Send + Sync + 'static {
-        let (url, on_tcp_open) = (self.url().with_query(), self.on_tcp_open.clone());
+        let mut url = self.url().with_query();
+        if let Some(query) = &self.grant.query {
+            let end = url.find('?').unwrap_or(url.len());
+            url.truncate(end);
+            url.extend(["?", query]);
+        }
+        let (headers, host) = (self.grant.headers.clone(), self.host());
+        let on_tcp_open = self.on_tcp_open.clone();
         move |request| {
             on_tcp_open();
-            std::future::ready(addressed_to(&url, request))
+            let mut request = addressed_to(&url, request);
+            request.headers_mut().extend(headers.clone());
+            request.headers_mut().extend(host.clone());
+            std::future::ready(request)
         }
+    }
+
+    /// As a signature wants it, without the usual port.
+    fn host(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some((HOST, HeaderValue::try_from(self.destination().authority()).ok()?))
+    }
+
+    /// Where it goes, for what is signed.
+    pub(super) fn destination(&self) -> Place<'_> {
+        let url = self.url();
+        Place { host: url.host(), port: url.port(), target: url.target(), is_websocket: true }
     }
 
     /// rumqttc stops reading *all* requests, acknowledgements too, while as many publishes are in

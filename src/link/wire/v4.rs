@@ -26,8 +26,8 @@ pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
             qos: WireQoS::AtLeastOnce,
             retain: link.will.retain,
         });
-    if let Some(username) = &link.username {
-        options.set_credentials(username, link.password.clone().unwrap_or_default());
+    if let Some(username) = &attempt.grant.username {
+        options.set_credentials(username, attempt.grant.password.clone().unwrap_or_default());
     }
     options.set_request_modifier(attempt.on_tcp_open());
     options

@@ -57,8 +57,8 @@ pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
             retain: link.will.retain,
             properties: None,
         });
-    if let Some(username) = &link.username {
-        options.set_credentials(username, link.password.clone().unwrap_or_default());
+    if let Some(username) = &attempt.grant.username {
+        options.set_credentials(username, attempt.grant.password.clone().unwrap_or_default());
     }
     options.set_request_modifier(attempt.on_tcp_open());
     options
