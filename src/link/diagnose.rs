@@ -194,17 +194,18 @@ fn refused_v5(code: Code5) -> Breakage {
         | Code5::MalformedPacket
         | Code5::ProtocolError
         | Code5::ImplementationSpecificError
-        | Code5::PacketTooLarge
         | Code5::PayloadFormatInvalid
         | Code5::RetainNotSupported
         | Code5::QoSNotSupported => FaultKind::Protocol,
         Code5::BadClientId | Code5::ClientIdentifierNotValid => FaultKind::ClientId,
         Code5::BadUserNamePassword | Code5::BadAuthenticationMethod => FaultKind::Credentials,
-        Code5::NotAuthorized | Code5::Banned | Code5::TopicNameInvalid => FaultKind::NotAuthorized,
+        Code5::Banned => FaultKind::Banned,
+        Code5::NotAuthorized | Code5::TopicNameInvalid => FaultKind::NotAuthorized,
+        Code5::QuotaExceeded => FaultKind::QuotaExceeded,
+        Code5::PacketTooLarge => FaultKind::TooLarge,
         Code5::ServiceUnavailable
         | Code5::ServerUnavailable
         | Code5::ServerBusy
-        | Code5::QuotaExceeded
         | Code5::UseAnotherServer
         | Code5::ServerMoved
         | Code5::ConnectionRateExceeded => FaultKind::ServerUnavailable,
@@ -221,15 +222,15 @@ fn disconnected(code: DisconnectReasonCode, reason: Option<&str>) -> Breakage {
         }
         Reason::ServerBusy
         | Reason::ServerShuttingDown
-        | Reason::MessageRateTooHigh
-        | Reason::QuotaExceeded
         | Reason::AdministrativeAction
         | Reason::UseAnotherServer
         | Reason::ServerMoved
         | Reason::ConnectionRateExceeded
         | Reason::MaximumConnectTime => FaultKind::ServerUnavailable,
-        // The server heard nothing from us: from here the line is as dead as when we hear nothing.
-        Reason::KeepAliveTimeout => FaultKind::NoAnswer,
+        Reason::QuotaExceeded | Reason::MessageRateTooHigh => FaultKind::QuotaExceeded,
+        Reason::PacketTooLarge => FaultKind::TooLarge,
+        // The machine, which knows whether something of ours was unanswered, makes a half-open line of it.
+        Reason::KeepAliveTimeout => FaultKind::KeepAlive,
         Reason::NormalDisconnection | Reason::DisconnectWithWillMessage | Reason::UnspecifiedError => {
             FaultKind::Closed
         }
@@ -238,7 +239,6 @@ fn disconnected(code: DisconnectReasonCode, reason: Option<&str>) -> Breakage {
         | Reason::ImplementationSpecificError
         | Reason::ReceiveMaximumExceeded
         | Reason::TopicAliasInvalid
-        | Reason::PacketTooLarge
         | Reason::PayloadFormatInvalid
         | Reason::RetainNotSupported
         | Reason::QoSNotSupported

@@ -100,7 +100,8 @@ struct Papers {
 impl Papers {
     async fn grant(&self, attempt: &Attempt) -> Result<Grant, Fault> {
         let open = |host, port| dial::open(host, port, attempt.tls.clone());
-        self.issuer.grant(&attempt.destination(), self.clock.now(), open).await
+        let limit = attempt.options.connect_limit;
+        self.issuer.grant(&attempt.destination(), self.clock.now(), limit, open).await
     }
 }
 
@@ -138,14 +139,10 @@ async fn drive(
     turn: usize,
 ) {
     let limit = attempt.options.connect_limit;
-    match timeout_at(Instant::now() + limit, papers.grant(&attempt)).await {
-        Ok(Ok(grant)) => attempt.grant = grant,
-        Ok(Err(fault)) => {
+    match papers.grant(&attempt).await {
+        Ok(grant) => attempt.grant = grant,
+        Err(fault) => {
             let _ = events.send(Wire::Broken(fault.into())).await;
-            return;
-        }
-        Err(_) => {
-            let _ = events.send(Wire::Broken(diagnose::dial_timeout(limit, evidence.scene(false)))).await;
             return;
         }
     }

@@ -9,11 +9,14 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::sigv4::Keys;
 use crate::model::{Fault, FaultKind};
 
+/// How long a disk may take.
+const LIMIT: Duration = Duration::from_secs(10);
 /// No token is longer, in bytes; behind it may be a device that never ends.
 const LONGEST: u64 = 64 << 10;
 
@@ -80,7 +83,10 @@ async fn read(path: &Path) -> Result<String, Fault> {
         File::open(owned)?.take(LONGEST + 1).read_to_string(&mut text)?;
         Ok::<_, io::Error>(text)
     });
-    match read.await {
+    let Ok(read) = tokio::time::timeout(LIMIT, read).await else {
+        return Err(unusable(path, "the disk does not answer; look at it, and name a file and not a pipe"));
+    };
+    match read {
         Ok(Ok(text)) if text.len() as u64 > LONGEST => {
             Err(unusable(path, "it is larger than 64 KiB; name the file of the secret itself"))
         }

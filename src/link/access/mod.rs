@@ -93,8 +93,8 @@ impl Issuer {
     }
 
     /// Reads, signs and, if need be, buys. `open` opens a connection with TLS and the certificate to a host and port
-    /// that the configuration names; without ALPN or with `http/1.1`. Takes 15 s at most, and reading a file.
-    /// Cancel-safe.
+    /// that the configuration names; without ALPN or with `http/1.1`. Buying takes no longer than `limit`, reading a
+    /// file 10 s. Cancel-safe.
     ///
     /// # Errors
     /// [`FaultKind::OwnCredentials`] and [`FaultKind::KeyProvider`].
@@ -102,6 +102,7 @@ impl Issuer {
         &self,
         place: &Place<'_>,
         now: Timestamp,
+        limit: Duration,
         open: impl FnOnce(String, u16) -> F,
     ) -> Result<Grant, Fault>
     where
@@ -130,7 +131,7 @@ impl Issuer {
                 let (keys, renew_at) = match keys {
                     AwsKeys::File { path, profile } => (files::aws_keys(path, profile).await?, None),
                     AwsKeys::Role(role) => {
-                        let bought = self.keys(role, now, open).await?;
+                        let bought = self.keys(role, now, limit, open).await?;
                         (bought.keys, Some(bought.renew_at))
                     }
                 };
@@ -162,6 +163,7 @@ impl Issuer {
         &self,
         role: &Role,
         now: Timestamp,
+        limit: Duration,
         open: impl FnOnce(String, u16) -> F,
     ) -> Result<Bought, Fault>
     where
@@ -174,7 +176,7 @@ impl Issuer {
             Some(bought) if now < bought.renew_at => return Ok(bought.clone()),
             _ => {}
         }
-        let new = role::buy(role, now, open(role.host.clone(), role.port)).await;
+        let new = role::buy(role, now, limit, open(role.host.clone(), role.port)).await;
         match (new, &*kept) {
             (Ok(new), _) => Ok(kept.insert(new).clone()),
             (Err(fault), Some(old)) if now < old.expires => {

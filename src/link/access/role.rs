@@ -21,8 +21,6 @@ use tokio::{
 use super::{Place, renewal, sigv4, sigv4::Keys, ways::Role};
 use crate::model::{Fault, FaultKind, Timestamp};
 
-/// How long connecting and asking may take together.
-const LIMIT: Duration = Duration::from_secs(15);
 /// The longest answer, in bytes; a real one has about 2 KB.
 const LARGEST: usize = 64 << 10;
 /// How much of what a refusal says is told, in characters.
@@ -56,22 +54,22 @@ struct Refusal {
     message: String,
 }
 
-/// Buys keys over what `open` opens.
+/// Buys keys over what `open` opens, which may take no longer than `limit` with it.
 ///
 /// # Errors
 /// [`FaultKind::KeyProvider`], with the provider's own words where it said some.
-pub(super) async fn buy<S, F>(role: &Role, now: Timestamp, open: F) -> Result<Bought, Fault>
+pub(super) async fn buy<S, F>(role: &Role, now: Timestamp, limit: Duration, open: F) -> Result<Bought, Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Result<S, Fault>>,
 {
     let bought = async { ask(role, now, open.await?).await };
-    let told = match timeout(LIMIT, bought).await {
+    let told = match timeout(limit, bought).await {
         Ok(Ok(bought)) => return Ok(bought),
         Ok(Err(Fault { kind: FaultKind::KeyProvider, detail })) => detail,
         // The line to the provider has the same troubles as the one to the cloud, but another address.
         Ok(Err(fault)) => format!("{} ({})", fault.kind.sentence(), fault.detail),
-        Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
+        Err(_) => format!("no answer within {} s", limit.as_secs()),
     };
     Err(fault(format!("`{}`: {told}", role.host)))
 }

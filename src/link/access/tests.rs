@@ -15,6 +15,7 @@ use super::{
     *,
 };
 
+const LIMIT: Duration = Duration::from_secs(15);
 const AWS_HOST: &str = "a1b2c3-ats.iot.eu-central-1.amazonaws.com";
 
 fn place(is_websocket: bool) -> Place<'static> {
@@ -24,7 +25,7 @@ fn place(is_websocket: bool) -> Place<'static> {
 /// Of somebody who must not open anything.
 async fn granted(login: Login, is_websocket: bool) -> Result<Grant, Fault> {
     let issuer = Issuer::new(Access { login, headers: Vec::new() });
-    issuer.grant(&place(is_websocket), NOW, |_, _| no_connection()).await
+    issuer.grant(&place(is_websocket), NOW, LIMIT, |_, _| no_connection()).await
 }
 
 async fn no_connection() -> Result<DuplexStream, Fault> {
@@ -92,12 +93,12 @@ async fn headers_come_from_the_configuration_and_from_files_and_only_with_an_upg
     ];
     let password = Password { username: "me".to_owned(), file: None };
     let issuer = Issuer::new(Access { login: Login::Password(password), headers });
-    let grant = issuer.grant(&place(true), NOW, |_, _| no_connection()).await.unwrap();
+    let grant = issuer.grant(&place(true), NOW, LIMIT, |_, _| no_connection()).await.unwrap();
     assert_eq!(shown(&grant), [("x-tenant", "home"), ("x-api-key", "hush")]);
     assert_eq!(grant.username.as_deref(), Some("me"));
     let told = format!("{grant:?} {:?}", grant.headers);
     assert!(!told.contains("hush") && !told.contains("me\""), "{told}");
-    let grant = issuer.grant(&place(false), NOW, |_, _| no_connection()).await.unwrap();
+    let grant = issuer.grant(&place(false), NOW, LIMIT, |_, _| no_connection()).await.unwrap();
     assert!(grant.headers.is_empty());
 }
 
@@ -159,7 +160,7 @@ impl Shop {
                 head(&mut theirs).await;
                 let text = if is_open {
                     let number = sold.fetch_add(1, Ordering::Relaxed) + 1;
-                    super::role::tests::sold(&format!("ASIA{number}"), now.plus(Duration::from_secs(3600)))
+                    role::tests::sold(&format!("ASIA{number}"), now.plus(Duration::from_secs(3600)))
                 } else {
                     answer("403 Forbidden", r#"{"message":"shut"}"#)
                 };
@@ -167,7 +168,7 @@ impl Shop {
             });
             Ok(ours)
         };
-        self.issuer.grant(&place(true), now, open).await
+        self.issuer.grant(&place(true), now, LIMIT, open).await
     }
 
     /// With whose keys it was signed.

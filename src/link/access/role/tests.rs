@@ -6,6 +6,8 @@ use super::*;
 
 pub(in crate::link::access) const NOW: Timestamp = Timestamp::from_millis(1_796_000_000_000);
 
+const LIMIT: Duration = Duration::from_secs(15);
+
 pub(in crate::link::access) fn role() -> Role {
     Role {
         host: "c1.credentials.iot.eu-central-1.amazonaws.com".to_owned(),
@@ -46,7 +48,7 @@ async fn bought(answer: impl AsRef<[u8]>) -> (Result<Bought, Fault>, String) {
         drop(theirs);
         head
     };
-    tokio::join!(buy(&role, NOW, open), provider)
+    tokio::join!(buy(&role, NOW, LIMIT, open), provider)
 }
 
 async fn detail(answer: impl AsRef<[u8]>) -> String {
@@ -98,17 +100,17 @@ async fn answers_that_sell_nothing_are_told_apart_and_never_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_does_not_answer_is_given_up() {
     let (ours, _theirs) = duplex(1 << 17);
-    let fault = buy(&role(), NOW, async { Ok(ours) }).await.unwrap_err();
+    let fault = buy(&role(), NOW, LIMIT, async { Ok(ours) }).await.unwrap_err();
     assert!(fault.detail.contains("no answer within 15 s"), "{fault:?}");
     let never = std::future::pending::<Result<DuplexStream, Fault>>();
-    let fault = buy(&role(), NOW, never).await.unwrap_err();
+    let fault = buy(&role(), NOW, LIMIT, never).await.unwrap_err();
     assert!(fault.detail.contains("no answer within 15 s"), "{fault:?}");
 }
 
 #[tokio::test]
 async fn trouble_on_the_way_to_the_provider_is_not_called_the_clouds() {
     let lost = async { Err::<DuplexStream, _>(Fault::new(FaultKind::Dns, "no such name")) };
-    let fault = buy(&role(), NOW, lost).await.unwrap_err();
+    let fault = buy(&role(), NOW, LIMIT, lost).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::KeyProvider);
     assert!(fault.detail.ends_with("(no such name)"), "{fault:?}");
 }
