@@ -84,6 +84,7 @@ struct Shared {
 struct State {
     keys: HashMap<String, Key>,
     authorizer: Option<Authorizer>,
+    is_3_1_1_only: bool,
     /// Why upgrades and packets were refused, in order.
     refusals: Vec<String>,
     /// With which access key id, or otherwise by whom, each WebSocket was opened.
@@ -100,6 +101,7 @@ pub struct Connect {
     pub version: u8,
     pub client_id: String,
     pub username: Option<String>,
+    pub password: Option<String>,
 }
 
 impl Drop for Inner {
@@ -158,6 +160,11 @@ impl Aws {
 
     pub fn asks(&self, authorizer: Authorizer) {
         self.state(|state| state.authorizer = Some(authorizer));
+    }
+
+    /// Real ones speak MQTT 5, too; this is for the other half of the link.
+    pub fn speaks_only_3_1_1(&self) {
+        self.state(|state| state.is_3_1_1_only = true);
     }
 
     pub fn refusals(&self) -> Vec<String> {
@@ -224,6 +231,10 @@ impl Shared {
             asked => asked.clamp(*KEEP_ALIVE.start(), *KEEP_ALIVE.end()),
         };
         let is_5 = hello.connect.version == 5;
+        if is_5 && self.state.lock().unwrap().is_3_1_1_only {
+            write(&mut line, &[0x20, 2, 0, 1]).await;
+            return;
+        }
         let gone = {
             let state = &mut *self.state.lock().unwrap();
             state.connects.push(hello.connect);
@@ -391,7 +402,11 @@ impl Hello {
             0 => None,
             _ => Some(String::from_utf8(text(&mut rest)?).ok()?),
         };
-        let connect = Connect { version, client_id, username };
+        let password = match flags & 0x40 {
+            0 => None,
+            _ => Some(String::from_utf8(text(&mut rest)?).ok()?),
+        };
+        let connect = Connect { version, client_id, username, password };
         Some(Self { connect, keep_alive: u16::from_be_bytes([high, low]) })
     }
 }
