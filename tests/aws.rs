@@ -168,7 +168,7 @@ async fn a_provider_that_refuses_or_says_nothing_is_named_with_its_words() {
     provider.mood(Mood::Refuses("403 Forbidden", r#"{"message":"Access Denied"}"#));
     let login = signature(AwsKeys::Role(provider.role()));
     let mut wanted = options(&papers, &aws, login.clone());
-    wanted.connect_limit = Duration::from_secs(1);
+    wanted.connect_limit = Duration::from_secs(2);
     let gateway = Gateway::start_at(wanted, clock.clone());
     let told = |words: &'static str| {
         let gateway = &gateway;

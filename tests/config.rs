@@ -787,6 +787,10 @@ fn there_is_one_way_to_log_in_at_the_cloud_and_it_is_whole() {
         &[(4, 8, "does not tell the region", "`region: eu-central-1`")],
     );
     refused(
+        "gateway: {id: x}\ncloud:\n  url: mqtts://a1-ats.iot.eu-central-1.amazonaws.com\n  aws: {keys_file: password}\n",
+        &[(4, 8, "goes into the address of a WebSocket", "`url: wss://…`")],
+    );
+    refused(
         &with("  azure: {key_file: password, lifetime: 1min, policy: \"\"}\n"),
         &[(4, 41, "60s is out of range", "from 300s"), (4, 55, "this is empty", "leave it out")],
     );

@@ -3,7 +3,11 @@
 //! Everything that can fail for a reason that a person can mend fails here, before anything dials or
 //! takes a message: the store, the certificates, the addresses, the devices.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::mpsc;
 
@@ -15,6 +19,7 @@ use super::{
     translate::{self, Lanes},
     unopened::Unopened,
     uplink::{AnyUplink, NoCloud, Routes},
+    ways,
 };
 use crate::{
     broker::{Broker, BrokerError},
@@ -59,6 +64,14 @@ pub enum BuildError {
     /// The cloud's topics.
     #[error("`cloud.prefix` is too long: {0}")]
     Prefix(#[from] TopicError),
+    /// The password of the proxy.
+    #[error("failed to read the password file `{path}`: {reason}")]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// The thread that opens the store ended early.
     #[error("the store could not be opened: {0}")]
     Interrupted(String),
@@ -211,17 +224,29 @@ fn line(
     let gateway = &config.gateway.id;
     let topics = CloudTopics::new(&cloud.prefix, gateway)?;
     let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
+    let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.as_deref());
+    let of_proxy = of_proxy.map(first_line).transpose()?;
     let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
     let of_senders = translate::asks_who_sends(&config.commands).then(|| topics.sets_of_senders());
     let subscriptions = subscriptions.chain(of_senders).map(|filter| (filter, QoS::AtLeastOnce));
     let options = LinkOptions {
         receipts: receipts.clone(),
         subscriptions: subscriptions.collect(),
+        proxy: ways::proxy(cloud, of_proxy),
         ..translate::link(cloud, gateway, &topics)
     };
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
     Ok(Some(Line { link, inbox, topics, downlink }))
+}
+
+fn first_line(path: &Path) -> Result<String, BuildError> {
+    let error = |reason: String| BuildError::Password { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|reason| error(reason.to_string()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(error("its first line is empty".to_owned())),
+    }
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::CloudTopics;
+use super::{CloudTopics, ways};
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
     config::{self, Config},
     devices::DeviceSpec,
-    link::LinkOptions,
+    link::{LinkOptions, ProxyOptions},
     model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
@@ -200,7 +200,8 @@ pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, topics: &CloudTo
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };
     LinkOptions {
-        url: config.url.clone(),
+        brokers: ways::brokers(config),
+        proxy: ProxyOptions::default(),
         ca_file: config.ca_file.clone(),
         certificate_file: config.certificate_file.clone(),
         key_file: config.key_file.clone(),
@@ -213,6 +214,7 @@ pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, topics: &CloudTo
         keep_alive: config.keep_alive,
         answer_limit: config.answer_limit,
         connect_limit: config.connect_limit,
+        climb_after: config.climb_after,
         backoff: (&config.backoff).into(),
         window: config.window,
         backlog_rate: config.backlog_rate,

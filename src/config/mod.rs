@@ -32,6 +32,7 @@ mod template;
 mod tree;
 mod units;
 mod users;
+mod ways;
 
 pub use access::{Aws, AwsAuthorizer, AwsRole, Azure, Header};
 pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
@@ -47,3 +48,4 @@ pub use schema::{
 pub use secret::Secret;
 pub use template::{FilterTemplate, Names, Template, TemplateError};
 pub use users::{Entry as UsersEntry, UsersError, UsersText};
+pub use ways::{Proxy, ProxyUrl, Rung, Wrapping};

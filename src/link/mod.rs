@@ -17,6 +17,7 @@
 //! every wait (5).
 
 mod access;
+mod bridge;
 mod diagnose;
 mod dial;
 mod driver;
@@ -28,12 +29,16 @@ mod pump;
 mod run;
 mod state;
 mod tls;
+mod watch;
+mod way;
 mod window;
 mod wire;
 
 pub use access::{
     Access, Authorizer, AwsKeys, Header, HeaderSource, Login, Password, Role, Sas, SignedToken,
 };
+pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
 pub use options::LinkOptions;
 pub use run::Link;
+pub use way::{Transport, Way};

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Finding, between, files};
-use crate::config::{Aws, AwsAuthorizer, AwsRole, Azure, Cloud, Header};
+use crate::{
+    config::{Aws, AwsAuthorizer, AwsRole, Azure, Cloud, Header},
+    model::Scheme,
+};
 
 /// Headers that the upgrade has of itself.
 const OF_THE_UPGRADE: [&str; 5] = ["host", "connection", "upgrade", "content-length", "transfer-encoding"];
@@ -115,6 +118,11 @@ fn aws(cloud: &Cloud, aws: &Aws) -> Vec<Finding> {
     }
     if aws.keys_file.is_some() || aws.role.is_some() {
         findings.extend(region(cloud, aws));
+        if cloud.url.scheme() != Scheme::WebSocket {
+            let what = "a signature of AWS goes into the address of a WebSocket, and `url` has none";
+            let remedy = "write `url: wss://…`, or leave `aws` out and log in with the certificate";
+            findings.push(Finding::new("cloud.aws", what, remedy));
+        }
     }
     findings.extend(aws.role.iter().flat_map(|role| self::role(cloud, role)));
     findings.extend(aws.authorizer.iter().flat_map(|told| authorizer(cloud, told)));

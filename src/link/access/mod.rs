@@ -42,7 +42,7 @@ pub(super) struct Grant {
     pub(super) password: Option<String>,
     /// In the WebSocket's upgrade.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// The whole query of the upgrade, without `?`, instead of the address's own; it holds that one. Goes out as it is.
+    /// In the upgrade's query, behind whatever the address itself has there, as it is.
     pub(super) query: Option<String>,
     /// When a new one should take its place; `None`: never.
     pub(super) renew_at: Option<Timestamp>,
@@ -124,6 +124,10 @@ impl Issuer {
                 }
             }
             Login::AwsSignature { region, keys } => {
+                // With the certificate plain MQTT needs no keys.
+                if !place.is_websocket && matches!(keys, AwsKeys::Role(_)) {
+                    return Ok(Grant::default());
+                }
                 let region = match region {
                     Some(region) => region.clone(),
                     None => region_of(place.host)?,

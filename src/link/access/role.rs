@@ -69,7 +69,7 @@ where
         Ok(Err(Fault { kind: FaultKind::KeyProvider, detail })) => detail,
         // The line to the provider has the same troubles as the one to the cloud, but another address.
         Ok(Err(fault)) => format!("{} ({})", fault.kind.sentence(), fault.detail),
-        Err(_) => format!("no answer within {} s", limit.as_secs()),
+        Err(_) => format!("no answer within {} s", limit.as_secs_f32()),
     };
     Err(fault(format!("`{}`: {told}", role.host)))
 }

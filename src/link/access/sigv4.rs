@@ -174,16 +174,17 @@ pub(super) fn normalised(path: &str) -> String {
     format!("/{}{}", levels.join("/"), if is_directory { "/" } else { "" })
 }
 
-/// The whole query with which AWS IoT lets a WebSocket in: `query` of the address itself, what says who asks, the
-/// signature and, behind it, the session token.
+/// What is put behind `query`, that of the address itself, so that AWS IoT lets a WebSocket in: who asks, the signature
+/// over both and, behind it, the session token.
 pub(super) fn presigned(keys: &Keys, scope: &Scope, host: &str, path: &str, query: &str) -> String {
     let own = if query.is_empty() { String::new() } else { format!("{query}&") };
-    let query = format!("{own}{}", scope.parameters(keys, "host"));
+    let parameters = scope.parameters(keys, "host");
+    let query = format!("{own}{parameters}");
     let (path, host) = (normalised(path), host.to_ascii_lowercase());
     let request =
         Request { method: "GET", path: &path, query: &query, headers: &[("host", &host)], payload: b"" };
     let signature = scope.signature(keys, &scope.string_to_sign(&request.canonical()));
-    let signed = format!("{query}&X-Amz-Signature={signature}");
+    let signed = format!("{parameters}&X-Amz-Signature={signature}");
     match &keys.token {
         Some(token) => format!("{signed}&X-Amz-Security-Token={}", encoded(token)),
         None => signed,

@@ -14,6 +14,30 @@ pub struct Access {
     pub headers: Vec<Header>,
 }
 
+impl Access {
+    /// The files in which secrets lie: a new one in them is a new way to be let in.
+    pub(in crate::link) fn files(&self) -> Vec<&PathBuf> {
+        let mut files = match &self.login {
+            Login::Anonymous => Vec::new(),
+            Login::Password(password) => password.file.iter().collect(),
+            Login::Token { file, .. } => vec![file],
+            Login::AwsSignature { keys: AwsKeys::File { path, .. }, .. } => vec![path],
+            Login::AwsSignature { keys: AwsKeys::Role(_), .. } => Vec::new(),
+            Login::AwsAuthorizer(authorizer) => {
+                let token = authorizer.token.iter();
+                let token = token.flat_map(|token| [&token.file].into_iter().chain(&token.signature_file));
+                token.chain(authorizer.password.iter().filter_map(|password| password.file.as_ref())).collect()
+            }
+            Login::AzureSas(sas) => vec![&sas.key_file],
+        };
+        files.extend(self.headers.iter().filter_map(|header| match &header.value {
+            HeaderSource::File(file) => Some(file),
+            HeaderSource::Here(_) => None,
+        }));
+        files
+    }
+}
+
 /// The way to log in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Login {

@@ -128,12 +128,12 @@ fn a_web_socket_of_aws_iot_is_signed_as_its_device_sdk_does_it() {
 }
 
 #[test]
-fn a_query_of_the_address_itself_is_signed_too_and_stays_in_front() {
+fn a_query_of_the_address_itself_is_signed_too_and_not_repeated() {
     let keys = keys("AKIDEXAMPLE", SECRET, Some("token"));
     let scope = Scope::new(Timestamp::from_millis(0), "us-east-1", IOT);
     let plain = presigned(&keys, &scope, "host", "/mqtt", "");
     let with_own = presigned(&keys, &scope, "host", "/mqtt", "b=1&a=%20");
-    assert!(with_own.starts_with("b=1&a=%20&X-Amz-Algorithm="), "{with_own}");
+    assert!(with_own.starts_with("X-Amz-Algorithm=") && !with_own.contains("a=%20"), "{with_own}");
     assert!(with_own.ends_with("&X-Amz-Security-Token=token"), "{with_own}");
     let signature = |query: &str| query.split("X-Amz-Signature=").nth(1).unwrap()[..64].to_owned();
     assert_ne!(signature(&plain), signature(&with_own));
