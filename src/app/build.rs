@@ -29,7 +29,7 @@ use crate::{
     config::{self, Config},
     devices::{DeviceError, Fleet},
     health::Board,
-    link::{Access, Link, LinkError, LinkOptions},
+    link::{Link, LinkError, LinkOptions},
     model::{DeviceId, Fields, GatewayId, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
@@ -65,7 +65,7 @@ pub enum BuildError {
     /// The cloud's topics.
     #[error("`cloud.prefix` is too long: {0}")]
     Prefix(#[from] TopicError),
-    /// The password of the line.
+    /// The password of the proxy.
     #[error("failed to read the password file `{path}`: {reason}")]
     Password {
         /// The file.
@@ -229,14 +229,8 @@ fn line(
     let gateway = &config.gateway.id;
     let tree = tree(cloud, gateway)?;
     let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
-    let password = |file: &Option<PathBuf>| file.as_deref().map(first_line).transpose();
-    let access = match &cloud.username {
-        None => Access::Anonymous,
-        Some(username) => {
-            Access::Password { username: username.clone(), password: password(&cloud.password_file)? }
-        }
-    };
-    let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.clone());
+    let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.as_deref());
+    let of_proxy = of_proxy.map(first_line).transpose()?;
     let commands = tree.commands(translate::asks_who_sends(&config.commands));
     let subscriptions = commands.into_iter().chain(downlink.filters().cloned());
     let subscriptions = subscriptions.map(|filter| (filter, QoS::AtLeastOnce));
@@ -245,8 +239,7 @@ fn line(
         receipts: receipts.clone(),
         subscriptions: subscriptions.collect(),
         hellos: devices.filter_map(|device| tree.hello(&device.id, &device.kind)).collect(),
-        access,
-        proxy: ways::proxy(cloud, password(&of_proxy)?),
+        proxy: ways::proxy(cloud, of_proxy),
         ..translate::link(cloud, gateway, &tree)
     };
     let (sender, inbox) = mpsc::channel(INBOX);

@@ -1,5 +1,7 @@
 //! The file's shape, put into each room's own words, so that no room below knows the file.
 
+mod access;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use crate::{
     commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
     config::{self, Config, MqttVersion, Terms},
     devices::DeviceSpec,
-    link::{Access, CloudLimits, LinkOptions, ProxyOptions, Versions},
+    link::{CloudLimits, LinkOptions, ProxyOptions, Versions},
     model::{Availability, Fields, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
@@ -192,20 +194,17 @@ fn values(config: &config::Values) -> Values {
     }
 }
 
-pub(super) fn link(
-    config: &config::Cloud,
-    gateway: &GatewayId,
-    tree: &CloudTree,
-) -> LinkOptions {
+pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, tree: &CloudTree) -> LinkOptions {
+    let client_id = config.client_id.clone().unwrap_or_else(|| gateway.to_string());
     let terms = config.terms();
     LinkOptions {
         brokers: ways::brokers(config),
         proxy: ProxyOptions::default(),
-        access: Access::default(),
         ca_file: config.ca_file.clone(),
         certificate_file: config.certificate_file.clone(),
         key_file: config.key_file.clone(),
-        client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
+        access: access::access(config, &client_id),
+        client_id,
         subscriptions: Vec::new(),
         hellos: Vec::new(),
         birth: tree.presence(Availability::Online),

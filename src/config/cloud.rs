@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    CloudLimits, MqttVersion, ProfileName, units,
+    CloudLimits, MqttVersion, ProfileName,
+    access::{Aws, Azure, Header},
+    units,
     ways::{Proxy, Rung},
 };
 use crate::{
@@ -60,6 +62,18 @@ pub struct Cloud {
     /// A file whose first line is the MQTT password; readable by its owner only.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// A file whose first line is a bearer token; readable by its owner only.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// What the WebSocket's upgrade says in addition.
+    #[serde(default)]
+    pub headers: Vec<Header>,
+    /// Logging in at AWS IoT otherwise than by the certificate.
+    #[serde(default)]
+    pub aws: Option<Aws>,
+    /// Logging in at Azure by a shared access signature.
+    #[serde(default)]
+    pub azure: Option<Azure>,
     /// The first level or levels of every cloud topic. Default `hearthlink`.
     #[serde(default = "default_prefix")]
     pub prefix: Topic,

@@ -13,6 +13,7 @@
 //! (`tree`), `config` lays the trees and the environment over each other (`layers`), and a small
 //! deserialiser (`decode`) reads the result; one reading, so `check` and `run` can never disagree.
 
+mod access;
 mod broker;
 mod checks;
 mod cloud;
@@ -35,6 +36,7 @@ mod units;
 mod users;
 mod ways;
 
+pub use access::{Aws, AwsAuthorizer, AwsRole, Azure, Header};
 pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
 pub use commands::{Allow, Commands, Quiet, Rate, Values};

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     LinkOptions,
+    access::Issuer,
     bridge::Bridge,
     diagnose::{self, Breakage, Scene},
     dial::{self, Call, Progress},
@@ -34,6 +35,8 @@ const EVENTS: usize = 64;
 #[derive(Clone)]
 pub(super) struct Errand {
     pub(super) options: Arc<LinkOptions>,
+    /// Shared by all attempts, for what it bought.
+    pub(super) issuer: Arc<Issuer>,
     pub(super) credentials: Credentials,
     pub(super) clock: Clock,
     /// Which way.
@@ -124,6 +127,9 @@ async fn drive(mut line: Line, events: mpsc::Sender<Wire>, errand: Errand, renew
         Err(breakage) => Some(breakage),
     };
     if let Some(breakage) = breakage {
+        if matches!(breakage.fault.kind, FaultKind::Credentials | FaultKind::NotAuthorized) {
+            errand.issuer.was_refused().await;
+        }
         // Nobody listens any more: the link has stopped.
         let _ = events.send(Wire::Broken(breakage)).await;
     }
@@ -142,7 +148,7 @@ async fn dial(
     let call = Call {
         way: &errand.way,
         proxy: &options.proxy,
-        access: &options.access,
+        issuer: &errand.issuer,
         credentials: &errand.credentials,
         clock: &errand.clock,
         turn: errand.turn,
@@ -226,7 +232,7 @@ pub(super) mod tests {
         LinkOptions {
             brokers: vec![vec![Way::direct(CloudUrl::parse(&format!("wss://localhost:{port}")).unwrap())]],
             proxy: ProxyOptions::None,
-            access: Access::Anonymous,
+            access: Access::default(),
             ca_file: Some(ca_file.to_owned()),
             certificate_file: None,
             key_file: None,

@@ -35,7 +35,9 @@ mod way;
 mod window;
 mod wire;
 
-pub use access::Access;
+pub use access::{
+    Access, Authorizer, AwsKeys, Header, HeaderSource, Login, Password, Role, Sas, SignedToken,
+};
 pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
 pub use options::{CloudLimits, LinkOptions, Versions};

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     LinkError, LinkOptions,
+    access::Issuer,
     diagnose::Breakage,
     driver::{Driver, Errand},
     enrolment,
@@ -50,6 +51,7 @@ pub struct Link {
     fresh: Option<Credentials>,
     /// Of the files, when `credentials` were read.
     stamps: Stamps,
+    issuer: Arc<Issuer>,
     appended: watch::Receiver<Highest>,
     pump: Pump,
     intake: Intake,
@@ -93,6 +95,7 @@ impl Link {
             stamps,
             appended: store.appended(),
             pump: Pump::new(store, options.receipts.clone()),
+            issuer: Arc::new(Issuer::new(options.access.clone())),
             options: Arc::new(options),
             intake: Intake::new(inbox),
             board,
@@ -287,6 +290,7 @@ impl Link {
         let fresh = self.fresh.as_ref().filter(|_| wants_fresh);
         let errand = Errand {
             options: self.options.clone(),
+            issuer: self.issuer.clone(),
             credentials: fresh.unwrap_or(&self.credentials).clone(),
             clock: self.clock.clone(),
             way: self.way(place).clone(),
@@ -396,7 +400,7 @@ impl Link {
 
 fn files(options: &LinkOptions) -> Vec<PathBuf> {
     let files = [&options.ca_file, &options.certificate_file, &options.key_file];
-    files.into_iter().flatten().cloned().collect()
+    files.into_iter().flatten().chain(options.access.files()).cloned().collect()
 }
 
 fn load(options: &LinkOptions, clock: &Clock) -> Result<Credentials, LinkError> {

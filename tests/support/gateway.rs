@@ -62,7 +62,7 @@ impl Papers {
         LinkOptions {
             brokers: vec![vec![Way::direct(CloudUrl::parse(url).unwrap())]],
             proxy: ProxyOptions::None,
-            access: Access::Anonymous,
+            access: Access::default(),
             ca_file: Some(self.ca.clone()),
             certificate_file: Some(self.gateway.certificate.clone()),
             key_file: Some(self.gateway.key.clone()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, between, files};
+use super::{Finding, access, between, files};
 use crate::{
     config::{Cloud, Config, Wrapping},
     model::{CloudUrl, Scheme},
@@ -12,6 +12,7 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
     let Some(cloud) = &config.cloud else { return Vec::new() };
     let mut findings = named_files(cloud);
     findings.extend(credentials(cloud));
+    findings.extend(access::all(cloud));
     findings.extend(ways(cloud));
     findings.extend(times(cloud));
     let prefix = cloud.prefix.as_str();
@@ -30,11 +31,7 @@ fn named_files(cloud: &Cloud) -> Vec<Finding> {
     let certificates =
         [("cloud.ca_file", &cloud.ca_file), ("cloud.certificate_file", &cloud.certificate_file)];
     let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.clone());
-    let secrets = [
-        ("cloud.key_file", &cloud.key_file),
-        ("cloud.password_file", &cloud.password_file),
-        ("cloud.proxy.password_file", &of_proxy),
-    ];
+    let secrets = [("cloud.key_file", &cloud.key_file), ("cloud.proxy.password_file", &of_proxy)];
     let certificates = certificates.into_iter().filter_map(|(at, path)| files::readable(at, path.as_ref()?));
     let secrets = secrets.into_iter().filter_map(|(at, path)| files::secret(at, path.as_ref()?));
     certificates.chain(secrets).collect()
@@ -53,9 +50,6 @@ fn credentials(cloud: &Cloud) -> Vec<Finding> {
         (Some(_), None) => findings.push(half("certificate_file", "a certificate", "key_file")),
         (None, Some(_)) => findings.push(half("key_file", "a private key", "certificate_file")),
         (Some(_), Some(_)) | (None, None) => {}
-    }
-    if cloud.password_file.is_some() && cloud.username.is_none() {
-        findings.push(half("password_file", "a password", "username"));
     }
     if cloud.client_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 256) {
         let remedy = "leave it out: `gateway.id` is taken then";

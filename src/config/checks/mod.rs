@@ -3,6 +3,7 @@
 //! Pure functions from a [`Config`] to findings, except `files`, which looks at the disk. Each finding
 //! names its value by path (`broker.listeners[1].tls`); `load` turns paths into places.
 
+mod access;
 mod broker;
 mod cloud;
 mod files;
@@ -30,8 +31,10 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
     }
     if let Some(cloud) = &mut config.cloud {
         cloud.complete_url();
-        let files =
-            [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file, &mut cloud.password_file];
+        for (_, path) in cloud.secret_files() {
+            *path = directory.join(&*path);
+        }
+        let files = [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file];
         paths.extend(files.into_iter().flatten());
         paths.extend(cloud.proxy.as_mut().and_then(|proxy| proxy.password_file.as_mut()));
     }
