@@ -25,6 +25,8 @@ const LAST_RECEIPTS: usize = 200;
 pub(super) struct Facts {
     pub(super) link: LinkReport,
     pub(super) link_down_since: Option<Timestamp>,
+    /// Since when something is wrong with a line that is up.
+    pub(super) link_ill_since: Option<Timestamp>,
     pub(super) counters: LinkCounters,
     pub(super) store: StoreReport,
     pub(super) disk_fault_since: Option<Timestamp>,
@@ -92,6 +94,7 @@ impl Board {
             facts: Arc::new(Mutex::new(Facts {
                 link: LinkReport::off(),
                 link_down_since: None,
+                link_ill_since: None,
                 counters: LinkCounters::default(),
                 store: StoreReport::default(),
                 disk_fault_since: None,
@@ -129,6 +132,8 @@ impl Board {
         self.change(|facts| {
             let is_up = matches!(report.state, LinkState::Off | LinkState::CatchingUp | LinkState::Online);
             facts.link_down_since = if is_up { None } else { facts.link_down_since.or(Some(now)) };
+            let is_ill = is_up && report.fault.is_some();
+            facts.link_ill_since = if is_ill { facts.link_ill_since.or(Some(now)) } else { None };
             facts.link = report;
         });
     }
@@ -275,6 +280,21 @@ mod tests {
             verdict.sentence
         );
         assert_eq!(verdict.remedy.as_deref(), Some(FaultKind::Dns.remedy()));
+        board.link(link(LinkState::Online, None));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_line_that_is_up_and_has_a_fault_is_a_warning_that_names_it() {
+        let (board, clock) = board();
+        let first = clock.now();
+        board.link(link(LinkState::Online, Some(FaultKind::QuotaExceeded)));
+        clock.advance(Duration::from_secs(60));
+        board.link(link(LinkState::Online, Some(FaultKind::TooLarge)));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
+        assert!(verdict.sentence.contains("but: A message is larger than"), "{}", verdict.sentence);
+        assert_eq!(verdict.remedy.as_deref(), Some(FaultKind::TooLarge.remedy()));
         board.link(link(LinkState::Online, None));
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
     }

@@ -28,11 +28,14 @@ pub struct LinkReport {
     pub protocol: Option<&'static str>,
     /// When the current connection was accepted.
     pub connected_since: Option<Timestamp>,
-    /// Why there is no connection.
+    /// Why there is no connection, or what is wrong with the one that there is.
     pub fault: Option<Fault>,
     /// How long the wait before the next attempt is, from the moment of the report.
     #[serde(rename = "next_attempt_in_seconds", serialize_with = "as_seconds")]
     pub next_attempt_in: Option<Duration>,
+    /// How often the line is tested, while connected: `cloud.keep_alive`, or what the cloud wants instead.
+    #[serde(rename = "keep_alive_seconds", serialize_with = "as_seconds")]
+    pub keep_alive: Option<Duration>,
 }
 
 impl LinkReport {
@@ -45,6 +48,7 @@ impl LinkReport {
             connected_since: None,
             fault: None,
             next_attempt_in: None,
+            keep_alive: None,
         }
     }
 }

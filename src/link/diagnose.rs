@@ -29,6 +29,8 @@ pub(super) struct Scene {
     pub(super) has_certificate: bool,
     /// Our own certificate has expired.
     pub(super) has_expired: bool,
+    /// The wall clock can be believed.
+    pub(super) is_clock_trusted: bool,
 }
 
 impl Scene {
@@ -90,7 +92,8 @@ pub(super) fn v4(error: &Error4, scene: Scene) -> Breakage {
             State4::Io(error) | State4::Deserialization(rumqttc::mqttbytes::Error::Io(error)),
         ) => hang_up(io_fault(error, scene.after_upgrade()), scene),
         Error4::MqttState(State4::ConnectionAborted) => hang_up(closed(), scene),
-        Error4::MqttState(State4::AwaitPingResp | State4::CollisionTimeout) => no_answer(error),
+        Error4::MqttState(State4::AwaitPingResp) => half_open(error),
+        Error4::MqttState(State4::CollisionTimeout) => no_answer(error),
         Error4::MqttState(State4::Deserialization(_) | State4::WrongPacket) | Error4::NotConnAck(_) => {
             garbled(error, scene)
         }
@@ -99,9 +102,11 @@ pub(super) fn v4(error: &Error4, scene: Scene) -> Breakage {
         }
         Error4::NetworkTimeout | Error4::FlushTimeout => no_answer(error),
         Error4::Websocket(error) => websocket_fault(error, scene).into(),
-        Error4::WsConnect(_) | Error4::InvalidUrl(_) | Error4::ResponseValidation(_) => {
+        Error4::WsConnect(_) | Error4::InvalidUrl(_) => {
             Breakage::new(FaultKind::WebSocket, full_text(error))
         }
+        // It looks for nothing but the subprotocol.
+        Error4::ResponseValidation(_) => Breakage::new(FaultKind::Subprotocol, full_text(error)),
         Error4::Tls(error) => chain_fault(error, scene).into(),
         // Only the opening of the TCP connection reports a bare I/O error.
         Error4::Io(error) => Breakage::new(FaultKind::Tcp, error.to_string()),
@@ -117,7 +122,8 @@ pub(super) fn v5(error: &Error5, scene: Scene) -> Breakage {
             hang_up(io_fault(error, scene.after_upgrade()), scene)
         }
         Error5::MqttState(State5::ConnectionAborted) => hang_up(closed(), scene),
-        Error5::MqttState(State5::AwaitPingResp | State5::CollisionTimeout) => no_answer(error),
+        Error5::MqttState(State5::AwaitPingResp) => half_open(error),
+        Error5::MqttState(State5::CollisionTimeout) => no_answer(error),
         Error5::MqttState(State5::ServerDisconnect { reason_code, reason_string }) => {
             disconnected(*reason_code, reason_string.as_deref())
         }
@@ -131,14 +137,18 @@ pub(super) fn v5(error: &Error5, scene: Scene) -> Breakage {
             | State5::EmptySubscription
             | State5::Coversion(_)
             | State5::InvalidAlias { .. }
-            | State5::OutgoingPacketTooLarge { .. }
             | State5::IncomingPacketTooLarge { .. },
         ) => Breakage::new(FaultKind::Protocol, error.to_string()),
+        Error5::MqttState(State5::OutgoingPacketTooLarge { .. }) => {
+            Breakage::new(FaultKind::TooLarge, error.to_string())
+        }
         Error5::Timeout(_) => no_answer(error),
         Error5::Websocket(error) => websocket_fault(error, scene).into(),
-        Error5::WsConnect(_) | Error5::InvalidUrl(_) | Error5::ResponseValidation(_) => {
+        Error5::WsConnect(_) | Error5::InvalidUrl(_) => {
             Breakage::new(FaultKind::WebSocket, full_text(error))
         }
+        // It looks for nothing but the subprotocol.
+        Error5::ResponseValidation(_) => Breakage::new(FaultKind::Subprotocol, full_text(error)),
         Error5::Tls(error) => chain_fault(error, scene).into(),
         Error5::Io(error) => Breakage::new(FaultKind::Tcp, error.to_string()),
         Error5::ConnectionRefused(code) => refused_v5(*code),
@@ -148,6 +158,10 @@ pub(super) fn v5(error: &Error5, scene: Scene) -> Breakage {
 
 fn closed() -> Fault {
     Fault::new(FaultKind::Closed, "without a word")
+}
+
+fn half_open(error: &impl Error) -> Breakage {
+    Breakage::new(FaultKind::HalfOpen, error.to_string())
 }
 
 fn no_answer(error: &impl Error) -> Breakage {

@@ -56,7 +56,12 @@ impl Driver {
         };
         let attempt = Attempt { options: options.clone(), tls, on_tcp_open };
         let (client, line) = wire::open(version, &attempt);
-        let evidence = Evidence { witness, is_tcp_open, has_expired: credentials.has_expired(clock) };
+        let evidence = Evidence {
+            witness,
+            is_tcp_open,
+            has_expired: credentials.has_expired(clock),
+            is_clock_trusted: clock.is_trusted(),
+        };
         let task = tokio::spawn(drive(line, sender, attempt, evidence, turn));
         Self { client, events, task }
     }
@@ -89,6 +94,7 @@ struct Evidence {
     witness: Arc<Witness>,
     is_tcp_open: Arc<AtomicBool>,
     has_expired: bool,
+    is_clock_trusted: bool,
 }
 
 impl Evidence {
@@ -106,6 +112,7 @@ impl Evidence {
             was_asked: self.witness.was_asked(),
             has_certificate: self.witness.has_certificate(),
             has_expired: self.has_expired,
+            is_clock_trusted: self.is_clock_trusted,
         }
     }
 }
@@ -270,7 +277,10 @@ pub(super) mod tests {
             let (tls, witness) = credentials.for_attempt();
             let attempt = Attempt { options: options.clone(), tls, on_tcp_open: Arc::new(|| ()) };
             let (_client, mut line) = wire::open(Version::V5, &attempt);
-            let evidence = Evidence { witness, is_tcp_open, has_expired: false };
+            let evidence = Evidence {
+            witness,
+            is_tcp_open,
+            has_expired: false, is_clock_trusted: true };
             let deadline = Instant::now() + Duration::from_secs(30);
             let in_turn = dial::in_turn(addresses.clone(), turn);
             tokio::select! {

@@ -238,6 +238,7 @@ impl Link {
             connected_since: self.connected.map(|(_, since)| since),
             fault: view.fault.clone(),
             next_attempt_in: view.wait,
+            keep_alive: view.keep_alive,
         });
         self.last_view = Some(view);
     }

@@ -14,11 +14,14 @@ use crate::{
     link::{
         origin::Origin,
         window::Parcel,
-        wire::{self, Verdict},
+        wire::{self, Refusal, Verdict},
     },
     model::{Fault, FaultKind, Message, Properties, QoS, Topic},
     store::Record,
 };
+
+/// From here on, in bytes, a message that no cloud acknowledges is probably too large: AWS IoT takes 128 KiB.
+const LARGE: usize = 100 << 10;
 
 impl Machine {
     pub(super) fn on_answered(&mut self, parcel: Parcel, verdict: Verdict, now: Instant) {
@@ -34,45 +37,45 @@ impl Machine {
                 self.effects.push(Effect::Delete(record.sequence));
                 self.effects.extend(is_urgent.then_some(Effect::Hurry));
             }
-            (Parcel::Record(record), Verdict::Refused(reason)) => self.refuse(&record, reason),
-            (Parcel::Record(record), Verdict::Later(reason)) => {
+            (Parcel::Record(record), Verdict::Refused(refusal)) => self.refuse(&record, refusal, now),
+            (Parcel::Record(record), Verdict::Later(refusal)) => {
                 let topic = record.message.topic.clone();
                 self.window.put_back(record);
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
             (Parcel::Birth, Verdict::Accepted) | (Parcel::Fence, Verdict::Accepted) => {}
-            (Parcel::Birth, Verdict::Refused(reason)) => {
+            (Parcel::Birth, Verdict::Refused(refusal)) => {
                 let topic = &self.settings.birth.topic;
-                tracing::warn!(%topic, reason, "the cloud refuses the gateway's own state");
-                up.refusal = Some(publish_refused(topic, reason));
+                tracing::warn!(%topic, reason = refusal.reason, "the cloud refuses the gateway's own state");
+                up.refusal = Some((publish_refused(topic, refusal), now));
             }
-            (Parcel::Birth, Verdict::Later(reason)) => {
+            (Parcel::Birth, Verdict::Later(refusal)) => {
                 up.urgent.push_front(Parcel::Birth);
                 let topic = self.settings.birth.topic.clone();
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
-            (Parcel::Fence, Verdict::Later(reason)) => {
+            (Parcel::Fence, Verdict::Later(refusal)) => {
                 // Without it nothing that comes in counts as live, however long the connection lasts.
                 up.urgent.push_back(Parcel::Fence);
                 let topic = self.settings.fence.clone();
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
-            (Parcel::Fence, Verdict::Refused(reason)) => {
+            (Parcel::Fence, Verdict::Refused(refusal)) => {
                 // Its limit runs on: what waited in the cloud may be coming in right now.
-                up.refusal = Some(publish_refused(&self.settings.fence, reason));
+                up.refusal = Some((publish_refused(&self.settings.fence, refusal), now));
             }
             (Parcel::Farewell, _) => self.disconnect(now),
         }
     }
 
-    pub(super) fn refuse(&mut self, record: &Record, reason: &str) {
+    pub(super) fn refuse(&mut self, record: &Record, refusal: Refusal, now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
-        let topic = &record.message.topic;
+        let (topic, reason) = (&record.message.topic, refusal.reason);
         if up.refusal.is_none() {
             // Once a connection: the store counts every one.
             tracing::warn!(%topic, reason, policy = "refused by the cloud", "dropped a message");
         }
-        up.refusal = Some(publish_refused(topic, reason));
+        up.refusal = Some((publish_refused(topic, refusal), now));
         self.effects.push(Effect::Discard(record.sequence));
     }
 
@@ -94,10 +97,16 @@ impl Machine {
             policy = "refused by the cloud",
             "dropped a message: the cloud ended every connection on which it was sent, at last alone"
         );
+        // Where 3.1.1 has no word for it, only the size says which limit it was.
+        let kind = if bytes >= LARGE { FaultKind::TooLarge } else { FaultKind::NotAuthorized };
+        let detail = format!(
+            "publishing to `{topic}`, {bytes} bytes: the cloud ended every connection on which it was sent"
+        );
+        self.given_up = Some(Fault::new(kind, detail));
         self.effects.push(Effect::Discard(record.sequence));
     }
 
-    pub(super) fn pause(&mut self, topic: &Topic, reason: &str, now: Instant) {
+    pub(super) fn pause(&mut self, topic: &Topic, refusal: Refusal, now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
         if up.pause.is_some() {
             return;
@@ -105,8 +114,7 @@ impl Machine {
         let quiet = self.last_pause.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
         let wait = self.pauses.after_failure(quiet, self.random.f64());
         self.last_pause = Some(now);
-        let fault = Fault::new(FaultKind::ServerUnavailable, format!("publishing to `{topic}`: {reason}"));
-        up.pause = Some(Pause { until: now + wait, fault });
+        up.pause = Some(Pause { until: now + wait, fault: publish_refused(topic, refusal) });
     }
 
     pub(super) fn send_what_fits(&mut self, now: Instant) {
@@ -157,7 +165,8 @@ impl Machine {
         let Phase::Up(up) = &self.phase else { return };
         let size = wire::packet_size(up.version, &record.message, Some(&record.id));
         if up.greeting.max_packet.is_some_and(|max| size > max as usize) {
-            return self.refuse(&record, "packet too large");
+            let refusal = Refusal::new(FaultKind::TooLarge, "packet too large");
+            return self.refuse(&record, refusal, now);
         }
         if self.window.was_sent_before(&record) {
             self.counters.resent += 1;
@@ -189,12 +198,13 @@ impl Machine {
         if self.window.is_empty() {
             up.progress = now;
         }
+        up.ask(now);
         self.counters.published += 1;
         self.window.send(parcel, message.size());
         self.effects.push(Effect::Publish(message, origin));
     }
 }
 
-fn publish_refused(topic: &Topic, reason: &str) -> Fault {
-    Fault::new(FaultKind::NotAuthorized, format!("publishing to `{topic}`: {reason}"))
+fn publish_refused(topic: &Topic, Refusal { kind, reason }: Refusal) -> Fault {
+    Fault::new(kind, format!("publishing to `{topic}`: {reason}"))
 }

@@ -6,8 +6,8 @@ use rumqttc::{
     SubscribeReasonCode, TlsConfiguration, Transport,
 };
 
-use super::{Arrival, Attempt, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire};
-use crate::model::{Message, QoS, Topic, TopicFilter};
+use super::{Arrival, Attempt, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Refusal, Verdict, Wire};
+use crate::model::{FaultKind, Message, QoS, Topic, TopicFilter};
 
 /// Of a connection whose TCP is opened to the host in the URL `place`.
 pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
@@ -75,7 +75,9 @@ pub(super) fn map(event: Event) -> Option<Wire> {
                     .iter()
                     .map(|code| match code {
                         SubscribeReasonCode::Success(_) => None,
-                        SubscribeReasonCode::Failure => Some("refused"),
+                        SubscribeReasonCode::Failure => {
+                            Some(Refusal::new(FaultKind::NotAuthorized, "refused"))
+                        }
                     })
                     .collect(),
             ),
