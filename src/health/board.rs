@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
-    BrokerReport, BusReport, CommandReport, DeviceReport, LinkCounters, LinkReport, ReceiptReport,
+    BrokerReport, BusReport, CommandReport, DeviceReport, LastFault, LinkCounters, LinkReport, ReceiptReport,
     ReceiptsReport, StoreReport, Verdict,
 };
 use crate::{
@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) link_down_since: Option<Timestamp>,
     /// Since when something is wrong with a line that is up.
     pub(super) link_ill_since: Option<Timestamp>,
+    /// Why the last connection or attempt ended, and when.
+    link_last_fault: Option<LastFault>,
     pub(super) counters: LinkCounters,
     pub(super) store: StoreReport,
     pub(super) disk_fault_since: Option<Timestamp>,
@@ -62,6 +64,8 @@ pub struct Snapshot {
     pub verdict: Verdict,
     /// The line to the cloud.
     pub link: LinkReport,
+    /// Why its last connection or attempt ended, and when that was last seen; it may have healed since.
+    pub link_last_fault: Option<LastFault>,
     /// What went over it.
     pub counters: LinkCounters,
     /// The queue and its disk.
@@ -95,6 +99,7 @@ impl Board {
                 link: LinkReport::off(),
                 link_down_since: None,
                 link_ill_since: None,
+                link_last_fault: None,
                 counters: LinkCounters::default(),
                 store: StoreReport::default(),
                 disk_fault_since: None,
@@ -134,6 +139,9 @@ impl Board {
             facts.link_down_since = if is_up { None } else { facts.link_down_since.or(Some(now)) };
             let is_ill = is_up && report.fault.is_some();
             facts.link_ill_since = if is_ill { facts.link_ill_since.or(Some(now)) } else { None };
+            if let Some(fault) = report.fault.as_ref().filter(|_| !is_up) {
+                facts.link_last_fault = Some(LastFault { fault: fault.clone(), at: now });
+            }
             facts.link = report;
         });
     }
@@ -229,6 +237,7 @@ impl Board {
             simulated: facts.are_devices_simulated,
             verdict: Verdict::of(&facts),
             link: facts.link.clone(),
+            link_last_fault: facts.link_last_fault.clone(),
             counters: facts.counters.clone(),
             store: facts.store.clone(),
             broker: facts.broker.clone(),

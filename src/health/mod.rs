@@ -9,7 +9,7 @@ mod verdict;
 
 pub use board::{Board, Snapshot};
 pub use report::{
-    BrokerReport, BusReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport,
+    BrokerReport, BusReport, CommandReport, DeviceReport, LaneReport, LastFault, LinkCounters, LinkReport,
     ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,
 };
 pub use verdict::{Level, Verdict};

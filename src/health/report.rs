@@ -36,6 +36,8 @@ pub struct LinkReport {
     /// How often the line is tested, while connected: `cloud.keep_alive`, or what the cloud wants instead.
     #[serde(rename = "keep_alive_seconds", serialize_with = "as_seconds")]
     pub keep_alive: Option<Duration>,
+    /// Whether a message of our own came back on this connection.
+    pub echoed: bool,
 }
 
 impl LinkReport {
@@ -49,8 +51,19 @@ impl LinkReport {
             fault: None,
             next_attempt_in: None,
             keep_alive: None,
+            echoed: false,
         }
     }
+}
+
+/// A fault that the line had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastFault {
+    /// What was wrong.
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What went over the line since the start.

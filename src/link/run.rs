@@ -239,6 +239,7 @@ impl Link {
             fault: view.fault.clone(),
             next_attempt_in: view.wait,
             keep_alive: view.keep_alive,
+            echoed: view.echoed,
         });
         self.last_view = Some(view);
     }

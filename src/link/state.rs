@@ -121,6 +121,8 @@ pub(super) struct View {
     pub(super) wait: Option<Duration>,
     /// How often the line is tested, while connected; the cloud may want it sooner than we do.
     pub(super) keep_alive: Option<Duration>,
+    /// Whether the fence's echo came on this connection.
+    pub(super) echoed: bool,
 }
 
 #[derive(Debug)]
@@ -203,6 +205,7 @@ impl Machine {
             fault: self.fault.clone(),
             wait: None,
             keep_alive: None,
+            echoed: false,
         };
         match &self.phase {
             Phase::Waiting { wait, .. } => {
@@ -218,6 +221,7 @@ impl Machine {
                 };
                 view.connection = self.connections;
                 view.protocol = Some(up.version.name());
+                view.echoed = up.fence == Fence::Passed;
                 view.keep_alive = Some(up.keep_alive(&self.settings));
                 if up.fence != Fence::NotSent {
                     let pause = up.pause.as_ref().map(|pause| &pause.fault);
