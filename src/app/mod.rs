@@ -9,6 +9,7 @@
 mod build;
 mod discovery;
 mod downlink;
+pub mod examination;
 mod flows;
 mod gateway;
 mod reload;

@@ -16,10 +16,12 @@
 //! order (3); a `message-id` travels with every MQTT 5 publish (4); our own time limits go around
 //! every wait (5).
 
+mod chain;
 mod diagnose;
 mod dial;
 mod driver;
 mod error;
+mod examination;
 mod intake;
 mod options;
 mod origin;
@@ -31,5 +33,6 @@ mod window;
 mod wire;
 
 pub use error::LinkError;
+pub use examination::{Depth, LinkStep, Seen, Walk, examine};
 pub use options::LinkOptions;
 pub use run::Link;
