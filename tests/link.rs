@@ -299,7 +299,7 @@ async fn a_refused_subscription_is_shown_with_its_filter() {
     session.send(&CONNACK).await;
     session.answer_subscriptions(0x87).await;
     let fault = gateway.until_fault().await;
-    assert_eq!(fault.kind, FaultKind::NotAuthorized);
+    assert_eq!(fault.kind, FaultKind::SubscriptionRefused);
     assert!(fault.detail.contains("h/g/+/set"), "{fault}");
     gateway.stop().await;
 }

@@ -242,6 +242,9 @@ fn of_running_line(running: Option<&Running>, keep_alive: Duration) -> Vec<Line>
     let is_up = matches!(line.state.as_str(), "online" | "catchingup");
     if !is_up {
         return match fault {
+            Some(fault) if fault.kind == FaultKind::SubscriptionRefused => {
+                vec![Line::good("connack", "by the running gateway"), Line::fault("subscribe", &fault)]
+            }
             Some(fault) => vec![Line::fault("connack", &fault)],
             None => vec![Line::not_tried("connack", format!("the running gateway is {}", line.state))],
         };

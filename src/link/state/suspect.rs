@@ -67,6 +67,7 @@ pub(super) fn may_be_meant(kind: FaultKind) -> bool {
         | FaultKind::Subprotocol
         | FaultKind::WebSocket
         | FaultKind::Credentials
+        | FaultKind::SubscriptionRefused
         | FaultKind::ClientId
         | FaultKind::Banned
         | FaultKind::DuplicateClientId

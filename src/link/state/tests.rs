@@ -336,9 +336,9 @@ fn a_refused_subscription_names_the_filter() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     story.wire(Wire::Connected(Greeting::default()));
-    assert_eq!(story.wire(Wire::Subscribed(vec![None, Some(Refusal::new(FaultKind::NotAuthorized, "not authorized"))])), [Effect::HangUp]);
+    assert_eq!(story.wire(Wire::Subscribed(vec![None, Some(Refusal::new(FaultKind::SubscriptionRefused, "not authorized"))])), [Effect::HangUp]);
     let fault = story.machine.view().fault.unwrap();
-    assert_eq!(fault.kind, FaultKind::NotAuthorized);
+    assert_eq!(fault.kind, FaultKind::SubscriptionRefused);
     assert_eq!(fault.detail, "subscribing to `h/g/+/set`: not authorized");
 }
 

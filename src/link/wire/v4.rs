@@ -76,7 +76,7 @@ pub(super) fn map(event: Event) -> Option<Wire> {
                     .map(|code| match code {
                         SubscribeReasonCode::Success(_) => None,
                         SubscribeReasonCode::Failure => {
-                            Some(Refusal::new(FaultKind::NotAuthorized, "refused"))
+                            Some(Refusal::new(FaultKind::SubscriptionRefused, "refused"))
                         }
                     })
                     .collect(),

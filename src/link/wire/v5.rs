@@ -174,7 +174,7 @@ fn verdict(reason: PubAckReason) -> Verdict {
 }
 
 fn refusal(code: SubscribeReasonCode) -> Option<Refusal> {
-    let mut kind = FaultKind::NotAuthorized;
+    let mut kind = FaultKind::SubscriptionRefused;
     let reason = match code {
         SubscribeReasonCode::Success(_) => return None,
         SubscribeReasonCode::Failure => "refused",
