@@ -19,6 +19,7 @@ mod topics;
 mod translate;
 mod unopened;
 mod uplink;
+mod ways;
 
 pub use build::BuildError;
 pub use gateway::{Gateway, RunError};

@@ -22,7 +22,7 @@ fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok
 pub struct LinkReport {
     /// Its state.
     pub state: LinkState,
-    /// The cloud's URL, without credentials; empty when none is configured.
+    /// Where the line leads, or is dialled, without credentials; empty when no cloud is configured.
     pub endpoint: String,
     /// `MQTT 5` or `MQTT 3.1.1`, while connected.
     pub protocol: Option<&'static str>,
@@ -38,6 +38,8 @@ pub struct LinkReport {
     pub keep_alive: Option<Duration>,
     /// Whether a message of our own came back on this connection.
     pub echoed: bool,
+    /// Why credentials that lie in the files are not in use; the line goes on with the old ones.
+    pub kept_out: Option<Fault>,
 }
 
 impl LinkReport {
@@ -52,6 +54,7 @@ impl LinkReport {
             next_attempt_in: None,
             keep_alive: None,
             echoed: false,
+            kept_out: None,
         }
     }
 }

@@ -74,9 +74,12 @@ kinds! {
     /// The server does not accept our certificate.
     ClientCertificateRefused: "The cloud does not accept this gateway's certificate",
         "Register the certificate in `cloud.certificate_file` with the cloud, have its CA trusted there, or get a new one if it was revoked.";
+    /// A certificate, a CA or a key in our files cannot be used.
+    CredentialFiles: "The files with this gateway's certificate or key cannot be used",
+        "Mend the file that is named; Hearthlink reads it again when it changes.";
     /// Our own certificate is no longer valid.
     ClientCertificateExpired: "This gateway's own certificate has expired",
-        "Put a renewed certificate at `cloud.certificate_file` and restart Hearthlink.";
+        "Put a renewed certificate at `cloud.certificate_file`; Hearthlink takes it up by itself.";
     /// Any other TLS failure.
     Tls: "The encrypted connection to the cloud failed",
         "Read the detail; the server may speak only an older TLS than 1.2.";

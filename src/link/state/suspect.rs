@@ -61,6 +61,7 @@ pub(super) fn may_be_meant(kind: FaultKind) -> bool {
         | FaultKind::ServerCertificateExpired
         | FaultKind::ServerCertificateNotYetValid
         | FaultKind::ClientCertificateRefused
+        | FaultKind::CredentialFiles
         | FaultKind::ClientCertificateExpired
         | FaultKind::Tls
         | FaultKind::WrongPath
