@@ -136,7 +136,7 @@ async fn serve(
         // A read that is dropped half-way ends the connection, too.
         let packet = tokio::select! {
             packet = timeout(manner.silence(), line.read()) => packet,
-            _ = others.wait_for(|newest| *newest > number),
+            () = async { drop(others.wait_for(|newest| *newest > number).await) },
                 if matches!(manner, Manner::OneClient | Manner::OneOldClient) =>
             {
                 if is_five {
