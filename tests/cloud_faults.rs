@@ -146,7 +146,8 @@ async fn each_refusal_of_connack_has_its_name_and_the_gateway_tries_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_of_disconnect_has_its_name_and_what_was_under_way_is_sent_again() {
     use FaultKind::{
-        Closed, DuplicateClientId, KeepAlive, NotAuthorized, Protocol, QuotaExceeded, ServerUnavailable, TooLarge,
+        Closed, DuplicateClientId, KeepAlive, NotAuthorized, Protocol, QuotaExceeded, ServerUnavailable,
+        TooLarge,
     };
     let papers = Papers::new();
     let peer = Peer::bind(&papers.server).await;

@@ -190,7 +190,11 @@ fn of_walks(walks: &[Walk], clock: &Clock) -> Vec<Line> {
     };
     for walk in others {
         if let Some((_, Err(fault))) = walk.steps.last() {
-            lines.push(Line { step: "way", seen: format!("{}: {}", walk.way, said(fault)), ..Line::fault("way", fault) });
+            lines.push(Line {
+                step: "way",
+                seen: format!("{}: {}", walk.way, said(fault)),
+                ..Line::fault("way", fault)
+            });
         }
     }
     for (step, result) in &shown.steps {
@@ -210,7 +214,8 @@ fn of_walks(walks: &[Walk], clock: &Clock) -> Vec<Line> {
 
 /// Adds the steps that were not tried, and puts all into their order.
 fn complete(lines: &mut Vec<Line>) {
-    let has_failed = lines.iter().any(|line| line.verdict == Verdict::Bad && line.step != "way" && line.step != "clock");
+    let has_failed =
+        lines.iter().any(|line| line.verdict == Verdict::Bad && line.step != "way" && line.step != "clock");
     for (step, name) in STEPS {
         if step == LinkStep::Access || lines.iter().any(|line| line.step == name) {
             continue;
@@ -234,7 +239,8 @@ fn complete(lines: &mut Vec<Line>) {
 /// CONNACK, subscription and round trip by the word of the gateway that runs.
 fn of_running_line(running: Option<&Running>, keep_alive: Duration) -> Vec<Line> {
     let Some(running) = running else {
-        let why = "a gateway runs and its status page does not answer; to connect in its name would throw it out";
+        let why =
+            "a gateway runs and its status page does not answer; to connect in its name would throw it out";
         return ["connack", "subscribe", "round_trip"].map(|step| Line::not_tried(step, why)).into();
     };
     let line = &running.link;
@@ -271,7 +277,11 @@ fn of_running_line(running: Option<&Running>, keep_alive: Duration) -> Vec<Line>
         Line::good("round_trip", "by the running gateway: its own message came back")
     } else {
         let remedy = "Let the cloud's policy allow the gateway to publish and to receive its own topic `…/bridge/fence`.";
-        Line::bad("round_trip", "the running gateway's own message did not come back on this connection", remedy)
+        Line::bad(
+            "round_trip",
+            "the running gateway's own message did not come back on this connection",
+            remedy,
+        )
     };
     match &fault {
         Some(fault) if is_about_messages(fault.kind) => round_trip = Line::fault("round_trip", fault),
@@ -323,7 +333,8 @@ async fn of_listeners(config: &Config, is_running: bool) -> Line {
         }
         (false, true, _) => Line::not_tried("listeners", format!("{closed} are free, no gateway runs")),
         (false, false, _) => {
-            let remedy = "Stop that program (`ss -tlnp` names it), or give `broker.listeners` another address.";
+            let remedy =
+                "Stop that program (`ss -tlnp` names it), or give `broker.listeners` another address.";
             Line::bad("listeners", format!("another program already answers at {open}"), remedy)
         }
     }
@@ -358,11 +369,14 @@ fn of_store(config: &Config, found: Result<StoreFinding, String>, running: Optio
                   at the next start.";
     match (found, running) {
         (Err(error), _) => Line::bad("store", error, repair),
-        (Ok(_), Some(Running { store: RunningStore { fault: Some(fault), .. }, .. })) => {
-            Line::bad("store", fault.clone(), "Make room on the disk, or replace it; home goes on working meanwhile.")
-        }
+        (Ok(_), Some(Running { store: RunningStore { fault: Some(fault), .. }, .. })) => Line::bad(
+            "store",
+            fault.clone(),
+            "Make room on the disk, or replace it; home goes on working meanwhile.",
+        ),
         (Ok(_), _) if free.is_some_and(|free| free < LEAST_ROOM) => {
-            let seen = format!("only {} are free beside `{}`", bytes(free.unwrap_or_default()), file.display());
+            let seen =
+                format!("only {} are free beside `{}`", bytes(free.unwrap_or_default()), file.display());
             Line::bad("store", seen, "Make room on the disk.")
         }
         (Ok(_), Some(Running { store, .. })) => {
@@ -370,7 +384,10 @@ fn of_store(config: &Config, found: Result<StoreFinding, String>, running: Optio
                 Some(name) => format!("; a damaged file is set aside as `{name}`"),
                 None => String::new(),
             };
-            Line::good("store", format!("in use by the running gateway, {} waiting{room}{aside}", store.waiting))
+            Line::good(
+                "store",
+                format!("in use by the running gateway, {} waiting{room}{aside}", store.waiting),
+            )
         }
         (Ok(StoreFinding::InUse), None) => Line::good("store", format!("in use by a running gateway{room}")),
         (Ok(StoreFinding::NotYet), None) => {
@@ -385,7 +402,9 @@ fn of_store(config: &Config, found: Result<StoreFinding, String>, running: Optio
 fn of_devices(config: &Config, running: Option<&Running>) -> Line {
     let Some(running) = running else {
         let count = config.devices.len();
-        let why = format!("{count} are configured and their options are good; no running gateway to ask about them");
+        let why = format!(
+            "{count} are configured and their options are good; no running gateway to ask about them"
+        );
         return Line::not_tried("devices", why);
     };
     let ill: Vec<String> = running
@@ -417,7 +436,10 @@ mod tests {
     #[test]
     fn what_comes_after_the_failure_is_not_tried_and_everything_is_in_its_order() {
         let fault = Fault::new(FaultKind::Tcp, "refused");
-        let walks = [walk("wss://a", vec![(LinkStep::Dns, Ok("`a` is 192.0.2.1".into())), (LinkStep::Tcp, Err(fault))])];
+        let walks = [walk(
+            "wss://a",
+            vec![(LinkStep::Dns, Ok("`a` is 192.0.2.1".into())), (LinkStep::Tcp, Err(fault))],
+        )];
         let mut lines = of_walks(&walks, &trusted());
         complete(&mut lines);
         let shape: Vec<_> = lines.iter().map(|line| (line.step, line.verdict)).collect();

@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::{DEFAULT_FILE, Exit, configuration, http, say::say};
 use crate::{
-    app::{Hardware, examination::{self, Line, Running, Verdict}},
+    app::{
+        Hardware,
+        examination::{self, Line, Running, Verdict},
+    },
     clock::Clock,
     config::Config,
 };
@@ -121,8 +124,7 @@ mod tests {
             line("store", Verdict::Bad, Some("mend it")),
             line("devices", Verdict::Bad, Some("look at it")),
         ];
-        let expected =
-            "✓ dns         seen\n– round trip  seen\n✗ store       seen\n✗ devices     seen\n\nWhat to do: mend it\n";
+        let expected = "✓ dns         seen\n– round trip  seen\n✗ store       seen\n✗ devices     seen\n\nWhat to do: mend it\n";
         assert_eq!(text(&lines), expected);
         assert!(text(&lines[..1]).ends_with("What to do: healed\n"));
     }

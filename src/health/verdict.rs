@@ -95,7 +95,11 @@ fn line(facts: &Facts) -> Option<Verdict> {
         (LinkState::Off, _) | (LinkState::Online | LinkState::CatchingUp, None) => None,
         (LinkState::Online | LinkState::CatchingUp, Some(fault)) => Some(Verdict {
             level: Level::Warning,
-            sentence: format!("The line to the cloud is up, but: {} ({}).", fault.kind.sentence(), fault.detail),
+            sentence: format!(
+                "The line to the cloud is up, but: {} ({}).",
+                fault.kind.sentence(),
+                fault.detail
+            ),
             remedy: Some(fault.kind.remedy().to_owned()),
             since: facts.link_ill_since,
         }),

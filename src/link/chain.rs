@@ -171,7 +171,8 @@ mod tests {
 
     fn server(issuer: &Issuer<'static, KeyPair>) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new(vec!["cloud.example".to_owned(), "192.0.2.1".to_owned()]).unwrap();
+        let parameters =
+            CertificateParams::new(vec!["cloud.example".to_owned(), "192.0.2.1".to_owned()]).unwrap();
         parameters.signed_by(&key, issuer).unwrap().der().clone()
     }
 
@@ -183,7 +184,8 @@ mod tests {
     fn an_unknown_ca_is_an_interception_only_where_something_speaks_for_it() {
         let ((_, ours), (theirs, _)) = (authority("Cloud CA"), authority("Office Firewall"));
         let (same_name, _) = authority("Cloud CA");
-        let own = rcgen::generate_simple_self_signed(["cloud.example".to_owned()]).unwrap().cert.der().clone();
+        let own =
+            rcgen::generate_simple_self_signed(["cloud.example".to_owned()]).unwrap().cert.der().clone();
         let kind = |shown: &CertificateDer<'static>, has_proxy, has_verified: bool| {
             let trust = Trust::new(vec![subject(&ours)], true);
             if has_verified {
@@ -199,7 +201,8 @@ mod tests {
             assert_eq!(fault.kind, FaultKind::TlsIntercepted);
             assert!(fault.detail.contains("Office Firewall"), "{fault}");
         }
-        for (shown, what) in [(server(&same_name), "a CA that was renewed"), (own, "one that signed itself")] {
+        for (shown, what) in [(server(&same_name), "a CA that was renewed"), (own, "one that signed itself")]
+        {
             assert_eq!(kind(&shown, true, true).kind, FaultKind::ServerCertificateUntrusted, "{what}");
         }
     }

@@ -136,7 +136,8 @@ async fn line(errand: &Errand) -> Vec<Seen> {
     };
     let mut progress = Progress::new();
     let dialled = dial::dial(&call, options.connect_limit, &mut progress).await;
-    let certificate = progress.witness.as_ref().map_or(String::new(), |witness| chain::described(witness.shown()));
+    let certificate =
+        progress.witness.as_ref().map_or(String::new(), |witness| chain::described(witness.shown()));
     let mut steps: Vec<Seen> = progress
         .done
         .into_iter()
@@ -215,7 +216,9 @@ impl Visit {
         });
         let subscribed = match subscribed.await {
             Ok(Ok(())) => Ok(format!("`{fence}`, by which the gateway sees that it is up to date")),
-            Ok(Err(Refusal { kind, reason })) => Err(Fault::new(kind, format!("subscribing to `{fence}`: {reason}"))),
+            Ok(Err(Refusal { kind, reason })) => {
+                Err(Fault::new(kind, format!("subscribing to `{fence}`: {reason}")))
+            }
             Err(fault) => Err(fault),
         };
         if !self.step(LinkStep::Subscribe, subscribed) {
@@ -237,12 +240,16 @@ impl Visit {
                 let message = arrival.message.ok()?;
                 (message.topic == *fence && message.payload == token.as_bytes()).then_some(Ok(()))
             }
-            Wire::PublishAnswered(_, Verdict::Refused(refusal) | Verdict::Later(refusal)) => Some(Err(refusal)),
+            Wire::PublishAnswered(_, Verdict::Refused(refusal) | Verdict::Later(refusal)) => {
+                Some(Err(refusal))
+            }
             _ => None,
         });
         match returned.await? {
             Ok(()) => Ok(format!("`{fence}` in {} ms", sent.elapsed().as_millis())),
-            Err(Refusal { kind, reason }) => Err(Fault::new(kind, format!("publishing to `{fence}`: {reason}"))),
+            Err(Refusal { kind, reason }) => {
+                Err(Fault::new(kind, format!("publishing to `{fence}`: {reason}")))
+            }
         }
     }
 

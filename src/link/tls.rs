@@ -83,7 +83,10 @@ impl Credentials {
     ///
     /// # Errors
     /// [`LinkError::Tls`].
-    pub(super) fn for_attempt(&self, alpn: Option<&str>) -> Result<(Arc<ClientConfig>, Arc<Witness>), LinkError> {
+    pub(super) fn for_attempt(
+        &self,
+        alpn: Option<&str>,
+    ) -> Result<(Arc<ClientConfig>, Arc<Witness>), LinkError> {
         let witness = Arc::new(Witness {
             key: self.own.as_ref().map(|own| own.key.clone()),
             verifier: self.verifier.clone(),
@@ -94,7 +97,10 @@ impl Credentials {
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| LinkError::Tls(error.to_string()))?;
-        #[allow(clippy::disallowed_methods, reason = "the verifier does as webpki's says; it only keeps what it saw")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the verifier does as webpki's says; it only keeps what it saw"
+        )]
         let builder = builder.dangerous().with_custom_certificate_verifier(witness.clone());
         let mut config = builder.with_client_cert_resolver(witness.clone());
         config.resumption = Resumption::disabled();
@@ -196,7 +202,8 @@ impl ServerCertVerifier for Witness {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let all = [end_entity].into_iter().chain(intermediates);
         self.shown.get_or_init(|| all.map(|certificate| certificate.clone().into_owned()).collect());
-        let verdict = self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verdict =
+            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         if verdict.is_ok() {
             self.trust.verified();
         }

@@ -112,6 +112,7 @@ async fn serve(
     let (_, connect) = line.read().await?;
     // Behind the protocol's name, which is six bytes.
     let level = connect[6];
+    assert_eq!(connect[7] & 2, 0, "whoever asks for a clean session destroys the gateway's");
     if manner.knows_only_3_1_1() && level == 5 {
         return line.send(&[0x20, 2, 0, 1]).await;
     }
@@ -198,7 +199,9 @@ async fn published<S: AsyncRead + AsyncWrite + Unpin>(
         let packet = [body[at], body[at + 1]];
         at += 2;
         match manner {
-            Manner::Puback(reason) if !is_own => line.send(&[0x40, 4, packet[0], packet[1], reason, 0]).await?,
+            Manner::Puback(reason) if !is_own => {
+                line.send(&[0x40, 4, packet[0], packet[1], reason, 0]).await?
+            }
             _ => line.send(&[0x40, 2, packet[0], packet[1]]).await?,
         }
     }
@@ -249,7 +252,10 @@ impl Callback for Upgrade {
             *refusal.status_mut() = StatusCode::from_u16(status).unwrap();
             return Err(refusal);
         }
-        assert_eq!(request.headers().get("Sec-WebSocket-Protocol").map(HeaderValue::as_bytes), Some(&b"mqtt"[..]));
+        assert_eq!(
+            request.headers().get("Sec-WebSocket-Protocol").map(HeaderValue::as_bytes),
+            Some(&b"mqtt"[..])
+        );
         if self.0 != Manner::NoSubprotocol {
             response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
         }

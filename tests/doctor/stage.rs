@@ -24,6 +24,8 @@ pub enum Staging {
     /// The proxy's answer.
     Proxy(&'static str),
     Interception,
+    /// Nothing: the proxy opens its tunnel.
+    Tunnel,
     UnknownCa,
     ExpiredCa,
     WrongName,
@@ -60,7 +62,8 @@ impl Staged {
             _keep: Vec::new(),
         };
         let url = staged.url(staging, house, &papers).await;
-        let quick = if matches!(staging, Staging::HalfOpen) { ", keep_alive: 5s, answer_limit: 2s" } else { "" };
+        let quick =
+            if matches!(staging, Staging::HalfOpen) { ", keep_alive: 5s, answer_limit: 2s" } else { "" };
         staged.more = format!(
             "cloud: {{url: \"{url}\", ca_file: ca.pem, certificate_file: home.pem, key_file: home.key, \
              backoff: {{first: 50ms, longest: 500ms, stable_after: 60s}}{quick}}}\nroutes: [{{local: \"sensors/#\"}}]\n\
@@ -121,10 +124,14 @@ impl Staged {
                 let other = Authority::new("Another CA");
                 ca.server("localhost", None, Some(Clients { of: &other, are_revoked: false }))
             }
-            Staging::RevokedClient => ca.server("localhost", None, Some(Clients { of: ca, are_revoked: true })),
-            Staging::Cloud(_) | Staging::Rival(_) | Staging::Reading(..) | Staging::HalfOpen => {
-                ca.server("localhost", None, Some(Clients { of: ca, are_revoked: false }))
+            Staging::RevokedClient => {
+                ca.server("localhost", None, Some(Clients { of: ca, are_revoked: true }))
             }
+            Staging::Tunnel
+            | Staging::Cloud(_)
+            | Staging::Rival(_)
+            | Staging::Reading(..)
+            | Staging::HalfOpen => ca.server("localhost", None, Some(Clients { of: ca, are_revoked: false })),
         };
         let manner = match staging {
             Staging::Cloud(manner) | Staging::Rival(manner) | Staging::Reading(manner, _) => *manner,
@@ -136,6 +143,9 @@ impl Staged {
             let line = Proxy::start(cloud.address).await;
             port = line.address().port();
             self.line = Some(line);
+        }
+        if matches!(staging, Staging::Tunnel) {
+            self.tunnel(Will::Connect(cloud.address)).await;
         }
         self._keep.push(Box::new(cloud));
         localhost(port)

@@ -58,7 +58,10 @@ fn recurring(shape: Shape, last: &Fault) -> Fault {
         Shape::Rival if last.kind == FaultKind::DuplicateClientId => last.clone(),
         Shape::Rival => Fault::new(
             FaultKind::DuplicateClientId,
-            format!("it looks so: the cloud closed several good connections in a row, each soon; {}", last.detail),
+            format!(
+                "it looks so: the cloud closed several good connections in a row, each soon; {}",
+                last.detail
+            ),
         ),
         Shape::AgeLimit(age) => Fault::new(
             FaultKind::Closed,

@@ -209,12 +209,22 @@ mod tests {
             ),
             (
                 "something else in between",
-                &[end(CutIdle, 301, 300, 2), end(Other, 9, 1, 2), end(CutIdle, 301, 300, 2), end(CutIdle, 301, 300, 2)],
+                &[
+                    end(CutIdle, 301, 300, 2),
+                    end(Other, 9, 1, 2),
+                    end(CutIdle, 301, 300, 2),
+                    end(CutIdle, 301, 300, 2),
+                ],
                 None,
             ),
             (
                 "two gateways that throw each other out",
-                &[end(CutIdle, 5, 4, 1), end(CutIdle, 14, 12, 1), end(CutIdle, 33, 31, 1), end(CutIdle, 71, 70, 1)],
+                &[
+                    end(CutIdle, 5, 4, 1),
+                    end(CutIdle, 14, 12, 1),
+                    end(CutIdle, 33, 31, 1),
+                    end(CutIdle, 71, 70, 1),
+                ],
                 Some(Shape::Rival),
             ),
             (
@@ -229,17 +239,32 @@ mod tests {
             ),
             (
                 "a cloud that hangs up on what it is sent",
-                &[end(CutAsked, 5, 0, 1), end(CutAsked, 7, 0, 1), end(CutAsked, 14, 0, 1), end(CutAsked, 33, 0, 1)],
+                &[
+                    end(CutAsked, 5, 0, 1),
+                    end(CutAsked, 7, 0, 1),
+                    end(CutAsked, 14, 0, 1),
+                    end(CutAsked, 33, 0, 1),
+                ],
                 None,
             ),
             (
                 "one connection was old",
-                &[end(CutIdle, 5, 4, 1), end(CutIdle, 1_400, 2, 9), end(CutIdle, 33, 31, 1), end(CutIdle, 71, 70, 1)],
+                &[
+                    end(CutIdle, 5, 4, 1),
+                    end(CutIdle, 1_400, 2, 9),
+                    end(CutIdle, 33, 31, 1),
+                    end(CutIdle, 71, 70, 1),
+                ],
                 None,
             ),
             (
                 "a proxy that carries no line longer than 30 s",
-                &[end(CutIdle, 301, 40, 90), end(CutIdle, 303, 9, 90), end(CutIdle, 300, 70, 90), end(CutIdle, 302, 1, 90)],
+                &[
+                    end(CutIdle, 301, 40, 90),
+                    end(CutIdle, 303, 9, 90),
+                    end(CutIdle, 300, 70, 90),
+                    end(CutIdle, 302, 1, 90),
+                ],
                 Some(Shape::AgeLimit(seconds(30))),
             ),
             ("the cloud says so", &[end(TakenOver, 9_000, 1, 450)], Some(Shape::Rival)),
@@ -287,7 +312,9 @@ mod tests {
     fn weather() -> impl Strategy<Value = (Ending, bool)> {
         let how = prop_oneof![Just(How::CutIdle), Just(How::CutAsked), Just(How::Other)];
         (how, 1u64..20_000, 0u64..450, 0u64..450, prop::bool::ANY).prop_map(
-            |(how, life, silence, outlived, fails)| (end(how, life, silence.min(life), outlived.min(life)), fails),
+            |(how, life, silence, outlived, fails)| {
+                (end(how, life, silence.min(life), outlived.min(life)), fails)
+            },
         )
     }
 

@@ -347,7 +347,13 @@ fn a_refused_subscription_names_the_filter() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     story.wire(Wire::Connected(Greeting::default()));
-    assert_eq!(story.wire(Wire::Subscribed(vec![None, Some(Refusal::new(FaultKind::SubscriptionRefused, "not authorized"))])), [Effect::HangUp]);
+    assert_eq!(
+        story.wire(Wire::Subscribed(vec![
+            None,
+            Some(Refusal::new(FaultKind::SubscriptionRefused, "not authorized"))
+        ])),
+        [Effect::HangUp]
+    );
     let fault = story.machine.view().fault.unwrap();
     assert_eq!(fault.kind, FaultKind::SubscriptionRefused);
     assert_eq!(fault.detail, "subscribing to `h/g/+/set`: not authorized");
@@ -408,7 +414,10 @@ fn a_cloud_that_forbids_the_fence_is_named_and_the_line_is_up_but_no_command_cou
     story.wire(Wire::PublishSent(1));
     story.wire(Wire::PublishSent(2));
     story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
-    story.wire(Wire::PublishAnswered(2, Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized"))));
+    story.wire(Wire::PublishAnswered(
+        2,
+        Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized")),
+    ));
     assert_eq!(story.state(), LinkState::CatchingUp);
     story.after(10 * SECOND);
     assert_eq!(story.state(), LinkState::Online);
@@ -439,7 +448,13 @@ fn a_fence_that_the_cloud_does_not_take_now_is_sent_again_and_its_echo_counts() 
     story.wire(Wire::PublishSent(1));
     story.wire(Wire::PublishSent(2));
     story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
-    assert_eq!(story.wire(Wire::PublishAnswered(2, Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded")))), []);
+    assert_eq!(
+        story.wire(Wire::PublishAnswered(
+            2,
+            Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))
+        )),
+        []
+    );
     story.now += 9 * SECOND;
     assert_eq!(published(&story.after(SECOND)), std::slice::from_ref(&token));
     story.wire(Wire::PublishSent(3));
@@ -469,7 +484,10 @@ fn what_the_cloud_refuses_for_good_is_dropped_and_named_and_the_next_goes_on() {
     story.store(1..=2);
     story.wire(Wire::PublishSent(3));
     story.wire(Wire::PublishSent(4));
-    let effects = story.wire(Wire::PublishAnswered(3, Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized"))));
+    let effects = story.wire(Wire::PublishAnswered(
+        3,
+        Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized")),
+    ));
     assert_eq!(effects, [Effect::Discard(1)]);
     assert_eq!(story.fault(), FaultKind::NotAuthorized);
     assert_eq!(story.state(), LinkState::Online);
@@ -497,10 +515,22 @@ fn what_the_cloud_does_not_take_now_is_sent_again_later() {
     for packet in 3..=5 {
         story.wire(Wire::PublishSent(packet));
     }
-    assert_eq!(story.wire(Wire::PublishAnswered(3, Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded")))), []);
+    assert_eq!(
+        story.wire(Wire::PublishAnswered(
+            3,
+            Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))
+        )),
+        []
+    );
     assert_eq!(story.fault(), FaultKind::QuotaExceeded);
     assert_eq!(story.wire(Wire::PublishAnswered(4, Verdict::Accepted)), [Effect::Delete(2)]);
-    assert_eq!(story.wire(Wire::PublishAnswered(5, Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded")))), []);
+    assert_eq!(
+        story.wire(Wire::PublishAnswered(
+            5,
+            Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))
+        )),
+        []
+    );
     assert_eq!(published(&story.after(SECOND)), ["1", "3"]);
     assert_eq!(story.machine.view().fault, None);
 }
@@ -513,7 +543,10 @@ fn what_the_cloud_did_not_take_goes_before_what_was_never_sent() {
     for packet in 3..=6 {
         story.wire(Wire::PublishSent(packet));
     }
-    story.wire(Wire::PublishAnswered(3, Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))));
+    story.wire(Wire::PublishAnswered(
+        3,
+        Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded")),
+    ));
     for packet in 4..=6 {
         story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
     }

@@ -181,7 +181,11 @@ impl Up {
         // A cloud that answers other things and not this one hangs; where nothing comes any more the line is dead.
         let of_publish = if self.asking.is_some() { HalfOpen } else { NoAnswer };
         [
-            (is_subscribing.then(|| self.asked + settings.answer_limit), NoAnswer, "SUBSCRIBE was not answered"),
+            (
+                is_subscribing.then(|| self.asked + settings.answer_limit),
+                NoAnswer,
+                "SUBSCRIBE was not answered",
+            ),
             (self.pinged.map(|pinged| pinged + patience), HalfOpen, "nothing came after a PINGREQ"),
             (self.probed.map(|probed| probed + patience), HalfOpen, "nothing came after a test of the line"),
             (is_publishing.then(|| self.progress + patience), of_publish, "PUBLISH was not acknowledged"),

@@ -17,8 +17,13 @@ use rumqttc::{
     },
 };
 
-use super::{Arrival, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Refusal, Verdict, Wire, inflight, timeout_seconds};
-use crate::{link::{LinkOptions, access::Grant}, model::{FaultKind, Message, MessageId, Properties, QoS, Topic, TopicFilter}};
+use super::{
+    Arrival, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Refusal, Verdict, Wire, inflight, timeout_seconds,
+};
+use crate::{
+    link::{LinkOptions, access::Grant},
+    model::{FaultKind, Message, MessageId, Properties, QoS, Topic, TopicFilter},
+};
 
 /// The user property with the record's id, the same on every re-send.
 const MESSAGE_ID: &str = "message-id";
