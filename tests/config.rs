@@ -671,6 +671,151 @@ fn secrets_do_not_show_in_debug() {
     assert!(!format!("{config:?}").contains("argon2"));
 }
 
+/// A directory with every file that the page on access names.
+fn home_with_secrets() -> TempDir {
+    let home = home();
+    let copies = [
+        ("home.pem", "cert.pem"),
+        ("home.key", "key.pem"),
+        ("cloud-password", "password"),
+        ("cloud-token", "password"),
+        ("cloud-token-signature", "password"),
+        ("cloud-api-key", "password"),
+        ("aws-credentials", "password"),
+        ("azure-key", "password"),
+    ];
+    for (name, like) in copies {
+        fs::copy(home.path().join(like), home.path().join(name)).unwrap();
+    }
+    home
+}
+
+#[test]
+fn every_section_in_the_page_on_access_is_good_and_without_its_secret_it_is_not() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md")).unwrap();
+    let home = home_with_secrets();
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(sections.len(), 7);
+    for section in sections {
+        let all = format!("gateway: {{id: x}}\n{section}");
+        let config = load(home.path(), &all).unwrap_or_else(|error| panic!("{}", error.render(false)));
+        let cloud = config.cloud.unwrap();
+        let is_one = [
+            cloud.password_file.is_some() || cloud.token_file.is_some() || !cloud.headers.is_empty(),
+            cloud.aws.is_some(),
+            cloud.azure.is_some(),
+        ];
+        assert!(is_one.contains(&true), "{section}");
+        // Each line that names a file of a secret is looked at.
+        for line in section.lines().filter(|line| line.contains("_file: ")) {
+            let name = line.rsplit("_file: ").next().unwrap().trim_end_matches(" }");
+            let open = fs::Permissions::from_mode(0o644);
+            if name != "home.pem" {
+                fs::set_permissions(home.path().join(name), open).unwrap();
+                let error = load(home.path(), &all).expect_err(line).to_string();
+                assert!(error.contains("others than its owner"), "{error}");
+                fs::set_permissions(home.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_one_way_to_log_in_at_the_cloud_and_it_is_whole() {
+    let url = "wss://a1-ats.iot.eu-central-1.amazonaws.com";
+    let with = |rest: &str| format!("gateway: {{id: x}}\ncloud:\n  url: {url}\n{rest}");
+    let password = "  username: a\n  password_file: password\n";
+    refused(
+        &with(&format!("{password}  token_file: password\n")),
+        &[(6, 15, "`password_file` and `token_file` are two ways", "keep the one")],
+    );
+    refused(
+        &with(&format!("{password}  azure: {{key_file: password}}\n")),
+        &[(6, 10, "`password_file` and `azure` are two ways", "keep the one")],
+    );
+    refused(
+        &with("  token_file: password\n  aws: {keys_file: password}\n"),
+        &[(5, 8, "`token_file` and `aws` are two ways", "keep the one")],
+    );
+    refused(
+        &with("  username: a\n  aws: {keys_file: password}\n"),
+        &[(4, 13, "nobody looks at a user name", "leave it out")],
+    );
+    refused(&with("  aws: {}\n"), &[(4, 8, "does not say how to log in", "add `keys_file:`")]);
+    refused(
+        &with(
+            "  aws:\n    keys_file: password\n    authorizer: {name: a, token_key_name: b, token_file: password}\n",
+        ),
+        &[(6, 17, "`keys_file` and `authorizer` are two ways", "keep one")],
+    );
+    refused(
+        &with("  aws: {profile: a, authorizer: {token_key_name: b, token_file: password}}\n"),
+        &[(4, 18, "none is named", "add `keys_file:`")],
+    );
+    for (bad, column, what) in [
+        ("{keys_file: password, region: EU Central}", 39, "`EU Central` is no region"),
+        ("{role: {host: \"https://a\", alias: a}}", 23, "is no host name"),
+        ("{role: {host: a, alias: a b}}", 34, "`a b` is no role alias"),
+        ("{role: {host: a, alias: a, thing: a/b}}", 44, "`a/b` is no thing's name"),
+        ("{role: {host: a, alias: a, port: 0}}", 43, "0 is out of range"),
+        ("{authorizer: {token_key_name: a}}", 39, "without the token"),
+        ("{authorizer: {token_file: password}}", 35, "without its name"),
+        ("{authorizer: {signature_file: password}}", 39, "without its token"),
+        ("{authorizer: {}}", 23, "there is neither"),
+        ("{authorizer: {name: a b, token_key_name: a, token_file: password}}", 29, "no name of this kind"),
+    ] {
+        let papers = "  certificate_file: cert.pem\n  key_file: key.pem\n";
+        let text = with(&format!("{papers}  aws: {bad}\n"));
+        let home = home();
+        let error = load(home.path(), &text).expect_err(&text);
+        let found: Vec<_> =
+            error.problems().iter().map(|problem| (problem.line_and_column(), problem.what())).collect();
+        assert_eq!(found.len(), 1, "{bad}: {found:?}");
+        assert!(found[0].1.contains(what), "{bad}: {found:?}");
+        assert_eq!(found[0].0.unwrap().0, 6, "{bad} {column}: {found:?}");
+    }
+    refused(
+        &with("  aws: {role: {host: a, alias: a}}\n"),
+        &[(4, 15, "bought with the gateway's certificate", "`certificate_file:`")],
+    );
+    refused(
+        "gateway: {id: x}\ncloud:\n  url: wss://broker.example.org\n  aws: {keys_file: password}\n",
+        &[(4, 8, "does not tell the region", "`region: eu-central-1`")],
+    );
+    refused(
+        "gateway: {id: x}\ncloud:\n  url: mqtts://a1-ats.iot.eu-central-1.amazonaws.com\n  aws: {keys_file: password}\n",
+        &[(4, 8, "goes into the address of a WebSocket", "`url: wss://…`")],
+    );
+    refused(
+        &with("  azure: {key_file: password, lifetime: 1min, policy: \"\"}\n"),
+        &[(4, 41, "60s is out of range", "from 300s"), (4, 55, "this is empty", "leave it out")],
+    );
+}
+
+#[test]
+fn headers_of_the_upgrade_have_one_value_and_are_not_the_upgrades_own() {
+    let with =
+        |header: &str| format!("gateway: {{id: x}}\ncloud:\n  url: wss://a\n  headers: [{{{header}}}]\n");
+    refused(&with("name: X-A"), &[(4, 13, "has no value", "add `value_file:` or `value:`")]);
+    refused(&with("name: X-A, value: a, value_file: password"), &[(4, 13, "two values", "keep one")]);
+    refused(&with("name: \"X A\", value: a"), &[(4, 20, "`X A` is no name of a header", "letters")]);
+    for own in ["Host", "sec-websocket-protocol", "UPGRADE"] {
+        refused(
+            &with(&format!("name: {own}, value: a")),
+            &[(4, 20, "the upgrade's own header", "leave it out")],
+        );
+    }
+    refused(&with("name: X-A, value: ü"), &[(4, 32, "a character that no header's value has", "ASCII")]);
+    let home = home();
+    let path = home.path().join("hearthlink.yaml");
+    fs::write(&path, with("name: Authorization, value: Basic aGVsbG8")).unwrap();
+    let (_, warnings) = Loader::new(&path).environment(HashMap::new()).load_and_warn().unwrap();
+    let warnings = warnings.expect("a warning");
+    assert!(warnings.problems()[0].what().contains("looks like a secret"), "{warnings}");
+    assert!(!warnings.render(false).contains("aGVsbG8"), "{}", warnings.render(false));
+}
+
 /// What `text` is told, as lines of `line level what`.
 fn told(text: &str) -> Vec<String> {
     let home = home();
@@ -838,147 +983,4 @@ fn a_loop_through_another_gateway_or_through_itself_is_found() {
         let is_found = found.iter().any(|line| line.contains("the cloud is this gateway's own broker"));
         assert_eq!(is_found, is_itself, "{url} {address}: {found:#?}");
     }
-/// A directory with every file that the page on access names.
-fn home_with_secrets() -> TempDir {
-    let home = home();
-    let copies = [
-        ("home.pem", "cert.pem"),
-        ("home.key", "key.pem"),
-        ("cloud-password", "password"),
-        ("cloud-token", "password"),
-        ("cloud-token-signature", "password"),
-        ("cloud-api-key", "password"),
-        ("aws-credentials", "password"),
-        ("azure-key", "password"),
-    ];
-    for (name, like) in copies {
-        fs::copy(home.path().join(like), home.path().join(name)).unwrap();
-    }
-    home
-}
-
-#[test]
-fn every_section_in_the_page_on_access_is_good_and_without_its_secret_it_is_not() {
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md")).unwrap();
-    let home = home_with_secrets();
-    let sections: Vec<&str> =
-        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(sections.len(), 7);
-    for section in sections {
-        let all = format!("gateway: {{id: x}}\n{section}");
-        let config = load(home.path(), &all).unwrap_or_else(|error| panic!("{}", error.render(false)));
-        let cloud = config.cloud.unwrap();
-        let is_one = [
-            cloud.password_file.is_some() || cloud.token_file.is_some() || !cloud.headers.is_empty(),
-            cloud.aws.is_some(),
-            cloud.azure.is_some(),
-        ];
-        assert!(is_one.contains(&true), "{section}");
-        // Each line that names a file of a secret is looked at.
-        for line in section.lines().filter(|line| line.contains("_file: ")) {
-            let name = line.rsplit("_file: ").next().unwrap().trim_end_matches(" }");
-            let open = fs::Permissions::from_mode(0o644);
-            if name != "home.pem" {
-                fs::set_permissions(home.path().join(name), open).unwrap();
-                let error = load(home.path(), &all).expect_err(line).to_string();
-                assert!(error.contains("others than its owner"), "{error}");
-                fs::set_permissions(home.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
-            }
-        }
-    }
-}
-
-#[test]
-fn there_is_one_way_to_log_in_at_the_cloud_and_it_is_whole() {
-    let url = "wss://a1-ats.iot.eu-central-1.amazonaws.com";
-    let with = |rest: &str| format!("gateway: {{id: x}}\ncloud:\n  url: {url}\n{rest}");
-    let password = "  username: a\n  password_file: password\n";
-    refused(
-        &with(&format!("{password}  token_file: password\n")),
-        &[(6, 15, "`password_file` and `token_file` are two ways", "keep the one")],
-    );
-    refused(
-        &with(&format!("{password}  azure: {{key_file: password}}\n")),
-        &[(6, 10, "`password_file` and `azure` are two ways", "keep the one")],
-    );
-    refused(
-        &with("  token_file: password\n  aws: {keys_file: password}\n"),
-        &[(5, 8, "`token_file` and `aws` are two ways", "keep the one")],
-    );
-    refused(
-        &with("  username: a\n  aws: {keys_file: password}\n"),
-        &[(4, 13, "nobody looks at a user name", "leave it out")],
-    );
-    refused(&with("  aws: {}\n"), &[(4, 8, "does not say how to log in", "add `keys_file:`")]);
-    refused(
-        &with(
-            "  aws:\n    keys_file: password\n    authorizer: {name: a, token_key_name: b, token_file: password}\n",
-        ),
-        &[(6, 17, "`keys_file` and `authorizer` are two ways", "keep one")],
-    );
-    refused(
-        &with("  aws: {profile: a, authorizer: {token_key_name: b, token_file: password}}\n"),
-        &[(4, 18, "none is named", "add `keys_file:`")],
-    );
-    for (bad, column, what) in [
-        ("{keys_file: password, region: EU Central}", 39, "`EU Central` is no region"),
-        ("{role: {host: \"https://a\", alias: a}}", 23, "is no host name"),
-        ("{role: {host: a, alias: a b}}", 34, "`a b` is no role alias"),
-        ("{role: {host: a, alias: a, thing: a/b}}", 44, "`a/b` is no thing's name"),
-        ("{role: {host: a, alias: a, port: 0}}", 43, "0 is out of range"),
-        ("{authorizer: {token_key_name: a}}", 39, "without the token"),
-        ("{authorizer: {token_file: password}}", 35, "without its name"),
-        ("{authorizer: {signature_file: password}}", 39, "without its token"),
-        ("{authorizer: {}}", 23, "there is neither"),
-        ("{authorizer: {name: a b, token_key_name: a, token_file: password}}", 29, "no name of this kind"),
-    ] {
-        let papers = "  certificate_file: cert.pem\n  key_file: key.pem\n";
-        let text = with(&format!("{papers}  aws: {bad}\n"));
-        let home = home();
-        let error = load(home.path(), &text).expect_err(&text);
-        let found: Vec<_> =
-            error.problems().iter().map(|problem| (problem.line_and_column(), problem.what())).collect();
-        assert_eq!(found.len(), 1, "{bad}: {found:?}");
-        assert!(found[0].1.contains(what), "{bad}: {found:?}");
-        assert_eq!(found[0].0.unwrap().0, 6, "{bad} {column}: {found:?}");
-    }
-    refused(
-        &with("  aws: {role: {host: a, alias: a}}\n"),
-        &[(4, 15, "bought with the gateway's certificate", "`certificate_file:`")],
-    );
-    refused(
-        "gateway: {id: x}\ncloud:\n  url: wss://broker.example.org\n  aws: {keys_file: password}\n",
-        &[(4, 8, "does not tell the region", "`region: eu-central-1`")],
-    );
-    refused(
-        "gateway: {id: x}\ncloud:\n  url: mqtts://a1-ats.iot.eu-central-1.amazonaws.com\n  aws: {keys_file: password}\n",
-        &[(4, 8, "goes into the address of a WebSocket", "`url: wss://…`")],
-    );
-    refused(
-        &with("  azure: {key_file: password, lifetime: 1min, policy: \"\"}\n"),
-        &[(4, 41, "60s is out of range", "from 300s"), (4, 55, "this is empty", "leave it out")],
-    );
-}
-
-#[test]
-fn headers_of_the_upgrade_have_one_value_and_are_not_the_upgrades_own() {
-    let with =
-        |header: &str| format!("gateway: {{id: x}}\ncloud:\n  url: wss://a\n  headers: [{{{header}}}]\n");
-    refused(&with("name: X-A"), &[(4, 13, "has no value", "add `value_file:` or `value:`")]);
-    refused(&with("name: X-A, value: a, value_file: password"), &[(4, 13, "two values", "keep one")]);
-    refused(&with("name: \"X A\", value: a"), &[(4, 20, "`X A` is no name of a header", "letters")]);
-    for own in ["Host", "sec-websocket-protocol", "UPGRADE"] {
-        refused(
-            &with(&format!("name: {own}, value: a")),
-            &[(4, 20, "the upgrade's own header", "leave it out")],
-        );
-    }
-    refused(&with("name: X-A, value: ü"), &[(4, 32, "a character that no header's value has", "ASCII")]);
-    let home = home();
-    let path = home.path().join("hearthlink.yaml");
-    fs::write(&path, with("name: Authorization, value: Basic aGVsbG8")).unwrap();
-    let (_, warnings) = Loader::new(&path).environment(HashMap::new()).load_and_warn().unwrap();
-    let warnings = warnings.expect("a warning");
-    assert!(warnings.problems()[0].what().contains("looks like a secret"), "{warnings}");
-    assert!(!warnings.render(false).contains("aGVsbG8"), "{}", warnings.render(false));
 }

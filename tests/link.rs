@@ -151,7 +151,7 @@ async fn a_line_that_carries_nothing_any_more_is_found_dead_and_dialled_again() 
     gateway.until_online().await;
     cloud.line().stall();
     let report = gateway.until("down", |report| report.state == LinkState::Waiting).await;
-    assert_eq!(report.fault.unwrap().kind, FaultKind::NoAnswer);
+    assert_eq!(report.fault.unwrap().kind, FaultKind::HalfOpen);
     cloud.line().restore();
     gateway.until_online().await;
     gateway.stop().await;
@@ -244,7 +244,7 @@ async fn the_answer_to_the_upgrade_and_to_connect_is_named() {
     for (status, kind) in [
         (401, FaultKind::Credentials),
         (403, FaultKind::NotAuthorized),
-        (404, FaultKind::WebSocket),
+        (404, FaultKind::WrongPath),
         (503, FaultKind::ServerUnavailable),
     ] {
         let peer = Peer::bind(&papers.server).await.refusing(status);
@@ -299,7 +299,7 @@ async fn a_refused_subscription_is_shown_with_its_filter() {
     session.send(&CONNACK).await;
     session.answer_subscriptions(0x87).await;
     let fault = gateway.until_fault().await;
-    assert_eq!(fault.kind, FaultKind::NotAuthorized);
+    assert_eq!(fault.kind, FaultKind::SubscriptionRefused);
     assert!(fault.detail.contains("h/g/+/set"), "{fault}");
     gateway.stop().await;
 }

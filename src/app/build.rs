@@ -186,7 +186,7 @@ async fn open_store(
     receipts: &Receipts,
     clock: Clock,
 ) -> Result<(Store, Option<Unopened>), BuildError> {
-    let path = config.gateway.data_dir.join(STORE_FILE);
+    let path = store_file(config);
     let options = translate::store(&config.store, lanes, receipts);
     let unopened = Unopened::new(path, options, clock);
     let opened = tokio::task::spawn_blocking(move || unopened.open()).await;
@@ -225,6 +225,18 @@ fn line(
     board: &Board,
     clock: &Clock,
 ) -> Result<Option<Line>, BuildError> {
+    let (Some(cloud), Some(options)) = (&config.cloud, link_options(config)?) else { return Ok(None) };
+    let gateway = &config.gateway.id;
+    let tree = tree(cloud, gateway)?;
+    let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
+    let options = LinkOptions { receipts: receipts.clone(), ..options };
+    let (sender, inbox) = mpsc::channel(INBOX);
+    let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
+    Ok(Some(Line { link, inbox, tree, downlink }))
+}
+
+/// What the link needs to know; `None`: there is no cloud.
+pub(super) fn link_options(config: &Config) -> Result<Option<LinkOptions>, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
     let gateway = &config.gateway.id;
     let tree = tree(cloud, gateway)?;
@@ -235,16 +247,17 @@ fn line(
     let subscriptions = commands.into_iter().chain(downlink.filters().cloned());
     let subscriptions = subscriptions.map(|filter| (filter, QoS::AtLeastOnce));
     let devices = config.devices.iter();
-    let options = LinkOptions {
-        receipts: receipts.clone(),
+    Ok(Some(LinkOptions {
         subscriptions: subscriptions.collect(),
         hellos: devices.filter_map(|device| tree.hello(&device.id, &device.kind)).collect(),
         proxy: ways::proxy(cloud, of_proxy),
         ..translate::link(cloud, gateway, &tree)
-    };
-    let (sender, inbox) = mpsc::channel(INBOX);
-    let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
-    Ok(Some(Line { link, inbox, tree, downlink }))
+    }))
+}
+
+/// Where the store is.
+pub(super) fn store_file(config: &Config) -> PathBuf {
+    config.gateway.data_dir.join(STORE_FILE)
 }
 
 fn first_line(path: &Path) -> Result<String, BuildError> {

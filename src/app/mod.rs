@@ -11,6 +11,7 @@ mod certificate;
 mod cloud_tree;
 mod discovery;
 mod downlink;
+pub mod examination;
 mod flows;
 mod gateway;
 mod reload;

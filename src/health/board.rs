@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
-    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandReport, DeviceReport, LinkCounters,
-    LinkReport, ReceiptReport, ReceiptsReport, Refusal, RefusalsReport, StoreReport, Verdict,
+    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandReport, DeviceReport, LastFault,
+    LinkCounters, LinkReport, ReceiptReport, ReceiptsReport, Refusal, RefusalsReport, StoreReport, Verdict,
 };
 use crate::{
     clock::Clock,
@@ -25,6 +25,10 @@ const LAST_RECEIPTS: usize = 200;
 pub(super) struct Facts {
     pub(super) link: LinkReport,
     pub(super) link_down_since: Option<Timestamp>,
+    /// Since when something is wrong with a line that is up.
+    pub(super) link_ill_since: Option<Timestamp>,
+    /// Why the last connection or attempt ended, and when.
+    link_last_fault: Option<LastFault>,
     pub(super) counters: LinkCounters,
     pub(super) refusals: RefusalsReport,
     pub(super) store: StoreReport,
@@ -61,6 +65,8 @@ pub struct Snapshot {
     pub verdict: Verdict,
     /// The line to the cloud.
     pub link: LinkReport,
+    /// Why its last connection or attempt ended, and when that was last seen; it may have healed since.
+    pub link_last_fault: Option<LastFault>,
     /// What went over it.
     pub counters: LinkCounters,
     /// What the cloud did not take.
@@ -99,6 +105,8 @@ impl Board {
             facts: Arc::new(Mutex::new(Facts {
                 link: LinkReport::off(),
                 link_down_since: None,
+                link_ill_since: None,
+                link_last_fault: None,
                 counters: LinkCounters::default(),
                 refusals: RefusalsReport::default(),
                 store: StoreReport::default(),
@@ -138,6 +146,11 @@ impl Board {
         self.change(|facts| {
             let is_up = matches!(report.state, LinkState::Off | LinkState::CatchingUp | LinkState::Online);
             facts.link_down_since = if is_up { None } else { facts.link_down_since.or(Some(now)) };
+            let is_ill = is_up && report.fault.is_some();
+            facts.link_ill_since = if is_ill { facts.link_ill_since.or(Some(now)) } else { None };
+            if let Some(fault) = report.fault.as_ref().filter(|_| !is_up) {
+                facts.link_last_fault = Some(LastFault { fault: fault.clone(), at: now });
+            }
             facts.link = report;
         });
     }
@@ -259,6 +272,7 @@ impl Board {
             simulated: facts.are_devices_simulated,
             verdict: Verdict::of(&facts, certificate.as_ref(), now),
             link: facts.link.clone(),
+            link_last_fault: facts.link_last_fault.clone(),
             counters: facts.counters.clone(),
             refusals: facts.refusals.clone(),
             certificate,
@@ -336,6 +350,21 @@ mod tests {
         clock.advance(Duration::from_secs(3601));
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
         assert_eq!(board.snapshot().refusals.topics.len(), 2, "the list stays");
+    }
+
+    #[test]
+    fn a_line_that_is_up_and_has_a_fault_is_a_warning_that_names_it() {
+        let (board, clock) = board();
+        let first = clock.now();
+        board.link(link(LinkState::Online, Some(FaultKind::QuotaExceeded)));
+        clock.advance(Duration::from_secs(60));
+        board.link(link(LinkState::Online, Some(FaultKind::TooLarge)));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
+        assert!(verdict.sentence.contains("but: A message is larger than"), "{}", verdict.sentence);
+        assert_eq!(verdict.remedy.as_deref(), Some(FaultKind::TooLarge.remedy()));
+        board.link(link(LinkState::Online, None));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
     }
 
     #[test]

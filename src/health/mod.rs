@@ -13,7 +13,7 @@ pub use board::{Board, Snapshot};
 pub use certificate::{CertificateReport, CertificateStatus, Expiry};
 pub use refusals::{Refusal, RefusalReport, RefusalsReport, Refused};
 pub use report::{
-    BrokerReport, BusReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport,
+    BrokerReport, BusReport, CommandReport, DeviceReport, LaneReport, LastFault, LinkCounters, LinkReport,
     ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,
 };
 pub use verdict::{Level, Verdict};

@@ -97,7 +97,17 @@ fn line(facts: &Facts) -> Option<Verdict> {
         count => format!("{count} messages are kept and wait"),
     };
     match (facts.link.state, &facts.link.fault) {
-        (LinkState::Off | LinkState::Online | LinkState::CatchingUp, _) => None,
+        (LinkState::Off, _) | (LinkState::Online | LinkState::CatchingUp, None) => None,
+        (LinkState::Online | LinkState::CatchingUp, Some(fault)) => Some(Verdict {
+            level: Level::Warning,
+            sentence: format!(
+                "The line to the cloud is up, but: {} ({}).",
+                fault.kind.sentence(),
+                fault.detail
+            ),
+            remedy: Some(fault.kind.remedy().to_owned()),
+            since: facts.link_ill_since,
+        }),
         (_, Some(fault)) => Some(Verdict {
             level: Level::Error,
             sentence: format!("{} ({}); {waiting}.", fault.kind.sentence(), fault.detail),

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle, time::{Instant, timeout_at}};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -100,6 +104,7 @@ struct Evidence {
     bridge: Bridge,
     witness: Arc<Witness>,
     has_expired: bool,
+    is_clock_trusted: bool,
     is_websocket: bool,
 }
 
@@ -112,6 +117,7 @@ impl Evidence {
             was_asked: !self.is_websocket && self.witness.was_asked() && !self.witness.has_certificate(),
             has_certificate: self.witness.has_certificate(),
             has_expired: self.has_expired,
+            is_clock_trusted: self.is_clock_trusted,
         };
         match error {
             LineError::V4(error) => diagnose::v4(error, self.bridge.end(), scene),
@@ -121,7 +127,12 @@ impl Evidence {
 }
 
 /// Dials and forwards events until the line breaks or nobody listens.
-async fn drive(mut line: Line, events: mpsc::Sender<Wire>, errand: Errand, renewal: Arc<OnceLock<Timestamp>>) {
+async fn drive(
+    mut line: Line,
+    events: mpsc::Sender<Wire>,
+    errand: Errand,
+    renewal: Arc<OnceLock<Timestamp>>,
+) {
     let breakage = match dial(&mut line, &errand, &renewal).await {
         Ok((first, evidence)) => forward(&mut line, first, &events, &evidence).await,
         Err(breakage) => Some(breakage),
@@ -165,6 +176,7 @@ async fn dial(
         bridge,
         witness: dialled.witness,
         has_expired: errand.credentials.has_expired(&errand.clock),
+        is_clock_trusted: errand.clock.is_trusted(),
         is_websocket: matches!(errand.way.transport, Transport::WebSocket { .. }),
     };
     match timeout_at(deadline, line.poll()).await {
@@ -178,8 +190,10 @@ async fn dial(
 }
 
 fn no_connack(limit: Duration) -> Breakage {
-    let detail =
-        format!("the connection is open, but MQTT had no answer within {} s of dialling", limit.as_secs_f32());
+    let detail = format!(
+        "the connection is open, but MQTT had no answer within {} s of dialling",
+        limit.as_secs_f32()
+    );
     Breakage::new(FaultKind::NoAnswer, detail)
 }
 

@@ -18,11 +18,13 @@
 
 mod access;
 mod bridge;
+mod chain;
 mod diagnose;
 mod dial;
 mod driver;
 pub mod enrolment;
 mod error;
+mod examination;
 mod intake;
 mod options;
 mod origin;
@@ -40,6 +42,7 @@ pub use access::{
 };
 pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
+pub use examination::{Depth, LinkStep, Seen, Walk, examine};
 pub use options::{CloudLimits, LinkOptions, Versions};
 pub use run::Link;
 pub use way::{Transport, Way};

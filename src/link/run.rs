@@ -85,7 +85,7 @@ impl Link {
         }
         // Before they are read: what changes meanwhile is seen.
         let stamps = Stamps::of(files(&options));
-        let credentials = load(&options, &clock)?;
+        let credentials = Credentials::of(&options, &clock)?;
         enrolment::tell(&board, credentials.certificate(), options.key_file.as_deref());
         // Until the first connection it is down.
         store.set_line_up(false);
@@ -118,7 +118,7 @@ impl Link {
         let mut machine = Machine::new(self.settings(), fastrand::u64(..), Instant::now());
         let mut watch = {
             let (options, clock) = (self.options.clone(), self.clock.clone());
-            Watch::start(self.stamps.clone(), move || load(&options, &clock))
+            Watch::start(self.stamps.clone(), move || Credentials::of(&options, &clock))
         };
         let mut pending = Some(Event::Appended(*self.appended.borrow_and_update()));
         let mut is_stopping = false;
@@ -367,6 +367,8 @@ impl Link {
             connected_since: self.connected.map(|(_, since)| since),
             fault: view.fault.clone(),
             next_attempt_in: view.wait,
+            keep_alive: view.keep_alive,
+            echoed: view.echoed,
             kept_out: view.refusal.clone(),
         });
         self.last_view = Some(view);
@@ -401,15 +403,6 @@ impl Link {
 fn files(options: &LinkOptions) -> Vec<PathBuf> {
     let files = [&options.ca_file, &options.certificate_file, &options.key_file];
     files.into_iter().flatten().chain(options.access.files()).cloned().collect()
-}
-
-fn load(options: &LinkOptions, clock: &Clock) -> Result<Credentials, LinkError> {
-    let own = match (&options.certificate_file, &options.key_file) {
-        (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
-        (None, None) => None,
-        _ => return Err(LinkError::HalfACertificate),
-    };
-    Credentials::load(options.ca_file.as_deref(), own, clock)
 }
 
 /// Says goodbye on a connection that is no longer the line.

@@ -104,6 +104,9 @@ kinds! {
     /// The cloud's policy forbids what we want (connect, subscribe or publish).
     NotAuthorized: "The cloud does not allow this gateway what it asks for",
         "Let the cloud's policy allow this client id to connect, and its topics below `cloud.prefix` to be published and subscribed.";
+    /// The cloud refuses a subscription.
+    SubscriptionRefused: "The cloud refuses a subscription",
+        "Let the cloud's policy allow this gateway to subscribe to the named filter and to receive what comes on it.";
     /// The cloud does not like the client id.
     ClientId: "The cloud refused this gateway's client id",
         "Check `gateway.id`; some clouds want it to equal the certificate's name.";

@@ -22,6 +22,7 @@ use ws_stream_tungstenite::WsStream;
 
 use super::{
     access::{Grant, Issuer, Place},
+    chain,
     diagnose::{self, Scene},
     tls::{Credentials, Witness},
     way::{Transport, Way},
@@ -94,12 +95,16 @@ impl Progress {
         let seconds = limit.as_secs_f32();
         let silent = format!("no answer within {seconds} s");
         match self.step {
-            Step::Access => Fault::new(FaultKind::NoAnswer, format!("{silent} from whom the credentials come")),
+            Step::Access => {
+                Fault::new(FaultKind::NoAnswer, format!("{silent} from whom the credentials come"))
+            }
             Step::Resolve => Fault::new(FaultKind::Dns, silent),
             Step::Tcp | Step::Proxy if self.has_proxy => Fault::new(FaultKind::ProxyUnreachable, silent),
             Step::Tcp | Step::Proxy => Fault::new(FaultKind::Tcp, silent),
             Step::Tls => Fault::new(FaultKind::NoAnswer, format!("TCP is open, but TLS had {silent}")),
-            Step::Upgrade => Fault::new(FaultKind::NoAnswer, format!("TLS is open, but WebSocket had {silent}")),
+            Step::Upgrade => {
+                Fault::new(FaultKind::NoAnswer, format!("TLS is open, but WebSocket had {silent}"))
+            }
         }
     }
 }
@@ -201,45 +206,24 @@ async fn handshake(
     let attempt = call.credentials.for_attempt(alpn);
     let (config, witness) = attempt.map_err(|error| Fault::new(FaultKind::Tls, error.to_string()))?;
     progress.witness = Some(witness.clone());
+    let has_proxy = progress.has_proxy;
     let name = call.way.name();
     let server_name = ServerName::try_from(name.to_owned()).map_err(|_| {
         Fault::new(FaultKind::ServerNameMismatch, format!("`{name}` is no name that a certificate can have"))
     })?;
     let stream = TlsConnector::from(config).connect(server_name, tcp).await;
     let stream = stream.map_err(|error: io::Error| {
-        let Fault { kind, detail } = diagnose::io_fault(&error, call.scene(&witness));
-        match seen_of_server(&witness) {
-            Some(seen) if is_about_the_server(kind) => Fault::new(kind, format!("{detail}; {seen}")),
-            _ => Fault::new(kind, detail),
-        }
+        let fault = diagnose::io_fault(&error, call.scene(&witness));
+        chain::judged(fault, witness.shown(), witness.trust(), has_proxy)
     })?;
     match alpn {
         Some(alpn) if stream.get_ref().1.alpn_protocol() != Some(alpn.as_bytes()) => {
-            let detail = format!("the server does not speak the protocol `{alpn}` that was asked for by ALPN");
+            let detail =
+                format!("the server does not speak the protocol `{alpn}` that was asked for by ALPN");
             Err(Fault::new(FaultKind::Tls, detail))
         }
         _ => Ok(stream),
     }
-}
-
-fn is_about_the_server(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::ServerCertificateUntrusted
-            | FaultKind::ServerNameMismatch
-            | FaultKind::ServerCertificateExpired
-            | FaultKind::ServerCertificateNotYetValid
-    )
-}
-
-/// Whose certificate the server showed, by whom and for when.
-fn seen_of_server(witness: &Witness) -> Option<String> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(witness.shown().first()?).ok()?;
-    let (validity, subject, issuer) = (certificate.validity(), certificate.subject(), certificate.issuer());
-    Some(format!(
-        "it showed a certificate for `{subject}` signed by `{issuer}`, valid from {} to {}",
-        validity.not_before, validity.not_after
-    ))
 }
 
 fn seen_of_tls(stream: &TlsStream<TcpStream>) -> String {
@@ -261,6 +245,7 @@ impl Call<'_> {
             was_asked: witness.was_asked(),
             has_certificate: witness.has_certificate(),
             has_expired: self.credentials.has_expired(self.clock),
+            is_clock_trusted: self.clock.is_trusted(),
         }
     }
 }

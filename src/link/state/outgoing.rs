@@ -16,11 +16,14 @@ use crate::{
         CloudLimits,
         origin::Origin,
         window::Parcel,
-        wire::{self, Verdict},
+        wire::{self, Refusal, Verdict},
     },
     model::{Fault, FaultKind, Message, Properties, QoS, Topic},
     store::Record,
 };
+
+/// From here on, in bytes, a message that no cloud acknowledges is probably too large: AWS IoT takes 128 KiB.
+const LARGE: usize = 100 << 10;
 
 impl Machine {
     pub(super) fn on_answered(&mut self, parcel: Parcel, verdict: Verdict, now: Instant) {
@@ -36,61 +39,60 @@ impl Machine {
                 self.effects.push(Effect::Delete(record.sequence));
                 self.effects.extend(is_urgent.then_some(Effect::Hurry));
             }
-            (Parcel::Record(record), Verdict::Refused(reason)) => self.refuse(&record, reason),
-            (Parcel::Record(record), Verdict::Later(reason)) => {
+            (Parcel::Record(record), Verdict::Refused(refusal)) => self.refuse(&record, refusal, now),
+            (Parcel::Record(record), Verdict::Later(refusal)) => {
                 let topic = record.message.topic.clone();
                 self.window.put_back(record);
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
             (Parcel::Hello(_) | Parcel::Birth | Parcel::Fence, Verdict::Accepted) => {}
-            (Parcel::Hello(place), Verdict::Refused(reason)) => {
+            (Parcel::Hello(place), Verdict::Refused(refusal)) => {
                 if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
-                    up.refusal = Some(publish_refused(&topic, reason));
-                    self.note(Refused::Publish, topic.as_str(), reason, false);
+                    up.refusal = Some((publish_refused(&topic, refusal), now));
+                    self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
                 }
             }
-            (Parcel::Hello(place), Verdict::Later(reason)) => {
+            (Parcel::Hello(place), Verdict::Later(refusal)) => {
                 up.urgent.push_front(Parcel::Hello(place));
                 if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
-                    self.pause(&topic, reason, now);
+                    self.pause(&topic, refusal, now);
                 }
             }
-            (Parcel::Birth, Verdict::Refused(reason)) => {
-                let topic = &self.settings.birth.topic;
-                tracing::warn!(%topic, reason, "the cloud refuses the gateway's own state");
-                up.refusal = Some(publish_refused(topic, reason));
-                let topic = topic.clone();
-                self.note(Refused::Publish, topic.as_str(), reason, false);
+            (Parcel::Birth, Verdict::Refused(refusal)) => {
+                let topic = self.settings.birth.topic.clone();
+                tracing::warn!(%topic, reason = refusal.reason, "the cloud refuses the gateway's own state");
+                up.refusal = Some((publish_refused(&topic, refusal), now));
+                self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
             }
-            (Parcel::Birth, Verdict::Later(reason)) => {
+            (Parcel::Birth, Verdict::Later(refusal)) => {
                 up.urgent.push_front(Parcel::Birth);
                 let topic = self.settings.birth.topic.clone();
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
-            (Parcel::Fence, Verdict::Later(reason)) => {
+            (Parcel::Fence, Verdict::Later(refusal)) => {
                 // Without it nothing that comes in counts as live, however long the connection lasts.
                 up.urgent.push_back(Parcel::Fence);
                 let topic = self.settings.fence.clone();
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
-            (Parcel::Fence, Verdict::Refused(reason)) => {
+            (Parcel::Fence, Verdict::Refused(refusal)) => {
                 // Its limit runs on: what waited in the cloud may be coming in right now.
                 let fence = self.settings.fence.clone();
-                up.refusal = Some(publish_refused(&fence, reason));
-                self.note(Refused::Publish, fence.as_str(), reason, false);
+                up.refusal = Some((publish_refused(&fence, refusal), now));
+                self.note(Refused::Publish, fence.as_str(), refusal.reason, false);
             }
             (Parcel::Farewell, _) => self.disconnect(now),
         }
     }
 
-    pub(super) fn refuse(&mut self, record: &Record, reason: &str) {
+    pub(super) fn refuse(&mut self, record: &Record, refusal: Refusal, now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
-        let topic = &record.message.topic;
+        let (topic, reason) = (&record.message.topic, refusal.reason);
         if up.refusal.is_none() {
             // Once a connection: the store counts every one.
             tracing::warn!(%topic, reason, policy = "refused by the cloud", "dropped a message");
         }
-        up.refusal = Some(publish_refused(topic, reason));
+        up.refusal = Some((publish_refused(topic, refusal), now));
         self.note(Refused::Publish, topic.as_str(), reason, true);
         self.effects.push(Effect::Discard(record.sequence));
     }
@@ -113,14 +115,20 @@ impl Machine {
             policy = "refused by the cloud",
             "dropped a message: the cloud ended every connection on which it was sent, at last alone"
         );
+        // Where 3.1.1 has no word for it, only the size says which limit it was.
+        let kind = if bytes >= LARGE { FaultKind::TooLarge } else { FaultKind::NotAuthorized };
+        let detail = format!(
+            "publishing to `{topic}`, {bytes} bytes: the cloud ended every connection on which it was sent"
+        );
+        self.given_up = Some(Fault::new(kind, detail));
         let (topic, sequence) = (topic.clone(), record.sequence);
         let reason = "the cloud ended every connection on which it was sent";
         self.note(Refused::Publish, topic.as_str(), reason, true);
         self.effects.push(Effect::Discard(sequence));
     }
 
-    pub(super) fn pause(&mut self, topic: &Topic, reason: &str, now: Instant) {
-        self.note(Refused::Publish, topic.as_str(), reason, false);
+    pub(super) fn pause(&mut self, topic: &Topic, refusal: Refusal, now: Instant) {
+        self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
         let Phase::Up(up) = &mut self.phase else { return };
         if up.pause.is_some() {
             return;
@@ -128,8 +136,7 @@ impl Machine {
         let quiet = self.last_pause.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
         let wait = self.pauses.after_failure(quiet, self.random.f64());
         self.last_pause = Some(now);
-        let fault = Fault::new(FaultKind::ServerUnavailable, format!("publishing to `{topic}`: {reason}"));
-        up.pause = Some(Pause { until: now + wait, fault });
+        up.pause = Some(Pause { until: now + wait, fault: publish_refused(topic, refusal) });
     }
 
     pub(super) fn send_what_fits(&mut self, now: Instant) {
@@ -192,7 +199,7 @@ impl Machine {
             Some(format!("a packet of {} bytes, and the cloud takes {max}", size()))
         });
         if let Some(reason) = beyond {
-            self.discard_oversize(&record, reason);
+            self.discard_oversize(&record, reason, now);
             return false;
         }
         if self.window.was_sent_before(&record) {
@@ -202,13 +209,14 @@ impl Machine {
         true
     }
 
-    fn discard_oversize(&mut self, record: &Record, reason: String) {
+    fn discard_oversize(&mut self, record: &Record, reason: String, now: Instant) {
         let topic = &record.message.topic;
         let Phase::Up(up) = &mut self.phase else { return };
         if !std::mem::replace(&mut up.has_told_of_oversize, true) {
             // Once a connection: the store counts every one.
             tracing::error!(%topic, reason, policy = "beyond_limits", "dropped a message that the cloud cannot take");
         }
+        up.refusal = Some((Fault::new(FaultKind::TooLarge, format!("publishing to `{topic}`: {reason}")), now));
         self.note(Refused::Publish, topic.as_str(), reason, true);
         self.effects.push(Effect::DiscardOversize(record.sequence));
     }
@@ -241,6 +249,7 @@ impl Machine {
         if self.window.is_empty() {
             up.progress = now;
         }
+        up.ask(now);
         self.counters.published += 1;
         self.rate.spend();
         self.window.send(parcel, message.size());
@@ -266,6 +275,6 @@ fn beyond(message: &Message, limits: &CloudLimits) -> Option<String> {
     Some(format!("a topic with {character:?}, which the cloud does not take"))
 }
 
-fn publish_refused(topic: &Topic, reason: &str) -> Fault {
-    Fault::new(FaultKind::NotAuthorized, format!("publishing to `{topic}`: {reason}"))
+fn publish_refused(topic: &Topic, Refusal { kind, reason }: Refusal) -> Fault {
+    Fault::new(kind, format!("publishing to `{topic}`: {reason}"))
 }

@@ -70,6 +70,7 @@ pub(super) fn may_be_meant(kind: FaultKind) -> bool {
         | FaultKind::Credentials
         | FaultKind::OwnCredentials
         | FaultKind::KeyProvider
+        | FaultKind::SubscriptionRefused
         | FaultKind::ClientId
         | FaultKind::Banned
         | FaultKind::DuplicateClientId
