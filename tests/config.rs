@@ -839,3 +839,46 @@ fn a_loop_through_another_gateway_or_through_itself_is_found() {
         assert_eq!(is_found, is_itself, "{url} {address}: {found:#?}");
     }
 }
+
+#[test]
+fn the_page_of_profiles_shows_the_table_that_counts() {
+    use hearthlink::config::ProfileName;
+
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/profiles.md")).unwrap();
+    for name in ProfileName::all() {
+        let table = name.profile();
+        let or_empty = |value: Option<String>| value.unwrap_or_default();
+        let number = |value: Option<u16>, unit: &str| or_empty(value.map(|value| format!("{value}{unit}")));
+        let span = |time: std::time::Duration| humantime::format_duration(time).to_string();
+        let payload = or_empty(table.max_payload.map(|size| format!("{size} B")));
+        let both = |first: String, second: String| {
+            [first, second].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+        };
+        let most = or_empty(table.most_in_flight.map(|most| format!(" ({most})")));
+        let row = [
+            format!("`{}`", name.as_str()),
+            table.version.to_string(),
+            format!("`:{}{}`", table.port, table.path),
+            format!("{} ({} to {})", span(table.keep_alive), span(*table.keep_alives.start()), span(*table.keep_alives.end())),
+            format!("{}{most}", table.window),
+            payload,
+            both(number(table.topic_levels, " levels"), number(table.topic_length, " B")),
+            both(number(table.filters_per_subscribe, ""), number(table.subscriptions, "")),
+            or_empty(table.publish_rate.map(|rate| rate.to_string())),
+            number(table.client_id_length, " B"),
+            format!("{}{}", span(table.session_expiry), or_empty(table.longest_session.map(|most| format!(" ({})", span(most))))),
+            if table.retain { "yes" } else { "no" }.to_owned(),
+        ];
+        let row = format!("| {} |", row.join(" | "));
+        assert!(text.contains(&row), "docs/profiles.md lacks this line:\n{row}");
+        let sources = format!("| `{}` | ", name.as_str());
+        assert_eq!(text.matches(&sources).count(), 2, "a line of the table and one of its sources");
+    }
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    for section in &sections {
+        let home = home();
+        load(home.path(), &format!("gateway: {{id: x}}\n{section}")).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    }
+    assert_eq!(sections.len(), 2);
+}
