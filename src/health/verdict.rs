@@ -36,7 +36,8 @@ impl Verdict {
     /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a bus, a bus before a
     /// device (which may hang on it), a device before wear.
     pub(super) fn of(facts: &Facts, now: Timestamp) -> Self {
-        let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts)).or_else(|| refusals(facts, now));
+        let worst =
+            disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts)).or_else(|| refusals(facts, now));
         let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts)).or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
