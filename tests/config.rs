@@ -877,9 +877,16 @@ fn what_is_written_goes_before_the_profile_and_the_check_says_where_the_cloud_do
         load(home.path(), &with(rest)).unwrap().cloud.unwrap().terms()
     };
     let plain = load("");
-    assert_eq!((plain.max_payload, plain.topic_levels, plain.publish_rate), (Some(131_072), Some(8), Some(100)));
-    let written = load("  limits: {publish_rate: 50, max_payload: 64 KiB}\n  keep_alive: 60s\n  version: \"3.1.1\"\n");
-    assert_eq!((written.max_payload, written.topic_levels, written.publish_rate), (Some(65_536), Some(8), Some(50)));
+    assert_eq!(
+        (plain.max_payload, plain.topic_levels, plain.publish_rate),
+        (Some(131_072), Some(8), Some(100))
+    );
+    let written =
+        load("  limits: {publish_rate: 50, max_payload: 64 KiB}\n  keep_alive: 60s\n  version: \"3.1.1\"\n");
+    assert_eq!(
+        (written.max_payload, written.topic_levels, written.publish_rate),
+        (Some(65_536), Some(8), Some(50))
+    );
     assert_eq!(written.keep_alive.as_secs(), 60);
     assert_eq!(written.version, hearthlink::config::MqttVersion::V311);
 }
@@ -914,13 +921,21 @@ fn the_limits_of_the_cloud_are_applied_to_the_whole_file() {
         ("aws-iot", into, &["3 error … has 9 levels, and the cloud takes 8"]),
         ("aws-iot", "routes: [{local: a/+/b}]\n", &[]),
         ("mosquitto", deep, &[]),
-        ("nats", "routes: [{local: a, cloud: a lamp}]\n", &["3 error … ends the connection at a topic with white space"]),
+        (
+            "nats",
+            "routes: [{local: a, cloud: a lamp}]\n",
+            &["3 error … ends the connection at a topic with white space"],
+        ),
         ("nats", "routes: [{local: a, cloud: a.lamp}]\n", &["3 warning … before 2.10"]),
         ("rabbitmq", "routes: [{local: a, cloud: x.y}]\n", &["3 error … writes a `.`"]),
         ("mosquitto", "routes: [{local: a, cloud: a lamp.x}]\n", &[]),
         ("thingsboard", "routes: [{local: a}]\n", &["3 error … ThingsBoard has no topic"]),
         ("thingsboard", "routes: [{local: a, cloud: v1/devices/me/telemetry}]\n", &[]),
-        ("thingsboard", "routes_in: [{cloud: n, local: n}]\n", &["3 error … nothing but attributes and remote"]),
+        (
+            "thingsboard",
+            "routes_in: [{cloud: n, local: n}]\n",
+            &["3 error … nothing but attributes and remote"],
+        ),
         (
             "thingsboard",
             "routes: [{local: a, cloud: v1/devices/me/telemetry, retain: true}]\n",
@@ -956,7 +971,10 @@ fn a_loop_through_another_gateway_or_through_itself_is_found() {
         ("{local: a/+, cloud: \"{prefix}/y/{1}/set/anna\"}", &["3 warning … commands another gateway"]),
         ("{local: a, cloud: \"{prefix}/y/bridge/state\"}", &["3 error … in the name of another gateway"]),
         ("{local: a, cloud: \"{prefix}/y/news\"}", &[]),
-        ("{local: a/+, cloud: \"{prefix}/y/{1}\"}", &["3 warning … can speak in the name of another gateway"]),
+        (
+            "{local: a/+, cloud: \"{prefix}/y/{1}\"}",
+            &["3 warning … can speak in the name of another gateway"],
+        ),
         ("{local: a/+, cloud: \"{prefix}/y/news/{1}\"}", &[]),
         ("{local: a, cloud: \"$SYS/broker/x\"}", &["3 error … the broker's own"]),
         ("{local: a, cloud: \"$share/g/x\"}", &["3 error … the broker's own"]),
@@ -983,4 +1001,57 @@ fn a_loop_through_another_gateway_or_through_itself_is_found() {
         let is_found = found.iter().any(|line| line.contains("the cloud is this gateway's own broker"));
         assert_eq!(is_found, is_itself, "{url} {address}: {found:#?}");
     }
+}
+
+#[test]
+fn the_page_of_profiles_shows_the_table_that_counts() {
+    use hearthlink::config::ProfileName;
+
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/profiles.md")).unwrap();
+    for name in ProfileName::all() {
+        let table = name.profile();
+        let or_empty = |value: Option<String>| value.unwrap_or_default();
+        let number = |value: Option<u16>, unit: &str| or_empty(value.map(|value| format!("{value}{unit}")));
+        let span = |time: std::time::Duration| humantime::format_duration(time).to_string();
+        let payload = or_empty(table.max_payload.map(|size| format!("{size} B")));
+        let both = |first: String, second: String| {
+            [first, second].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+        };
+        let most = or_empty(table.most_in_flight.map(|most| format!(" ({most})")));
+        let row = [
+            format!("`{}`", name.as_str()),
+            table.version.to_string(),
+            format!("`:{}{}`", table.port, table.path),
+            format!(
+                "{} ({} to {})",
+                span(table.keep_alive),
+                span(*table.keep_alives.start()),
+                span(*table.keep_alives.end())
+            ),
+            format!("{}{most}", table.window),
+            payload,
+            both(number(table.topic_levels, " levels"), number(table.topic_length, " B")),
+            both(number(table.filters_per_subscribe, ""), number(table.subscriptions, "")),
+            or_empty(table.publish_rate.map(|rate| rate.to_string())),
+            number(table.client_id_length, " B"),
+            format!(
+                "{}{}",
+                span(table.session_expiry),
+                or_empty(table.longest_session.map(|most| format!(" ({})", span(most))))
+            ),
+            if table.retain { "yes" } else { "no" }.to_owned(),
+        ];
+        let row = format!("| {} |", row.join(" | "));
+        assert!(text.contains(&row), "docs/profiles.md lacks this line:\n{row}");
+        let sources = format!("| `{}` | ", name.as_str());
+        assert_eq!(text.matches(&sources).count(), 2, "a line of the table and one of its sources");
+    }
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    for section in &sections {
+        let home = home();
+        load(home.path(), &format!("gateway: {{id: x}}\n{section}"))
+            .unwrap_or_else(|error| panic!("{}", error.render(false)));
+    }
+    assert_eq!(sections.len(), 2);
 }

@@ -395,7 +395,11 @@ async fn what_is_beyond_the_limits_of_a_cloud_is_never_sent_in_either_version() 
         gateway.append(&"x".repeat(1000)).await;
         gateway.until_empty().await;
         let stats = gateway.store.stats().borrow().clone();
-        assert_eq!((stats.beyond_limits, stats.dropped_by_cloud, stats.acknowledged), (2, 0, 1), "{version:?}");
+        assert_eq!(
+            (stats.beyond_limits, stats.dropped_by_cloud, stats.acknowledged),
+            (2, 0, 1),
+            "{version:?}"
+        );
         let snapshot = gateway.board.snapshot();
         let shown: Vec<_> = snapshot.refusals.topics.iter().map(|refusal| &*refusal.topic).collect();
         assert_eq!(shown, ["h/g/a/b/c", "h/g/toaster"]);
@@ -408,10 +412,9 @@ async fn what_is_beyond_the_limits_of_a_cloud_is_never_sent_in_either_version() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_was_chosen_is_the_only_one_that_is_spoken() {
     let papers = Papers::new();
-    for (dialect, version, name) in [
-        (Dialect::Mqtt311, Versions::V311, Some("MQTT 3.1.1")),
-        (Dialect::Mqtt311, Versions::V5, None),
-    ] {
+    for (dialect, version, name) in
+        [(Dialect::Mqtt311, Versions::V311, Some("MQTT 3.1.1")), (Dialect::Mqtt311, Versions::V5, None)]
+    {
         let cloud = cloud(&papers, dialect).await;
         let gateway = Gateway::start(LinkOptions { version, ..papers.options(&cloud.url()) });
         match name {

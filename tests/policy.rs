@@ -250,7 +250,10 @@ async fn old_phone(address: SocketAddr, filters: &[&str]) -> (rumqttc::AsyncClie
     for filter in filters {
         client.subscribe(*filter, rumqttc::QoS::AtLeastOnce).await.unwrap();
         let subscribed = async {
-            while !matches!(events.poll().await.unwrap(), rumqttc::Event::Incoming(rumqttc::Incoming::SubAck(_))) {}
+            while !matches!(
+                events.poll().await.unwrap(),
+                rumqttc::Event::Incoming(rumqttc::Incoming::SubAck(_))
+            ) {}
         };
         timeout(PATIENCE, subscribed).await.unwrap();
     }
@@ -260,7 +263,8 @@ async fn old_phone(address: SocketAddr, filters: &[&str]) -> (rumqttc::AsyncClie
 async fn next_to_old_phone(events: &mut rumqttc::EventLoop, topic: &str) -> Value {
     let found = async {
         loop {
-            if let rumqttc::Event::Incoming(rumqttc::Incoming::Publish(publish)) = events.poll().await.unwrap()
+            if let rumqttc::Event::Incoming(rumqttc::Incoming::Publish(publish)) =
+                events.poll().await.unwrap()
                 && publish.topic == topic
             {
                 return serde_json::from_slice(&publish.payload).unwrap();
@@ -295,7 +299,11 @@ fn said() -> Vec<(&'static str, &'static str, Option<&'static str>)> {
         // Sent again: the recorded outcome, nothing runs.
         (r#"{"id":"p1","state":"ON","correlation":"c-1"}"#, "applied", None),
         (r#"{"id":"p2","state":"OFF","ttl":0,"correlation":"c-2"}"#, "expired", Some("too_late")),
-        (r#"{"id":"p3","state":"OFF","expires_at":"2020-01-01T00:00:00Z","correlation":3}"#, "expired", Some("too_late")),
+        (
+            r#"{"id":"p3","state":"OFF","expires_at":"2020-01-01T00:00:00Z","correlation":3}"#,
+            "expired",
+            Some("too_late"),
+        ),
         (r#"{"id":"p4","state":"SIDEWAYS","correlation":"c-4"}"#, "refused", Some("not_allowed")),
         (r#"{"id":"p5","state":"OFF","ttl":"soon","correlation":"c-5"}"#, "refused", Some("malformed")),
     ]
@@ -365,7 +373,11 @@ async fn everything_that_mqtt_5_says_the_payload_can_say_too() {
                 phone.publish_with_properties(SET, QoS::AtLeastOnce, false, order, properties).await.unwrap();
                 for topic in [RESULT, answers] {
                     let (outcome, correlation) = next_on(&mut events, topic).await;
-                    assert_eq!((&outcome["id"], &outcome["status"]), (&"q1".into(), &"applied".into()), "{outcome}");
+                    assert_eq!(
+                        (&outcome["id"], &outcome["status"]),
+                        (&"q1".into(), &"applied".into()),
+                        "{outcome}"
+                    );
                     assert_eq!(correlation.as_deref(), Some(&b"by property"[..]));
                 }
                 sensor.publish("sensors/attic", QoS::AtLeastOnce, false, "21.5").await.unwrap();

@@ -169,11 +169,20 @@ mod tests {
         };
         assert_eq!(
             said(telemetry(&device, &fields, Timestamp::from_millis(1_483_228_800_000))),
-            (TELEMETRY.to_owned(), json!({"attic": [{"ts": 1_483_228_800_000_i64, "values": {"temperature": 21.5}}]}))
+            (
+                TELEMETRY.to_owned(),
+                json!({"attic": [{"ts": 1_483_228_800_000_i64, "values": {"temperature": 21.5}}]})
+            )
         );
-        assert_eq!(said(connect(&device, "ruuvi")), (CONNECT.to_owned(), json!({"device": "attic", "type": "ruuvi"})));
+        assert_eq!(
+            said(connect(&device, "ruuvi")),
+            (CONNECT.to_owned(), json!({"device": "attic", "type": "ruuvi"}))
+        );
         let gone = said(availability(&device, Availability::Offline));
         assert_eq!(gone, (DISCONNECT.to_owned(), json!({"device": "attic"})));
-        assert_eq!(said(presence(Availability::Online)), (OWN_ATTRIBUTES.to_owned(), json!({"state": "online"})));
+        assert_eq!(
+            said(presence(Availability::Online)),
+            (OWN_ATTRIBUTES.to_owned(), json!({"state": "online"}))
+        );
     }
 }

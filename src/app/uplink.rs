@@ -96,8 +96,7 @@ mod tests {
         let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
         let local = TopicFilter::parse("sensors/#").unwrap();
         let cloud = Template::parse("{prefix}/{gateway}/{topic}").unwrap();
-        let route =
-            Route { local, cloud, qos: None, retain: None, envelope: false, queue: Queue::default() };
+        let route = Route { local, cloud, qos: None, retain: None, envelope: false, queue: Queue::default() };
         let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
         let routes = Routes { routes: vec![(route, Some(3))], prefix, gateway, sets };
         for (topic, expected) in [

@@ -73,10 +73,11 @@ fn parse_object(mut fields: Fields) -> Result<Order, Malformed> {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            Some(
-                CommandId::parse(&text)
-                    .map_err(|error| Malformed { id: None, reply_to: reply_to.clone(), detail: format!("`id`: {error}") })?,
-            )
+            Some(CommandId::parse(&text).map_err(|error| Malformed {
+                id: None,
+                reply_to: reply_to.clone(),
+                detail: format!("`id`: {error}"),
+            })?)
         }
     };
     let fail = |detail: String| Malformed { id: id.clone(), reply_to: reply_to.clone(), detail };
@@ -104,9 +105,8 @@ fn parse_object(mut fields: Fields) -> Result<Order, Malformed> {
 /// Where the sender wants the outcome, too, and what it is to carry back.
 fn reply_to(fields: &mut Fields) -> Result<ReplyTo, Malformed> {
     let mut reply_to = ReplyTo::default();
-    let fail = |reply_to: &ReplyTo, detail: String| {
-        Err(Malformed { id: None, reply_to: reply_to.clone(), detail })
-    };
+    let fail =
+        |reply_to: &ReplyTo, detail: String| Err(Malformed { id: None, reply_to: reply_to.clone(), detail });
     match fields.remove(CORRELATION) {
         None | Some(Value::Null) => {}
         Some(Value::String(text)) if text.len() <= LONGEST_CORRELATION => {
@@ -114,7 +114,9 @@ fn reply_to(fields: &mut Fields) -> Result<ReplyTo, Malformed> {
         }
         Some(number @ Value::Number(_)) => reply_to.said = Some(number),
         Some(_) => {
-            let what = format!("`correlation` is none; write a number or a text of up to {LONGEST_CORRELATION} bytes");
+            let what = format!(
+                "`correlation` is none; write a number or a text of up to {LONGEST_CORRELATION} bytes"
+            );
             return fail(&reply_to, what);
         }
     }

@@ -227,7 +227,6 @@ fn azure_event_grid() -> Profile {
         filters_per_subscribe: Some(10),
         subscriptions: Some(50),
         publish_rate: Some(1000),
-        client_id_length: Some(128),
         ..Profile::plain()
     }
 }
@@ -267,8 +266,8 @@ fn mosquitto() -> Profile {
 }
 
 /// RabbitMQ, "Web MQTT Plugin": WebSockets in TLS on 15676 at `/ws`. "MQTT Plugin": QoS 2 is not kept, topics become
-/// routing keys in which `/` is `.`, routing keys have 255 bytes, sessions 24 h at most (`max_session_expiry_interval_seconds`),
-/// `prefetch` 10. "Release 4.1": 16 MiB a packet by default (4 KiB of it left here for topic and properties).
+/// routing keys in which `/` is `.` (which AMQP's readers see up to 255 bytes), sessions 24 h at most
+/// (`max_session_expiry_interval_seconds`). "Release 4.1": 16 MiB a packet by default (4 KiB of it left here for topic and properties).
 /// A retained message is found by its very topic, not by a wildcard, before 4.2, and on the node that took it.
 fn rabbitmq() -> Profile {
     Profile {
@@ -276,7 +275,6 @@ fn rabbitmq() -> Profile {
         path: "/ws",
         longest_session: Some(24 * HOUR),
         max_payload: Some((16 << 20) - (4 << 10)),
-        topic_length: Some(255),
         naming: &[Naming {
             characters: &['.'],
             why: "RabbitMQ writes a `.` of a topic as `/`, so that others see another topic",

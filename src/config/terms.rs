@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    Cloud, units,
+    Cloud,
     profile::{MqttVersion, Profile, Tree},
+    units,
 };
 
 /// What the cloud takes; what is left out is the profile's.

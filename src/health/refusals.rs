@@ -93,7 +93,8 @@ mod tests {
         for (second, topic) in ["a", "b", "a"].iter().enumerate() {
             report.add(refusal(topic, second == 0), Timestamp::from_millis(second as i64));
         }
-        let seen: Vec<_> = report.topics.iter().map(|known| (&*known.topic, known.count, known.dropped)).collect();
+        let seen: Vec<_> =
+            report.topics.iter().map(|known| (&*known.topic, known.count, known.dropped)).collect();
         assert_eq!(seen, [("a", 2, 1), ("b", 1, 0)]);
         assert_eq!(report.topics[0].last, Timestamp::from_millis(2));
     }

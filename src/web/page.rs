@@ -9,7 +9,9 @@ use axum::{
 
 use super::words;
 use crate::{
-    health::{Board, CertificateStatus, CommandReport, DeviceReport, Expiry, LaneReport, Level, Snapshot},
+    health::{
+        Board, CertificateStatus, CommandReport, DeviceReport, Expiry, LaneReport, Level, RefusalReport, Snapshot,
+    },
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
 };
 
@@ -97,6 +99,14 @@ impl Page {
                 format!("{} {}", words::count(*number, "message"), words::dropped(policy))
             })
             .collect()
+    }
+
+    fn refusal_words(&self, refusal: &RefusalReport) -> String {
+        let times = words::count(refusal.count, "time");
+        match refusal.dropped {
+            0 => format!("{}; {times}", refusal.reason),
+            dropped => format!("{}; {times}, {} dropped", refusal.reason, words::count(dropped, "message")),
+        }
     }
 
     fn written(&self) -> String {

@@ -93,7 +93,8 @@ fn outside(cloud: &Cloud, name: ProfileName, table: &Profile) -> Vec<Finding> {
         let what = format!("`{}` keeps no retained messages", name.as_str());
         findings.push(Finding::new("cloud.limits.retain", what, "leave it out").warning());
     }
-    let version = cloud.version.filter(|version| table.version == MqttVersion::V311 && *version != table.version);
+    let version =
+        cloud.version.filter(|version| table.version == MqttVersion::V311 && *version != table.version);
     findings.extend(version.map(|version| {
         let what = format!("`{}` speaks MQTT 3.1.1 only, and this is `{version}`", name.as_str());
         Finding::new("cloud.version", what, "leave it out").warning()
@@ -235,12 +236,16 @@ fn naming(config: &Config, cloud: &Cloud) -> Vec<Finding> {
     let devices = devices.map(|(index, device)| (format!("devices[{index}].id"), device.id.to_string()));
     let routes = config.routes.iter().enumerate();
     let routes = routes.map(|(index, route)| (format!("routes[{index}].cloud"), route.cloud.to_string()));
-    let names: Vec<(String, String)> =
-        [("cloud.prefix".to_owned(), cloud.prefix.to_string())].into_iter().chain(devices).chain(routes).collect();
+    let names: Vec<(String, String)> = [("cloud.prefix".to_owned(), cloud.prefix.to_string())]
+        .into_iter()
+        .chain(devices)
+        .chain(routes)
+        .collect();
     let mut findings = Vec::new();
     for Naming { characters, why, harm } in table.naming {
         findings.extend(names.iter().filter(|(_, name)| name.contains(*characters)).map(|(at, name)| {
-            let finding = Finding::new(at, format!("`{}`: {why}", name.escape_debug()), "choose another name");
+            let finding =
+                Finding::new(at, format!("`{}`: {why}", name.escape_debug()), "choose another name");
             if *harm == Harm::Puzzles { finding.warning() } else { finding }
         }));
     }
@@ -252,8 +257,13 @@ fn thingsboard(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, route) in config.routes.iter().enumerate() {
         let cloud = route.cloud.to_string();
-        if !["v1/devices/me/telemetry", "v1/devices/me/attributes", "v1/gateway/telemetry", "v1/gateway/attributes"]
-            .contains(&cloud.as_str())
+        if ![
+            "v1/devices/me/telemetry",
+            "v1/devices/me/attributes",
+            "v1/gateway/telemetry",
+            "v1/gateway/attributes",
+        ]
+        .contains(&cloud.as_str())
         {
             let what = format!("ThingsBoard has no topic `{cloud}`");
             let remedy = "write `cloud: v1/devices/me/telemetry` (the payload must be what ThingsBoard reads there), or make the \

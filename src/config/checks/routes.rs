@@ -210,8 +210,8 @@ fn own_topics(at: &str, route: &Route, config: &Config, prefix: &Topic) -> Optio
 
 /// What begins with `$` is the broker's own; AWS has topics there that clients do publish to.
 fn reserved(at: &str, reach: &TopicFilter) -> Option<Finding> {
-    let is_reserved = reach.share().is_some()
-        || (reach.as_str().starts_with('$') && !reach.as_str().starts_with("$aws/"));
+    let is_reserved =
+        reach.share().is_some() || (reach.as_str().starts_with('$') && !reach.as_str().starts_with("$aws/"));
     is_reserved.then(|| {
         let what = format!("`{reach}` in the cloud begins with `$`, which is the broker's own");
         Finding::new(format!("{at}.cloud"), what, "choose a topic without it")
@@ -225,7 +225,8 @@ fn others(at: &str, reach: &TopicFilter, prefix: &Topic) -> Option<Finding> {
     let bridges = of_all("bridge/#")?;
     let device = prefix.levels().count() + 1;
     if reach.overlaps(&bridges) && reach.levels().nth(device) == Some("bridge") {
-        let what = format!("`{reach}` in the cloud would speak in the name of another gateway on `{bridges}`");
+        let what =
+            format!("`{reach}` in the cloud would speak in the name of another gateway on `{bridges}`");
         let remedy = "begin `cloud` with `{prefix}/{gateway}/`, or with a tree that no gateway has";
         return Some(Finding::new(format!("{at}.cloud"), what, remedy));
     }
@@ -234,7 +235,8 @@ fn others(at: &str, reach: &TopicFilter, prefix: &Topic) -> Option<Finding> {
     let Some(commands) = sets.iter().find(|sets| asks && reach.overlaps(sets)) else {
         // With a wildcard where the device stands it reaches whatever that gateway has.
         return reach.overlaps(&bridges).then(|| {
-            let what = format!("`{reach}` in the cloud can speak in the name of another gateway and its devices");
+            let what =
+                format!("`{reach}` in the cloud can speak in the name of another gateway and its devices");
             let remedy = "begin `cloud` with `{prefix}/{gateway}/`, or with a tree that no gateway has";
             Finding::new(format!("{at}.cloud"), what, remedy).warning()
         });
@@ -258,7 +260,10 @@ fn into_itself(config: &Config) -> Option<Finding> {
             && url.port() != 0
     };
     let (index, _) = { listeners }.find(|(_, listener)| hears(listener))?;
-    let what = format!("this would loop: the cloud is this gateway's own broker (entry {} of `broker.listeners`)", index + 1);
+    let what = format!(
+        "this would loop: the cloud is this gateway's own broker (entry {} of `broker.listeners`)",
+        index + 1
+    );
     Some(Finding::new("cloud.url", what, "write the address of the cloud"))
 }
 

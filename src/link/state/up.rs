@@ -96,7 +96,10 @@ impl Up {
             version,
             greeting,
             since: now,
-            subscribing: filters.chunks(settings.limits.filters_per_subscribe.max(1)).map(<[_]>::to_vec).collect(),
+            subscribing: filters
+                .chunks(settings.limits.filters_per_subscribe.max(1))
+                .map(<[_]>::to_vec)
+                .collect(),
             asked: now,
             urgent: VecDeque::new(),
             token,

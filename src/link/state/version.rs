@@ -37,7 +37,13 @@ impl Choice {
 
     /// It worked.
     pub(super) fn proved(&mut self) {
-        *self = Self { version: self.version, is_chosen: self.is_chosen, is_proven: true, hang_ups: 0, has_just_changed: false };
+        *self = Self {
+            version: self.version,
+            is_chosen: self.is_chosen,
+            is_proven: true,
+            hang_ups: 0,
+            has_just_changed: false,
+        };
     }
 
     /// An attempt failed before CONNACK. Says whether the next one, with the other version, may
