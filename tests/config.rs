@@ -567,7 +567,7 @@ fn the_example_is_complete_and_passes() {
     let config = load(home.path(), &text).unwrap_or_else(|error| panic!("{}", error.render(false)));
     let cloud = config.cloud.unwrap();
     assert_eq!(cloud.url.to_string(), "wss://broker.example.org:443/mqtt");
-    assert_eq!(cloud.ca_file.unwrap(), home.path().join("cloud-ca.pem"));
+    assert_eq!(cloud.ca_file.clone().unwrap(), home.path().join("cloud-ca.pem"));
     assert_eq!(config.broker.listeners[1].transport, Transport::Tcp);
     assert!(config.broker.listeners[0].allows_anonymous() && !config.broker.listeners[1].allows_anonymous());
     let words = Values::OneOf(vec!["ON".into(), "OFF".into()]);
@@ -606,13 +606,10 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(config.web, plain.web);
     assert_eq!(config.gateway, plain.gateway);
     let defaults = plain.cloud.unwrap();
+    assert_eq!(cloud.terms(), defaults.terms());
     assert_eq!(
-        (cloud.prefix, cloud.keep_alive, cloud.answer_limit),
-        (defaults.prefix, defaults.keep_alive, defaults.answer_limit)
-    );
-    assert_eq!(
-        (cloud.connect_limit, cloud.window, cloud.session_expiry),
-        (defaults.connect_limit, defaults.window, defaults.session_expiry)
+        (cloud.prefix, cloud.answer_limit, cloud.connect_limit),
+        (defaults.prefix, defaults.answer_limit, defaults.connect_limit)
     );
     assert_eq!((cloud.backoff, config.commands.max_age), (defaults.backoff, plain.commands.max_age));
 }
@@ -817,4 +814,173 @@ fn headers_of_the_upgrade_have_one_value_and_are_not_the_upgrades_own() {
     let warnings = warnings.expect("a warning");
     assert!(warnings.problems()[0].what().contains("looks like a secret"), "{warnings}");
     assert!(!warnings.render(false).contains("aGVsbG8"), "{}", warnings.render(false));
+}
+
+/// What `text` is told, as lines of `line level what`.
+fn told(text: &str) -> Vec<String> {
+    let home = home();
+    let path = home.path().join("hearthlink.yaml");
+    fs::write(&path, text).unwrap();
+    let problems = match Loader::new(&path).environment(HashMap::new()).load_and_warn() {
+        Ok((_, None)) => return Vec::new(),
+        Ok((_, Some(warnings))) => warnings,
+        Err(error) => error,
+    };
+    let line = |problem: &hearthlink::config::Problem| {
+        let (line, _) = problem.line_and_column().unwrap_or_default();
+        let level = if problem.is_warning() { "warning" } else { "error" };
+        format!("{line} {level} {}", problem.what())
+    };
+    problems.problems().iter().map(line).collect()
+}
+
+/// Asserts that exactly these are told: each expected text is a part of its line.
+#[track_caller]
+fn tells(text: &str, expected: &[&str]) {
+    let told = told(text);
+    assert_eq!(told.len(), expected.len(), "{text}\n{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        let (place, what) = expected.split_once(" … ").unwrap();
+        assert!(told.starts_with(place) && told.contains(what), "{text}\n{expected}\n{told}");
+    }
+}
+
+#[test]
+fn what_is_written_goes_before_the_profile_and_the_check_says_where_the_cloud_documents_less() {
+    let with = |rest: &str| format!("gateway: {{id: x}}\ncloud:\n  url: wss://a\n  profile: aws-iot\n{rest}");
+    tells(&with(""), &[]);
+    for (rest, expected) in [
+        ("keep_alive: 20s", "5 warning … `aws-iot` keeps to 30s up to 1200s, and this is 20s"),
+        ("keep_alive: 30min", "5 warning … this is 1800s"),
+        ("window: 101", "5 warning … documents 100 at most, and this is 101"),
+        ("session_expiry: 2h", "5 warning … documents 3600s at most"),
+        ("limits: {max_payload: 1 MiB}", "5 warning … documents 131072 at most"),
+        ("limits: {topic_levels: 9}", "5 warning … documents 8 at most"),
+        ("limits: {filters_per_subscribe: 9}", "5 warning … documents 8"),
+        ("limits: {publish_rate: 200}", "5 warning … documents 100"),
+        ("backlog_rate: 200", "5 warning … no faster than everything together, 100 a second"),
+        ("limits: {max_payload: 100}", "5 error … makes no sense"),
+        ("limits: {publish_rate: 0}", "5 error … out of range"),
+        ("limits: {depth: 3}", "5 error … unknown key `depth`"),
+        ("version: 4", "5 error … no version of MQTT"),
+        ("limits: {subscriptions: 1}", "1 error … 2 subscriptions, and the cloud takes 1"),
+    ] {
+        tells(&with(&format!("  {rest}\n")), &[expected]);
+    }
+    tells(
+        "gateway: {id: x}\ncloud: {url: \"wss://a\", profile: nats, version: 5}\n",
+        &["2 warning … speaks MQTT 3.1.1 only, and this is `5`"],
+    );
+    tells("gateway: {id: x}\ncloud: {url: \"wss://a\", profile: asw-iot}\n", &["2 error … `asw-iot`"]);
+    let load = |rest: &str| {
+        let home = home();
+        load(home.path(), &with(rest)).unwrap().cloud.unwrap().terms()
+    };
+    let plain = load("");
+    assert_eq!((plain.max_payload, plain.topic_levels, plain.publish_rate), (Some(131_072), Some(8), Some(100)));
+    let written = load("  limits: {publish_rate: 50, max_payload: 64 KiB}\n  keep_alive: 60s\n  version: \"3.1.1\"\n");
+    assert_eq!((written.max_payload, written.topic_levels, written.publish_rate), (Some(65_536), Some(8), Some(50)));
+    assert_eq!(written.keep_alive.as_secs(), 60);
+    assert_eq!(written.version, hearthlink::config::MqttVersion::V311);
+}
+
+#[test]
+fn the_url_leaves_port_and_path_to_the_profile() {
+    for (rest, expected) in [
+        ("", "wss://a:443/mqtt"),
+        (", profile: rabbitmq", "wss://a:15676/ws"),
+        (", profile: hivemq-cloud", "wss://a:8884/mqtt"),
+        (", profile: emqx", "wss://a:8084/mqtt"),
+    ] {
+        let home = home();
+        let text = format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\"{rest}}}\n");
+        let url = load(home.path(), &text).unwrap().cloud.unwrap().url;
+        assert_eq!(url.to_string(), expected, "{rest}");
+    }
+}
+
+#[test]
+fn the_limits_of_the_cloud_are_applied_to_the_whole_file() {
+    let with = |profile: &str, rest: &str| {
+        format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\", profile: {profile}, username: u}}\n{rest}")
+    };
+    let long = "p".repeat(250);
+    let deep = "routes: [{local: a/b/c/d/e/f/g/h}]\n";
+    let open = "routes: [{local: \"a/#\"}]\n";
+    let into = "routes_in: [{cloud: a/b/c/d/e/f/g/h/i, local: n}]\n";
+    for (profile, rest, expected) in [
+        ("aws-iot", deep, &["3 error … has 10 levels, and the cloud takes 8"][..]),
+        ("aws-iot", open, &["3 warning … counted as `beyond_limits`"]),
+        ("aws-iot", into, &["3 error … has 9 levels, and the cloud takes 8"]),
+        ("aws-iot", "routes: [{local: a/+/b}]\n", &[]),
+        ("mosquitto", deep, &[]),
+        ("nats", "routes: [{local: a, cloud: a lamp}]\n", &["3 error … ends the connection at a topic with white space"]),
+        ("nats", "routes: [{local: a, cloud: a.lamp}]\n", &["3 warning … before 2.10"]),
+        ("rabbitmq", "routes: [{local: a, cloud: x.y}]\n", &["3 error … writes a `.`"]),
+        ("mosquitto", "routes: [{local: a, cloud: a lamp.x}]\n", &[]),
+        ("thingsboard", "routes: [{local: a}]\n", &["3 error … ThingsBoard has no topic"]),
+        ("thingsboard", "routes: [{local: a, cloud: v1/devices/me/telemetry}]\n", &[]),
+        ("thingsboard", "routes_in: [{cloud: n, local: n}]\n", &["3 error … nothing but attributes and remote"]),
+        (
+            "thingsboard",
+            "routes: [{local: a, cloud: v1/devices/me/telemetry, retain: true}]\n",
+            &["3 warning … keeps no retained"],
+        ),
+    ] {
+        tells(&with(profile, rest), expected);
+    }
+    let text = format!(
+        "gateway: {{id: x}}\ncloud: {{url: \"wss://a\", profile: aws-iot, prefix: {long}}}\ndevices: [{{id: lamp, kind: toaster}}]\n"
+    );
+    tells(&text, &["3 error … bytes, and the cloud takes 256"]);
+    let prefix = "gateway: {id: x}\ncloud: {url: \"wss://a\", profile: aws-iot, prefix: a/b/c/d/e/f}\n";
+    tells(prefix, &["2 error … has 9 levels, and the cloud takes 8"]);
+    let id = format!("gateway: {{id: {}}}\ncloud: {{url: \"wss://a\", profile: aws-iot}}\n", "g".repeat(60));
+    tells(&id, &[]);
+    let id = format!(
+        "gateway: {{id: x}}\ncloud: {{url: \"wss://a\", profile: aws-iot, client_id: {}}}\n",
+        "c".repeat(129)
+    );
+    tells(&id, &["2 error … a client id of 129 bytes"]);
+    tells(
+        "gateway: {id: x}\ncloud: {url: \"wss://a\", profile: azure-event-grid}\n",
+        &["2 warning … authentication name as user name"],
+    );
+}
+
+#[test]
+fn a_loop_through_another_gateway_or_through_itself_is_found() {
+    let with = |route: &str| format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\"}}\nroutes: [{route}]\n");
+    for (route, expected) in [
+        ("{local: a, cloud: \"{prefix}/y/lamp/set\"}", &["3 warning … commands another gateway"][..]),
+        ("{local: a/+, cloud: \"{prefix}/y/{1}/set/anna\"}", &["3 warning … commands another gateway"]),
+        ("{local: a, cloud: \"{prefix}/y/bridge/state\"}", &["3 error … in the name of another gateway"]),
+        ("{local: a, cloud: \"{prefix}/y/news\"}", &[]),
+        ("{local: a/+, cloud: \"{prefix}/y/{1}\"}", &["3 warning … can speak in the name of another gateway"]),
+        ("{local: a/+, cloud: \"{prefix}/y/news/{1}\"}", &[]),
+        ("{local: a, cloud: \"$SYS/broker/x\"}", &["3 error … the broker's own"]),
+        ("{local: a, cloud: \"$share/g/x\"}", &["3 error … the broker's own"]),
+        ("{local: a, cloud: \"$aws/rules/r/x\"}", &[]),
+    ] {
+        tells(&with(route), expected);
+    }
+    let itself = |url: &str, address: &str| {
+        format!(
+            "gateway: {{id: x}}\nbroker: {{listeners: [{{address: \"{address}\", transport: websocket, anonymous: false, \
+             tls: {{certificate_file: cert.pem, key_file: key.pem}}}}], users: [{{name: u, certificate_name: u}}]}}\n\
+             cloud: {{url: \"{url}\"}}\n"
+        )
+    };
+    for (url, address, is_itself) in [
+        ("wss://localhost:9001", "0.0.0.0:9001", true),
+        ("wss://127.0.0.1:9001/mqtt", "127.0.0.1:9001", true),
+        ("wss://[::1]:9001", "[::]:9001", true),
+        ("wss://192.0.2.7:9001", "192.0.2.7:9001", true),
+        ("wss://localhost:9002", "0.0.0.0:9001", false),
+        ("wss://192.0.2.8:9001", "0.0.0.0:9001", false),
+    ] {
+        let found = told(&itself(url, address));
+        let is_found = found.iter().any(|line| line.contains("the cloud is this gateway's own broker"));
+        assert_eq!(is_found, is_itself, "{url} {address}: {found:#?}");
+    }
 }

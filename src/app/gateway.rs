@@ -215,7 +215,7 @@ impl Running {
         let (to_rule, told_rule) = mpsc::channel(OF_RULES);
         drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone(), to_rule));
         let (events_sender, events) = mpsc::channel(EVENTS);
-        let cloud = line.as_ref().map(|line| line.topics.clone());
+        let cloud = line.as_ref().map(|line| line.tree.clone());
         let (line_sender, line_to_disk) = mpsc::channel(flows::READINGS_IN_LINE);
         let (entities, told_entities) = mpsc::channel(discovery::TOLD);
         let announcer = Announcer::new(discovery, handle.clone(), local.clone());
@@ -268,8 +268,8 @@ impl Running {
             broker.run(token).await;
         });
         handle.publish(&presence(Availability::Online));
-        if let Some(Line { link, inbox, topics, downlink }) = line {
-            let from_cloud = FromCloud { topics, downlink, broker: handle, desk: cloud_commands };
+        if let Some(Line { link, inbox, tree, downlink }) = line {
+            let from_cloud = FromCloud { tree, downlink, broker: handle, desk: cloud_commands };
             running.intake.spawn("messages from the cloud", from_cloud.run(inbox, stop));
             let token = running.line.token();
             running.line.spawn("line to the cloud", async move {

@@ -7,6 +7,7 @@
 //! broker, then the line, then the store, so that every outcome still finds its way out.
 
 mod build;
+mod cloud_tree;
 mod discovery;
 mod downlink;
 mod flows;
@@ -14,6 +15,7 @@ mod gateway;
 mod reload;
 mod simulation;
 mod stages;
+mod thingsboard;
 mod topics;
 mod translate;
 mod unopened;

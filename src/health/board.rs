@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     BrokerReport, BusReport, CommandReport, DeviceReport, LinkCounters, LinkReport, ReceiptReport,
-    ReceiptsReport, StoreReport, Verdict,
+    ReceiptsReport, Refusal, RefusalsReport, StoreReport, Verdict,
 };
 use crate::{
     clock::Clock,
@@ -26,6 +26,7 @@ pub(super) struct Facts {
     pub(super) link: LinkReport,
     pub(super) link_down_since: Option<Timestamp>,
     pub(super) counters: LinkCounters,
+    pub(super) refusals: RefusalsReport,
     pub(super) store: StoreReport,
     pub(super) disk_fault_since: Option<Timestamp>,
     pub(super) over_budget_since: Option<Timestamp>,
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub link: LinkReport,
     /// What went over it.
     pub counters: LinkCounters,
+    /// What the cloud did not take.
+    pub refusals: RefusalsReport,
     /// The queue and its disk.
     pub store: StoreReport,
     /// The local broker.
@@ -93,6 +96,7 @@ impl Board {
                 link: LinkReport::off(),
                 link_down_since: None,
                 counters: LinkCounters::default(),
+                refusals: RefusalsReport::default(),
                 store: StoreReport::default(),
                 disk_fault_since: None,
                 over_budget_since: None,
@@ -141,6 +145,12 @@ impl Board {
     /// Counts on the line. Wakes nobody: it happens for every message.
     pub fn link_counters(&self, count: impl FnOnce(&mut LinkCounters)) {
         count(&mut self.facts().counters);
+    }
+
+    /// The cloud did not take something.
+    pub fn refused(&self, refusal: Refusal) {
+        let now = self.clock.now();
+        self.change(|facts| facts.refusals.add(refusal, now));
     }
 
     /// The store's report.
@@ -222,9 +232,10 @@ impl Board {
             clock_trusted: self.clock.is_trusted(),
             started: self.started,
             simulated: facts.are_devices_simulated,
-            verdict: Verdict::of(&facts),
+            verdict: Verdict::of(&facts, self.clock.now()),
             link: facts.link.clone(),
             counters: facts.counters.clone(),
+            refusals: facts.refusals.clone(),
             store: facts.store.clone(),
             broker: facts.broker.clone(),
             devices: facts.devices.values().cloned().collect(),
@@ -277,6 +288,28 @@ mod tests {
         assert_eq!(verdict.remedy.as_deref(), Some(FaultKind::Dns.remedy()));
         board.link(link(LinkState::Online, None));
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_refusal_is_a_warning_with_its_topic_for_an_hour_after_the_last_one() {
+        let (board, clock) = board();
+        board.link(link(LinkState::Online, None));
+        let refusal = |topic: &str, is_dropped| Refusal {
+            what: crate::health::Refused::Publish,
+            topic: topic.into(),
+            reason: "not authorized".into(),
+            is_dropped,
+        };
+        let first = clock.now();
+        board.refused(refusal("h/g/lamp", true));
+        board.refused(refusal("h/g/fan", false));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
+        assert!(verdict.sentence.contains("`h/g/fan` (not authorized)"), "{}", verdict.sentence);
+        assert!(verdict.sentence.contains("1 more topic"), "{}", verdict.sentence);
+        clock.advance(Duration::from_secs(3601));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
+        assert_eq!(board.snapshot().refusals.topics.len(), 2, "the list stays");
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! one who reports (a short lock, no I/O under it), holds no history but the last commands, bounded.
 
 mod board;
+mod refusals;
 mod report;
 mod verdict;
 
 pub use board::{Board, Snapshot};
+pub use refusals::{Refusal, RefusalReport, RefusalsReport, Refused};
 pub use report::{
     BrokerReport, BusReport, CommandReport, DeviceReport, LaneReport, LinkCounters, LinkReport,
     ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,

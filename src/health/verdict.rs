@@ -1,8 +1,10 @@
 //! One sentence: everything works, or what is wrong, since when, and what to do.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::board::Facts;
+use super::{Refused, board::Facts};
 use crate::model::{Availability, LinkState, Timestamp};
 
 /// How bad it is.
@@ -31,10 +33,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The worst fact, in words. The disk comes before the line, the line before a bus, a bus before a
+    /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a bus, a bus before a
     /// device (which may hang on it), a device before wear.
-    pub(super) fn of(facts: &Facts) -> Self {
-        let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
+    pub(super) fn of(facts: &Facts, now: Timestamp) -> Self {
+        let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts)).or_else(|| refusals(facts, now));
         let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts)).or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
@@ -106,6 +108,35 @@ fn line(facts: &Facts) -> Option<Verdict> {
             since,
         }),
     }
+}
+
+/// For so long after the last one it is the sentence.
+const REFUSAL_LASTS: Duration = Duration::from_secs(3600);
+
+fn refusals(facts: &Facts, now: Timestamp) -> Option<Verdict> {
+    let recent = |last: Timestamp| now.since(last).is_none_or(|age| age <= REFUSAL_LASTS);
+    let mut all = facts.refusals.topics.iter().filter(|refusal| recent(refusal.last));
+    let newest = all.next()?;
+    let others = match all.count() {
+        0 => String::new(),
+        1 => ", and 1 more topic".to_owned(),
+        count => format!(", and {count} more topics"),
+    };
+    let what = match newest.what {
+        Refused::Publish => "does not take messages on",
+        Refused::Subscribe => "does not let this gateway subscribe to",
+    };
+    let dropped: u64 = facts.refusals.topics.iter().map(|refusal| refusal.dropped).sum();
+    let lost = if dropped == 0 { String::new() } else { format!("; {dropped} dropped since the start") };
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!("The cloud {what} `{}` ({}){others}{lost}.", newest.topic, newest.reason),
+        remedy: Some(
+            "Let the cloud's policy allow it, or change the route or `cloud.limits`; `/api/status` lists every topic."
+                .to_owned(),
+        ),
+        since: Some(newest.last),
+    })
 }
 
 /// What to do stands in the fault itself.

@@ -238,6 +238,7 @@ pub(super) mod tests {
             key_file: None,
             client_id: "gateway".to_owned(),
             subscriptions: settings.subscriptions,
+            hellos: Vec::new(),
             birth: settings.birth,
             will: settings.will,
             fence: settings.fence,
@@ -249,6 +250,8 @@ pub(super) mod tests {
             window: settings.window,
             backlog_rate: None,
             receipts: Receipts::default(),
+            version: Default::default(),
+            limits: Default::default(),
             session_expiry: Duration::ZERO,
         }
     }

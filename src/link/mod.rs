@@ -39,6 +39,6 @@ pub use access::{
 };
 pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
-pub use options::LinkOptions;
+pub use options::{CloudLimits, LinkOptions, Versions};
 pub use run::Link;
 pub use way::{Transport, Way};

@@ -154,6 +154,7 @@ impl Link {
             ways: options.brokers.iter().map(Vec::len).collect(),
             climb_after: options.climb_after,
             subscriptions: options.subscriptions.clone(),
+            hellos: options.hellos.clone(),
             birth: options.birth.clone(),
             will: options.will.clone(),
             fence: options.fence.clone(),
@@ -162,6 +163,8 @@ impl Link {
             backoff: options.backoff,
             window: options.window,
             backlog_rate: options.backlog_rate,
+            version: options.version,
+            limits: options.limits.clone(),
         }
     }
 
@@ -247,6 +250,7 @@ impl Link {
             Effect::Delete(sequence) => self.pump.delete(sequence),
             Effect::Hurry => self.pump.hurry(),
             Effect::Discard(sequence) => self.pump.discard(sequence),
+            Effect::DiscardOversize(sequence) => self.pump.discard_oversize(sequence),
             Effect::Subscribe(filters) => {
                 self.tell(|client| client.subscribe(&filters))?;
             }
@@ -339,6 +343,9 @@ impl Link {
     fn report(&mut self, machine: &mut Machine) {
         if let Some(counters) = machine.changed_counters() {
             self.board.link_counters(|sums| *sums = counters);
+        }
+        for refusal in machine.take_refusals() {
+            self.board.refused(refusal);
         }
         let view = machine.view();
         if self.last_view.as_ref() == Some(&view) {

@@ -23,13 +23,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
+    CloudLimits, Versions,
     diagnose::Breakage,
     origin::Origin,
     window::{Fetch, Parcel, Window},
     wire::{Greeting, Version, Wire},
 };
 use crate::{
-    health::LinkCounters,
+    health::{LinkCounters, Refusal, Refused},
     model::{Fault, FaultKind, LinkState, Message, QoS, Staleness, Topic, TopicFilter},
     retry::{self, Backoff},
     store::{Highest, Record},
@@ -52,6 +53,7 @@ pub(super) struct Settings {
     /// How long the line is up at a place that is not the best before that one is tried.
     pub(super) climb_after: Duration,
     pub(super) subscriptions: Vec<(TopicFilter, QoS)>,
+    pub(super) hellos: Vec<Message>,
     pub(super) birth: Message,
     pub(super) will: Message,
     pub(super) fence: Topic,
@@ -61,6 +63,8 @@ pub(super) struct Settings {
     pub(super) window: u16,
     /// How many messages a second of those that waited, at most.
     pub(super) backlog_rate: Option<u32>,
+    pub(super) version: Versions,
+    pub(super) limits: CloudLimits,
 }
 
 /// What happened.
@@ -125,6 +129,8 @@ pub(super) enum Effect {
     Hurry,
     /// Delete what the cloud refused for good, counted.
     Discard(u64),
+    /// Delete what is beyond the cloud's limits, counted.
+    DiscardOversize(u64),
     /// Send DISCONNECT.
     Disconnect,
     /// Nothing more will come.
@@ -168,7 +174,11 @@ pub(super) struct Machine {
     last_pause: Option<Instant>,
     window: Window,
     suspect: Suspect,
+    /// For what waited.
     pacer: Pacer,
+    /// For everything.
+    rate: Pacer,
+    refusals: Vec<Refusal>,
     highest: Highest,
     connections: u64,
     /// Attempts and connections in a row that did not come as far as the subscriptions.
@@ -185,7 +195,7 @@ impl Machine {
         Self {
             random: fastrand::Rng::with_seed(seed),
             phase: Phase::Waiting { until: now, wait: Duration::ZERO },
-            choice: Choice::new(),
+            choice: Choice::new(settings.version),
             itinerary: Itinerary::new(&settings.ways),
             trials: Trials::new(settings.climb_after),
             backoff: Backoff::new(settings.backoff),
@@ -194,6 +204,8 @@ impl Machine {
             window: Window::default(),
             suspect: Suspect::default(),
             pacer: Pacer::new(settings.backlog_rate, now),
+            rate: Pacer::new(settings.limits.publish_rate, now),
+            refusals: Vec::new(),
             highest: Highest::default(),
             connections: 0,
             vain: 0,
@@ -211,6 +223,15 @@ impl Machine {
             self.reported = self.counters.clone();
             self.counters.clone()
         })
+    }
+
+    /// What the cloud did not take since this was last asked.
+    pub(super) fn take_refusals(&mut self) -> Vec<Refusal> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    fn note(&mut self, what: Refused, topic: &str, reason: impl Into<String>, is_dropped: bool) {
+        self.refusals.push(Refusal { what, topic: topic.to_owned(), reason: reason.into(), is_dropped });
     }
 
     /// Where the line stands.
@@ -354,6 +375,8 @@ impl Machine {
             asked.iter().zip(refusals).find_map(|((filter, _), refusal)| Some((filter, (*refusal)?)));
         if let Some((filter, reason)) = refused {
             let detail = format!("subscribing to `{filter}`: {reason}");
+            let filter = filter.to_string();
+            self.note(Refused::Subscribe, &filter, reason, false);
             return self.break_off(Fault::new(FaultKind::NotAuthorized, detail), now);
         }
         if refusals.len() < asked.len() {
@@ -372,7 +395,9 @@ impl Machine {
         self.effects.push(Effect::LineUp);
         up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
         if up.drain.is_none() {
-            up.urgent.extend([Parcel::Birth, Parcel::Fence]);
+            up.urgent.extend((0..self.settings.hellos.len()).map(Parcel::Hello));
+            up.urgent.push_back(Parcel::Birth);
+            up.urgent.extend(self.settings.limits.echoes.then_some(Parcel::Fence));
         }
     }
 
@@ -393,7 +418,8 @@ impl Machine {
                 if up.probe_due(&self.settings, &self.window).is_some_and(|due| now >= due) {
                     up.probed = Some(now);
                     let fence = (TopicFilter::from(&self.settings.fence), QoS::AtLeastOnce);
-                    self.effects.push(Effect::Subscribe(vec![fence]));
+                    let first = self.settings.subscriptions.first().filter(|_| !self.settings.limits.echoes);
+                    self.effects.push(Effect::Subscribe(vec![first.cloned().unwrap_or(fence)]));
                 }
                 self.on_fence_tick(now);
                 self.on_drain_tick(now);

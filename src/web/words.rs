@@ -100,6 +100,7 @@ pub(crate) fn dropped(policy: &str) -> &str {
         "disk_too_slow" => "readings not kept because the disk was too slow",
         "max_age" => "dropped because they were too old",
         "refused_by_cloud" => "refused by the cloud",
+        "beyond_limits" => "larger than the cloud takes, or on topics that it does not take",
         "unreadable" => "damaged on the disk",
         "superseded" => "replaced by newer ones of their topic (keep: latest)",
         "thinned" => "not kept while the line was down (keep: every)",

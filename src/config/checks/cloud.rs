@@ -135,14 +135,15 @@ fn is_graphic(text: &str) -> bool {
 fn times(cloud: &Cloud) -> Vec<Finding> {
     let seconds = Duration::from_secs;
     let mut findings = Vec::new();
-    findings.extend(between("cloud.keep_alive", cloud.keep_alive, seconds(5), seconds(18 * 3600)));
+    let terms = cloud.terms();
+    findings.extend(between("cloud.keep_alive", terms.keep_alive, seconds(5), seconds(18 * 3600)));
     findings.extend(between("cloud.answer_limit", cloud.answer_limit, seconds(1), seconds(300)));
     findings.extend(between("cloud.connect_limit", cloud.connect_limit, seconds(1), seconds(300)));
     findings.extend(between("cloud.climb_after", cloud.climb_after, seconds(10), seconds(24 * 3600)));
-    findings.extend(between("cloud.window", cloud.window, 1, u16::MAX));
+    findings.extend(between("cloud.window", terms.window, 1, u16::MAX));
     let rate = cloud.backlog_rate.and_then(|rate| between("cloud.backlog_rate", rate, 1, 100_000));
     findings.extend(rate);
-    if cloud.keep_alive.subsec_nanos() != 0 {
+    if terms.keep_alive.subsec_nanos() != 0 {
         findings.push(Finding::new("cloud.keep_alive", "MQTT counts this in whole seconds", "round it"));
     }
     let backoff = &cloud.backoff;

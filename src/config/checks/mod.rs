@@ -7,6 +7,7 @@ mod access;
 mod broker;
 mod cloud;
 mod files;
+mod profile;
 mod routes;
 mod rules;
 
@@ -29,6 +30,7 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
         paths.extend(tls.client_ca_file.as_mut());
     }
     if let Some(cloud) = &mut config.cloud {
+        cloud.complete_url();
         for (_, path) in cloud.secret_files() {
             *path = directory.join(&*path);
         }
@@ -84,6 +86,7 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
     findings.extend(cloud::all(config));
     findings.extend(routes::all(config));
+    findings.extend(profile::all(config));
     findings
 }
 

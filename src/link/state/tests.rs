@@ -15,6 +15,7 @@ use crate::{
     store::{Born, Part},
 };
 
+mod limits;
 mod model;
 mod trial;
 
@@ -32,6 +33,7 @@ pub(in crate::link) fn settings() -> Settings {
         ways: vec![1],
         climb_after: 600 * SECOND,
         subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
+        hellos: Vec::new(),
         birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
         will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
         fence: topic("h/g/bridge/fence"),
@@ -40,6 +42,8 @@ pub(in crate::link) fn settings() -> Settings {
         backoff: retry::Policy::default(),
         window: 4,
         backlog_rate: None,
+        version: Versions::Any,
+        limits: CloudLimits::default(),
     }
 }
 
@@ -485,7 +489,7 @@ fn what_is_larger_than_the_cloud_takes_is_dropped_and_never_sent() {
     let mut large = record(1);
     large.message.payload = vec![b'x'; 200].into();
     let effects = story.step(Event::Stored(fetch, vec![large, record(2)]));
-    assert!(effects.contains(&Effect::Discard(1)), "{effects:?}");
+    assert!(effects.contains(&Effect::DiscardOversize(1)), "{effects:?}");
     assert_eq!(published(&effects), ["2"]);
 }
 

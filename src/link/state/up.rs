@@ -17,8 +17,6 @@ use crate::{
 
 /// A slow uplink gets a second more for so many bytes in flight, or one large message would never pass.
 pub(super) const BYTES_A_SECOND: usize = 16 << 10;
-/// AWS IoT takes no more filters in one SUBSCRIBE.
-const FILTERS_A_SUBSCRIBE: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Up {
@@ -39,9 +37,10 @@ pub(super) struct Up {
     pub(super) unacknowledged: usize,
     pub(super) unhandled: usize,
     pub(super) pause: Option<Pause>,
-    /// Until when the backlog waits for its pace.
+    /// Until when what is next waits for its pace.
     pub(super) paced: Option<Instant>,
     pub(super) refusal: Option<Fault>,
+    pub(super) has_told_of_oversize: bool,
     pub(super) drain: Option<Drain>,
 }
 
@@ -78,13 +77,14 @@ impl Up {
         token: String,
         now: Instant,
     ) -> Self {
-        let mut filters = vec![(TopicFilter::from(&settings.fence), QoS::AtLeastOnce)];
-        filters.extend(settings.subscriptions.iter().cloned());
+        let fence = (TopicFilter::from(&settings.fence), QoS::AtLeastOnce);
+        let fence = settings.limits.echoes.then_some(fence);
+        let filters: Vec<_> = fence.into_iter().chain(settings.subscriptions.iter().cloned()).collect();
         Self {
             version,
             greeting,
             since: now,
-            subscribing: filters.chunks(FILTERS_A_SUBSCRIBE).map(<[_]>::to_vec).collect(),
+            subscribing: filters.chunks(settings.limits.filters_per_subscribe.max(1)).map(<[_]>::to_vec).collect(),
             asked: now,
             urgent: VecDeque::new(),
             token,
@@ -98,6 +98,7 @@ impl Up {
             pause: None,
             paced: None,
             refusal: None,
+            has_told_of_oversize: false,
             drain: None,
         }
     }
