@@ -1,0 +1,46 @@
+//! Three of Debian's NATS servers as one cloud that keeps everything three times; the one that the gateway is
+//! connected to is killed under load.
+
+use std::net::SocketAddr;
+
+use super::{
+    Papers,
+    nats::{Login, Nats, PASSWORD},
+    scenario::{Cloud, Stage, play},
+};
+
+struct Cluster([Nats; 3]);
+
+impl Cloud for Cluster {
+    fn kill(&mut self) {
+        self.0[0].kill();
+    }
+
+    fn recover(&mut self) -> SocketAddr {
+        self.0[1].gateway
+    }
+
+    fn mend(&mut self) {
+        self.0[0].restart();
+    }
+
+    fn kills_the_watcher(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn nats_cluster_with_a_server_killed_loses_nothing_and_runs_nothing_twice() {
+    let papers = Papers::new();
+    let mut cluster = Cluster(Nats::start_cluster(papers.path(), &papers.server, Login::Password));
+    let stage = Stage {
+        name: "NATS, three servers, user and password",
+        protocol: "MQTT 3.1.1",
+        path: "/mqtt",
+        login: &papers.by_password(PASSWORD),
+        gateway: cluster.0[0].gateway,
+        phone: cluster.0[2].phone(),
+        watch: &["-c", "-q", "1"],
+    };
+    play(&stage, &mut cluster, papers.path());
+}
