@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     Papers,
-    nats::{Login, Nats},
+    nats::{Login, Nats, PASSWORD},
     scenario::{Cloud, Stage, play},
 };
 
@@ -20,16 +20,16 @@ impl Cloud for Nats {
 }
 
 #[test]
-fn nats_with_a_client_certificate_loses_nothing_and_runs_nothing_twice() {
+fn nats_with_a_password_loses_nothing_and_runs_nothing_twice() {
     let papers = Papers::new();
-    let phone = papers.authority.client("phone", "phone");
-    let login = Login::Certificate { clients: papers.ca(), phone: &phone };
-    let mut server = Nats::start(papers.path(), &papers.server, login);
+    // The other way, by certificate, is with the cluster: the watcher would have to show one as well, and `mosquitto_sub`
+    // gives up when a server dies under its TLS.
+    let mut server = Nats::start(papers.path(), &papers.server, Login::Password);
     let stage = Stage {
-        name: "NATS, client certificate",
+        name: "NATS, user and password",
         protocol: "MQTT 3.1.1",
         path: "/mqtt",
-        login: &papers.by_certificate(),
+        login: &papers.by_password(PASSWORD),
         gateway: server.gateway,
         phone: server.phone(),
         watch: &["-c", "-q", "1"],

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::{
     Papers,
-    nats::{Login, Nats, PASSWORD},
+    nats::{Login, Nats},
     scenario::{Cloud, Stage, play},
 };
 
@@ -32,12 +32,14 @@ impl Cloud for Cluster {
 #[test]
 fn nats_cluster_with_a_server_killed_loses_nothing_and_runs_nothing_twice() {
     let papers = Papers::new();
-    let mut cluster = Cluster(Nats::start_cluster(papers.path(), &papers.server, Login::Password));
+    let phone = papers.authority.client("phone", "phone");
+    let login = Login::Certificate { clients: papers.ca(), phone: &phone };
+    let mut cluster = Cluster(Nats::start_cluster(papers.path(), &papers.server, login));
     let stage = Stage {
-        name: "NATS, three servers, user and password",
+        name: "NATS, three servers, client certificate",
         protocol: "MQTT 3.1.1",
         path: "/mqtt",
-        login: &papers.by_password(PASSWORD),
+        login: &papers.by_certificate(),
         gateway: cluster.0[0].gateway,
         phone: cluster.0[2].phone(),
         watch: &["-c", "-q", "1"],
