@@ -33,6 +33,8 @@ mod process;
 mod proxy;
 #[path = "support/rabbitmq.rs"]
 mod rabbitmq;
+#[path = "support/squid.rs"]
+mod squid;
 
 #[path = "clouds/mosquitto.rs"]
 mod mosquitto;
@@ -46,6 +48,8 @@ mod rabbit;
 mod scenario;
 #[path = "clouds/tally.rs"]
 mod tally;
+#[path = "clouds/way_out.rs"]
+mod way_out;
 
 use std::path::Path;
 

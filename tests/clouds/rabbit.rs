@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::{
     Papers,
     gateway::Plan,
+    process::PATIENCE,
     rabbitmq::{PASSWORD, RabbitMq},
     scenario::{Cloud, Stage, play},
 };
@@ -35,12 +36,29 @@ fn rabbitmq_with_a_client_certificate_loses_nothing_and_runs_nothing_twice() {
     };
     play(&stage, &mut node, papers.path());
 
-    // The node takes long to start; so a gateway without a certificate is tried on the same one.
-    let mut plan = Plan::new(&papers.path().join("other"), None, "");
-    plan.line = format!(
-        "cloud:\n  url: wss://localhost:{}/ws\n{}",
-        node.gateway.port(),
-        papers.by_password(PASSWORD)
-    );
-    plan.start().wait_online();
+    // The node takes long to start; so the rest is tried on the same one.
+    a_password_is_enough(&papers, &node);
+}
+
+/// A gateway without a certificate comes in by its password; and what docs/clouds.md tells about topics there is so.
+#[track_caller]
+fn a_password_is_enough(papers: &Papers, node: &RabbitMq) {
+    let mut plan = Plan::new(&papers.path().join("other"), None, "routes:\n  - local: sensors/#\n");
+    let (port, login) = (node.gateway.port(), papers.by_password(PASSWORD));
+    plan.line = format!("cloud:\n  url: wss://localhost:{port}/ws\n{login}");
+    let gateway = plan.start();
+    gateway.wait_online();
+    let readings = node.phone().subscribe(&["-q", "1", "-t", "hearthlink/home/sensors/#"]);
+    gateway.lan().publish(&["-q", "1", "-t", "sensors/v1.2", "-m", "dotted"]);
+    let dotted = readings.wait_for("the reading", |message| message.payload == "dotted");
+    assert_eq!(dotted.topic, "hearthlink/home/sensors/v1/2", "RabbitMQ makes a slash of a dot");
+
+    let kept = |filter: &str| {
+        let options = ["-q", "1", "-W", "2", "-t", filter];
+        let mut subscriber = node.phone().try_subscribe(&options);
+        subscriber.process.wait(PATIENCE);
+        subscriber.received().iter().any(|message| message.retained && message.payload == "online")
+    };
+    assert!(kept("hearthlink/home/bridge/state"), "what is kept comes to whoever names its topic");
+    assert!(!kept("hearthlink/home/#"), "and to nobody else: docs/clouds.md warns of it");
 }

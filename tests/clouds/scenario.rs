@@ -108,16 +108,26 @@ impl<'a> Run<'a> {
     #[track_caller]
     fn new(stage: &'a Stage<'a>, _: &dyn Cloud, runtime: &Runtime, folder: &Path) -> Self {
         let mut options = stage.watch.to_vec();
-        options.extend(["-i", "watcher", "-t", "hearthlink/home/sensors/#", "-t", "hearthlink/home/+/result"]);
+        options.extend([
+            "-i",
+            "watcher",
+            "-t",
+            "hearthlink/home/sensors/#",
+            "-t",
+            "hearthlink/home/+/result",
+        ]);
         // Through files: a watcher that waits for the test to read would slow the cloud down.
         let watcher = stage.phone.subscribe_into(&folder.join("watcher.log"), &options);
         let line = runtime.block_on(Proxy::start(stage.gateway));
         let plugs = 0..PLUGS;
         let devices: String = plugs
             .clone()
-            .map(|n| format!("  - {{id: plug-{n}, kind: lan, options: {{command_topic: cmnd/plug-{n}/POWER}}}}\n"))
+            .map(|n| {
+                format!("  - {{id: plug-{n}, kind: lan, options: {{command_topic: cmnd/plug-{n}/POWER}}}}\n")
+            })
             .collect();
-        let allowed: String = plugs.map(|n| format!("    - {{device: plug-{n}, set: {{state: any}}}}\n")).collect();
+        let allowed: String =
+            plugs.map(|n| format!("    - {{device: plug-{n}, set: {{state: any}}}}\n")).collect();
         let rest = format!(
             "routes:\n  - local: sensors/#\ndevices:\n{devices}commands:\n  max_age: 10min\n  allow:\n{allowed}"
         );
@@ -208,7 +218,14 @@ impl<'a> Run<'a> {
     fn ask_without_a_time(&self) {
         for number in COMMANDS - UNDATED..COMMANDS {
             let (topic, id) = (set_topic(number), id(number));
-            self.stage.phone.publish(&["-q", "1", "-t", &topic, "-m", &format!(r#"{{"id":"{id}","state":"{id}"}}"#)]);
+            self.stage.phone.publish(&[
+                "-q",
+                "1",
+                "-t",
+                &topic,
+                "-m",
+                &format!(r#"{{"id":"{id}","state":"{id}"}}"#),
+            ]);
         }
     }
 
@@ -276,7 +293,9 @@ impl<'a> Run<'a> {
     #[track_caller]
     fn crash(self) {
         let state = self.stage.phone.subscribe(&["-q", "1", "-t", "hearthlink/home/bridge/state"]);
-        state.wait_for("the retained word is online", |message| message.payload == "online" && message.retained);
+        state.wait_for("the retained word is online", |message| {
+            message.payload == "online" && message.retained
+        });
         let gateway = self.gateway.crash();
         state.wait_for("the last will", |message| message.payload == "offline");
         gateway.wait_online();

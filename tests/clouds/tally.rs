@@ -162,7 +162,8 @@ fn what_is_lost_foreign_run_again_untold_or_told_wrongly_is_found() {
     let (tally, mut sent, mut asked) = good();
     sent.insert(reading(2));
     asked.insert("c-2".to_owned());
-    let faults = [Fault::Lost("sensors/attic 2".into()), Fault::NotRun("c-2".into()), Fault::Untold("c-2".into())];
+    let faults =
+        [Fault::Lost("sensors/attic 2".into()), Fault::NotRun("c-2".into()), Fault::Untold("c-2".into())];
     assert_eq!(tally.faults(&sent, &asked), faults);
 
     let (mut tally, sent, asked) = good();

@@ -48,7 +48,8 @@ impl Nats {
     /// Starts one server in `folder`.
     #[track_caller]
     pub fn start(folder: &Path, server: &Identity, login: Login) -> Self {
-        let mut nats = Self::prepare(&folder.join("nats"), [(); 4].map(|()| Port::reserve()), (server, login), &[]);
+        let mut nats =
+            Self::prepare(&folder.join("nats"), [(); 4].map(|()| Port::reserve()), (server, login), &[]);
         nats.restart();
         nats
     }
@@ -93,14 +94,16 @@ impl Nats {
         // Over WebSockets, too, it is the section `mqtt` that says that the name stands in the certificate.
         let (websocket, mqtt, users, phone_options) = match login {
             Login::Certificate { clients, phone } => {
-                let tls = tls(&format!(", ca_file: {:?}, verify_and_map: true", clients.display().to_string()));
-                let options = [
-                    ("--cafile", clients),
-                    ("--cert", &phone.certificate),
-                    ("--key", &phone.key),
-                ]
-                .map(|(option, path)| [option.to_owned(), path.display().to_string()]);
-                (tls.clone(), tls, ["{ user: \"CN=home\" }", "{ user: \"CN=phone\" }"].map(str::to_owned), options.concat())
+                let tls =
+                    tls(&format!(", ca_file: {:?}, verify_and_map: true", clients.display().to_string()));
+                let options = [("--cafile", clients), ("--cert", &phone.certificate), ("--key", &phone.key)]
+                    .map(|(option, path)| [option.to_owned(), path.display().to_string()]);
+                (
+                    tls.clone(),
+                    tls,
+                    ["{ user: \"CN=home\" }", "{ user: \"CN=phone\" }"].map(str::to_owned),
+                    options.concat(),
+                )
             }
             Login::Password => (
                 tls(""),
