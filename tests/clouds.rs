@@ -17,6 +17,8 @@ mod cloud;
 mod gateway;
 #[path = "support/nats.rs"]
 mod nats;
+#[path = "support/page.rs"]
+mod page;
 #[path = "interop/pki.rs"]
 #[allow(dead_code, reason = "shared with tests/interop")]
 mod pki;

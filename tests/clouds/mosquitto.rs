@@ -1,9 +1,13 @@
 //! Debian's Mosquitto 2, which speaks MQTT 5: with a client certificate, and with a user name and a password.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr, process::Command};
 
 use super::{
     Papers, cloud,
+    gateway::Plan,
+    page::block,
+    port::Port,
+    process::{Process, program},
     scenario::{Cloud, Stage, play},
 };
 
@@ -54,4 +58,29 @@ fn mosquitto_with_a_password_loses_nothing_and_runs_nothing_twice() {
     let papers = Papers::new();
     let mosquitto = cloud::Cloud::start_with_password(papers.path(), &papers.server, ("home", "secret"));
     play_on(&papers, mosquitto, "Mosquitto, user and password", &papers.by_password("secret"));
+}
+
+#[test]
+fn mosquitto_of_the_page_lets_a_gateway_in() {
+    let papers = Papers::new();
+    let port = Port::reserve();
+    let path = |path: &std::path::Path| path.display().to_string();
+    let replacements = [
+        ("listener 443", format!("listener {} 127.0.0.1\nsocket_domain ipv4", port.address().port())),
+        ("/var/lib/mosquitto/", path(papers.path()) + "/"),
+        ("/etc/mosquitto/gateways-ca.pem", path(papers.ca())),
+        ("/etc/mosquitto/server.pem", path(&papers.server.certificate)),
+        ("/etc/mosquitto/server.key", path(&papers.server.key)),
+    ];
+    let text = block("# /etc/mosquitto/conf.d/hearthlink.conf", &replacements);
+    let config = papers.path().join("mosquitto.conf");
+    // As root it would become `mosquitto`, who cannot read the test's files.
+    fs::write(&config, format!("user root\nlog_dest stderr\n{text}")).expect("written");
+    let mosquitto = Process::start("mosquitto", Command::new(program("mosquitto")).arg("-c").arg(&config));
+    mosquitto.wait_for_line(" running");
+    let mut plan = Plan::new(&papers.path().join("gateway"), None, "");
+    let url = format!("cloud:\n  url: wss://localhost:{}/mqtt\n", port.address().port());
+    plan.line = url + &papers.by_certificate();
+    let status = plan.start().wait_online();
+    assert_eq!(status["link"]["protocol"], "MQTT 5");
 }

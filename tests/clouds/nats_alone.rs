@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{
     Papers,
     gateway::Plan,
-    nats::{Login, Nats, PASSWORD},
+    nats::{Nats, PASSWORD},
     process::PATIENCE,
     scenario::{Cloud, Stage, play},
 };
@@ -26,7 +26,7 @@ fn nats_with_a_password_loses_nothing_and_runs_nothing_twice() {
     let papers = Papers::new();
     // The other way, by certificate, is with the cluster: the watcher would have to show one as well, and `mosquitto_sub`
     // gives up when a server dies under its TLS.
-    let mut server = Nats::start(papers.path(), &papers.server, Login::Password);
+    let mut server = Nats::start(papers.path(), &papers.server);
     let stage = Stage {
         name: "NATS, user and password",
         protocol: "MQTT 3.1.1",
@@ -44,7 +44,7 @@ fn nats_with_a_password_loses_nothing_and_runs_nothing_twice() {
 #[test]
 fn what_nats_hangs_up_on_is_given_up_and_counted_and_holds_nobody_up() {
     let papers = Papers::new();
-    let server = Nats::start(papers.path(), &papers.server, Login::Password);
+    let server = Nats::start(papers.path(), &papers.server);
     let watcher =
         server.phone().subscribe(&["-i", "watcher", "-c", "-q", "1", "-t", "hearthlink/home/sensors/#"]);
     let mut plan = Plan::new(&papers.path().join("gateway"), None, "routes:\n  - local: sensors/#\n");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::{
     Papers,
-    nats::{Login, Nats},
+    nats::Nats,
     scenario::{Cloud, Stage, play},
 };
 
@@ -33,8 +33,8 @@ impl Cloud for Cluster {
 fn nats_cluster_with_a_server_killed_loses_nothing_and_runs_nothing_twice() {
     let papers = Papers::new();
     let phone = papers.authority.client("phone", "phone");
-    let login = Login::Certificate { clients: papers.ca(), phone: &phone };
-    let mut cluster = Cluster(Nats::start_cluster(papers.path(), &papers.server, login));
+    let servers = Nats::start_cluster(papers.path(), &papers.server, papers.ca(), &phone);
+    let mut cluster = Cluster(servers);
     let stage = Stage {
         name: "NATS, three servers, client certificate",
         protocol: "MQTT 3.1.1",

@@ -282,6 +282,9 @@ impl<'a> Run<'a> {
             }
         });
         eprintln!("  {:<20} {:>6.1}", "seconds", started.elapsed().as_secs_f32());
+        for line in self.gateway.log().iter().filter(|line| line.contains("hearthlink::link")) {
+            eprintln!("  {line}");
+        }
         for fault in faults.iter().take(50) {
             eprintln!("  {fault}");
         }

@@ -1,6 +1,7 @@
 //! Debian's NATS as the cloud: one server, or three that keep everything three times (JetStream).
 //!
-//! MQTT over WebSockets over TLS for gateways; for the phone MQTT over TCP.
+//! MQTT over WebSockets over TLS for gateways; for the phone MQTT over TCP. The configuration is that of docs/clouds.md,
+//! at other places.
 
 use std::{
     fs,
@@ -12,6 +13,7 @@ use std::{
 
 use super::{
     clients::Broker,
+    page::block,
     pki::Identity,
     port::Port,
     process::{PATIENCE, Process, eventually, program},
@@ -23,14 +25,18 @@ pub const PASSWORD: &str = "secret";
 /// How long three servers may take to agree on who leads.
 const ELECTION: Duration = Duration::from_secs(60);
 
-/// How a server knows a gateway.
+/// Who is let in.
 #[derive(Clone, Copy)]
-pub enum Login<'a> {
-    /// By the certificates of this CA; the phone needs one too, and it is this.
+enum Login<'a> {
+    /// Whoever has a certificate of this CA; the phone has this one.
     Certificate { clients: &'a Path, phone: &'a Identity },
-    /// By [`PASSWORD`].
+    /// Whoever knows [`PASSWORD`].
     Password,
 }
+
+/// Those of the page.
+const ROUTES: &str = "\"nats://cloud-1.example.org:6222\", \"nats://cloud-2.example.org:6222\", \
+                      \"nats://cloud-3.example.org:6222\"";
 
 /// A server; it can be killed and started again on the same ports and files.
 pub struct Nats {
@@ -45,18 +51,20 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Starts one server in `folder`.
+    /// Starts one server in `folder`; `home` and `phone` come in by [`PASSWORD`].
     #[track_caller]
-    pub fn start(folder: &Path, server: &Identity, login: Login) -> Self {
-        let mut nats =
-            Self::prepare(&folder.join("nats"), [(); 4].map(|()| Port::reserve()), (server, login), &[]);
+    pub fn start(folder: &Path, server: &Identity) -> Self {
+        let ports = [(); 4].map(|()| Port::reserve());
+        let mut nats = Self::prepare(&folder.join("nats"), ports, (server, Login::Password), &[]);
         nats.restart();
         nats
     }
 
-    /// Starts three servers in `folder` that are one cloud.
+    /// Starts three servers in `folder` that are one cloud. They know whoever has a certificate of the CA `clients`;
+    /// the phone has this one.
     #[track_caller]
-    pub fn start_cluster(folder: &Path, server: &Identity, login: Login) -> [Self; 3] {
+    pub fn start_cluster(folder: &Path, server: &Identity, clients: &Path, phone: &Identity) -> [Self; 3] {
+        let login = Login::Certificate { clients, phone };
         let ports = [(); 3].map(|()| [(); 4].map(|()| Port::reserve()));
         let routes: Vec<u16> = ports.iter().map(|ports| ports[3].address().port()).collect();
         let mut number = 0;
@@ -80,60 +88,44 @@ impl Nats {
     ) -> Self {
         fs::create_dir(folder).expect("a new folder");
         let [gateway, phone, client, route] = reserved.each_ref().map(Port::address);
-        let name = folder.file_name().expect("it has a name").display();
         let is_member = !routes.is_empty();
-        let tls = |clients: &str| {
-            let Identity { certificate, key } = server;
-            format!(
-                "tls {{ cert_file: {:?}, key_file: {:?}{clients} }}",
-                certificate.display().to_string(),
-                key.display().to_string()
-            )
-        };
-        let at_home = Broker::at(phone.port()).with(&["-V", "mqttv311"]);
-        // Over WebSockets, too, it is the section `mqtt` that says that the name stands in the certificate.
-        let (websocket, mqtt, users, phone_options) = match login {
-            Login::Certificate { clients, phone } => {
-                let tls =
-                    tls(&format!(", ca_file: {:?}, verify_and_map: true", clients.display().to_string()));
-                let options = [("--cafile", clients), ("--cert", &phone.certificate), ("--key", &phone.key)]
-                    .map(|(option, path)| [option.to_owned(), path.display().to_string()]);
-                (
-                    tls.clone(),
-                    tls,
-                    ["{ user: \"CN=home\" }", "{ user: \"CN=phone\" }"].map(str::to_owned),
-                    options.concat(),
-                )
+        let path = |path: &Path| path.display().to_string();
+        let name = folder.file_name().expect("it has a name").display().to_string();
+        let mut replacements = vec![
+            ("cloud-1\n", name + "\n"),
+            ("127.0.0.1:4222", client.to_string()),
+            ("/var/lib/nats", path(&folder.join("jetstream"))),
+            ("0.0.0.0:443", gateway.to_string()),
+            ("/etc/nats/server.pem", path(&server.certificate)),
+            ("/etc/nats/server.key", path(&server.key)),
+        ];
+        let (first_line, phone_options) = match login {
+            Login::Certificate { clients, phone: identity } => {
+                let routes: Vec<String> =
+                    routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+                let (before, after) = (ROUTES, routes.join(", "));
+                replacements.extend([
+                    (before, after),
+                    ("0.0.0.0:6222", route.to_string()),
+                    ("127.0.0.1:8883", phone.to_string()),
+                    ("/etc/nats/gateways-ca.pem", path(clients)),
+                ]);
+                let papers =
+                    [("--cafile", clients), ("--cert", &identity.certificate), ("--key", &identity.key)];
+                let options = papers.map(|(option, file)| [option.to_owned(), path(file)]);
+                ("# /etc/nats-server.conf of a cluster", options.concat())
             }
-            Login::Password => (
-                tls(""),
-                String::new(),
-                ["home", "phone"].map(|name| format!("{{ user: {name}, password: {PASSWORD} }}")),
-                ["-u", "phone", "-P", PASSWORD].map(str::to_owned).to_vec(),
-            ),
+            Login::Password => {
+                replacements.push(("127.0.0.1:1883", phone.to_string()));
+                ("# /etc/nats-server.conf", ["-u", "phone", "-P", PASSWORD].map(str::to_owned).to_vec())
+            }
         };
-        let cluster = if is_member {
-            let routes: Vec<String> =
-                routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
-            format!("cluster {{ name: cloud, listen: \"{route}\", routes: [{}] }}\n", routes.join(", "))
-        } else {
-            String::new()
-        };
-        let replicas = if is_member { "stream_replicas: 3, consumer_replicas: 3, " } else { "" };
-        let text = format!(
-            "server_name: {name}\nlisten: \"{client}\"\njetstream {{ store_dir: {store:?} }}\n{cluster}\
-             websocket {{ listen: \"{gateway}\", {websocket} }}\n\
-             mqtt {{ listen: \"{phone}\", ack_wait: \"5s\", {replicas}{mqtt} }}\n\
-             authorization {{ users: [ {} ] }}\n",
-            users.join(", "),
-            store = folder.join("jetstream").display().to_string(),
-        );
-        fs::write(folder.join("nats.conf"), text).expect("written");
+        fs::write(folder.join("nats.conf"), block(first_line, &replacements)).expect("written");
         let options: Vec<&str> = phone_options.iter().map(String::as_str).collect();
         Self {
             process: None,
             folder: folder.to_owned(),
-            phone: at_home.with(&options),
+            phone: Broker::at(phone.port()).with(&["-V", "mqttv311"]).with(&options),
             gateway,
             is_member,
             _reserved: reserved,

@@ -1,6 +1,6 @@
 //! Debian's RabbitMQ as the cloud: MQTT over WebSockets over TLS for gateways, and a plain listener for the phone.
 //!
-//! A node of its own beside whatever runs on the machine: its files, cookie, name, ports and its `epmd` are the
+//! Its configuration is that of docs/clouds.md, at other places. A node of its own beside whatever runs on the machine: its files, cookie, name, ports and its `epmd` are the
 //! test's. It is `beam.smp` itself that is our child (as under systemd), so that a kill reaches it and not a script
 //! around it.
 
@@ -14,6 +14,7 @@ use std::{
 
 use super::{
     clients::Broker,
+    page::block,
     pki::Identity,
     port::Port,
     process::{Process, eventually, program},
@@ -134,30 +135,22 @@ fn write_configuration(folder: &Path, (gateway, phone): (u16, u16), server: &Ide
         users.join(","),
         permissions.join(",")
     );
-    let [ca, certificate, key] =
-        [clients, &server.certificate, &server.key].map(|path| path.display().to_string());
+    let papers = [
+        ("/etc/rabbitmq/gateways-ca.pem", clients.display().to_string()),
+        ("/etc/rabbitmq/server.pem", server.certificate.display().to_string()),
+        ("/etc/rabbitmq/server.key", server.key.display().to_string()),
+    ];
+    let listener = ("{ip, \"0.0.0.0\"}, {port, 443}", format!("{{ip, \"127.0.0.1\"}}, {{port, {gateway}}}"));
+    let ours = format!(
+        "listeners.tcp = none\nload_definitions = {}/definitions.json\n\
+         mqtt.listeners.tcp.default = 127.0.0.1:{phone}\n",
+        folder.display()
+    );
     let write = |name: &str, text: String| fs::write(folder.join(name), text).expect("written");
     write("definitions.json", definitions);
     write("enabled_plugins", "[rabbitmq_mqtt, rabbitmq_web_mqtt].\n".to_owned());
-    // `ssl_options`: without `verify_peer` there too, no name is taken from a certificate.
-    write(
-        "rabbitmq.conf",
-        format!(
-            "listeners.tcp = none\nload_definitions = {folder}/definitions.json\n\
-             mqtt.listeners.tcp.default = 127.0.0.1:{phone}\nmqtt.allow_anonymous = false\n\
-             mqtt.ssl_cert_login = true\nssl_cert_login_from = common_name\nweb_mqtt.tcp.listener = none\n\
-             ssl_options.cacertfile = {ca}\nssl_options.certfile = {certificate}\n\
-             ssl_options.keyfile = {key}\nssl_options.verify = verify_peer\n",
-            folder = folder.display(),
-        ),
-    );
-    // What `rabbitmq.conf` has no words for: that client certificates are asked for over WebSockets.
-    write(
-        "advanced.config",
-        format!(
-            "[{{rabbitmq_web_mqtt, [{{ssl_config, [{{ip, \"127.0.0.1\"}}, {{port, {gateway}}},\n\
-             {{cacertfile, \"{ca}\"}}, {{certfile, \"{certificate}\"}}, {{keyfile, \"{key}\"}},\n\
-             {{verify, verify_peer}}, {{fail_if_no_peer_cert, false}}]}}]}}].\n"
-        ),
-    );
+    write("rabbitmq.conf", block("# /etc/rabbitmq/rabbitmq.conf", &papers) + &ours);
+    let [ca, certificate, key] = papers;
+    let replacements = [ca, certificate, key, listener];
+    write("advanced.config", block("%% /etc/rabbitmq/advanced.config", &replacements));
 }
