@@ -63,10 +63,11 @@ fn mosquitto_with_a_password_loses_nothing_and_runs_nothing_twice() {
 #[test]
 fn mosquitto_of_the_page_lets_a_gateway_in() {
     let papers = Papers::new();
-    let port = Port::reserve();
+    let (port, other) = (Port::reserve(), Port::reserve());
     let path = |path: &std::path::Path| path.display().to_string();
     let replacements = [
         ("listener 443", format!("listener {} 127.0.0.1\nsocket_domain ipv4", port.address().port())),
+        ("listener 1883", format!("listener {}", other.address().port())),
         ("/var/lib/mosquitto/", path(papers.path()) + "/"),
         ("/etc/mosquitto/gateways-ca.pem", path(papers.ca())),
         ("/etc/mosquitto/server.pem", path(&papers.server.certificate)),
@@ -75,7 +76,7 @@ fn mosquitto_of_the_page_lets_a_gateway_in() {
     let text = block("# /etc/mosquitto/conf.d/hearthlink.conf", &replacements);
     let config = papers.path().join("mosquitto.conf");
     // As root it would become `mosquitto`, who cannot read the test's files.
-    fs::write(&config, format!("user root\nlog_dest stderr\n{text}")).expect("written");
+    fs::write(&config, format!("user root\nlog_dest stderr\nlog_type all\n{text}")).expect("written");
     let mosquitto = Process::start("mosquitto", Command::new(program("mosquitto")).arg("-c").arg(&config));
     mosquitto.wait_for_line(" running");
     let mut plan = Plan::new(&papers.path().join("gateway"), None, "");

@@ -4,7 +4,13 @@
 //! Its own configuration and folder, no service of the machine. Started by root it becomes the user `proxy`, so what it
 //! reads and writes lies in a folder that anybody may enter; nothing there is worth hiding.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+};
 
 use tempfile::TempDir;
 
@@ -75,8 +81,7 @@ impl Squid {
         let mut process = Process::start("squid", &mut command);
         eventually("squid listens", PATIENCE, || {
             assert!(process.is_running(), "squid ended: {}", process.lines().join("\n"));
-            let log = fs::read_to_string(folder.path().join("squid.log")).unwrap_or_default();
-            log.contains("Accepting HTTP Socket connections").then_some(())
+            TcpStream::connect(address).ok()
         });
         Self { _process: process, folder, address, _reserved: reserved }
     }
