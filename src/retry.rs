@@ -61,6 +61,16 @@ impl Backoff {
         ceiling.mul_f64(random.clamp(0.0, 1.0))
     }
 
+    /// A wait that is no step of the growth: evenly spread up to the first upper end.
+    pub fn short(&self, random: f64) -> Duration {
+        self.policy.first.min(self.policy.longest).mul_f64(random.clamp(0.0, 1.0))
+    }
+
+    /// As if it had never failed.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
     /// How often it has failed since it was last stable.
     pub fn failures(&self) -> u32 {
         self.failures

@@ -3,7 +3,11 @@
 //! Everything that can fail for a reason that a person can mend fails here, before anything dials or
 //! takes a message: the store, the certificates, the addresses, the devices.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::mpsc;
 
@@ -15,6 +19,7 @@ use super::{
     translate::{self, Lanes},
     unopened::Unopened,
     uplink::{AnyUplink, NoCloud, Routes},
+    ways,
 };
 use crate::{
     broker::{Broker, BrokerError},
@@ -23,7 +28,7 @@ use crate::{
     config::{self, Config},
     devices::{DeviceError, Fleet},
     health::Board,
-    link::{Link, LinkError, LinkOptions},
+    link::{Access, Link, LinkError, LinkOptions},
     model::{DeviceId, Fields, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
@@ -219,24 +224,30 @@ fn line(
     let gateway = &config.gateway.id;
     let topics = CloudTopics::new(&cloud.prefix, gateway)?;
     let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
-    let password = match &cloud.password_file {
-        None => None,
-        Some(path) => Some(first_line(path)?),
+    let password = |file: &Option<PathBuf>| file.as_deref().map(first_line).transpose();
+    let access = match &cloud.username {
+        None => Access::Anonymous,
+        Some(username) => {
+            Access::Password { username: username.clone(), password: password(&cloud.password_file)? }
+        }
     };
+    let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.clone());
     let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
     let of_senders = translate::asks_who_sends(&config.commands).then(|| topics.sets_of_senders());
     let subscriptions = subscriptions.chain(of_senders).map(|filter| (filter, QoS::AtLeastOnce));
     let options = LinkOptions {
         receipts: receipts.clone(),
         subscriptions: subscriptions.collect(),
-        ..translate::link(cloud, gateway, &topics, password)
+        access,
+        proxy: ways::proxy(cloud, password(&of_proxy)?),
+        ..translate::link(cloud, gateway, &topics)
     };
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
     Ok(Some(Line { link, inbox, topics, downlink }))
 }
 
-fn first_line(path: &std::path::Path) -> Result<String, BuildError> {
+fn first_line(path: &Path) -> Result<String, BuildError> {
     let error = |reason: String| BuildError::Password { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|reason| error(reason.to_string()))?;
     match text.lines().next() {

@@ -18,6 +18,7 @@ mod topics;
 mod translate;
 mod unopened;
 mod uplink;
+mod ways;
 
 pub use build::BuildError;
 pub use gateway::{Gateway, RunError};

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::CloudTopics;
+use super::{CloudTopics, ways};
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
     config::{self, Config},
     devices::DeviceSpec,
-    link::LinkOptions,
+    link::{Access, LinkOptions, ProxyOptions},
     model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
@@ -196,19 +196,18 @@ pub(super) fn link(
     config: &config::Cloud,
     gateway: &GatewayId,
     topics: &CloudTopics,
-    password: Option<String>,
 ) -> LinkOptions {
     let presence = |availability: Availability| {
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };
     LinkOptions {
-        url: config.url.clone(),
+        brokers: ways::brokers(config),
+        proxy: ProxyOptions::default(),
+        access: Access::default(),
         ca_file: config.ca_file.clone(),
         certificate_file: config.certificate_file.clone(),
         key_file: config.key_file.clone(),
         client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
-        username: config.username.clone(),
-        password,
         subscriptions: Vec::new(),
         birth: presence(Availability::Online),
         will: presence(Availability::Offline),
@@ -216,6 +215,7 @@ pub(super) fn link(
         keep_alive: config.keep_alive,
         answer_limit: config.answer_limit,
         connect_limit: config.connect_limit,
+        climb_after: config.climb_after,
         backoff: (&config.backoff).into(),
         window: config.window,
         backlog_rate: config.backlog_rate,

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::units;
+use super::{
+    units,
+    ways::{Proxy, Rung},
+};
 use crate::{
     model::{CloudUrl, Topic},
     retry,
@@ -14,8 +17,31 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloud {
-    /// Where: `wss://host[:port][/path]`; without a port 443, without a path `/mqtt`.
+    /// Where: `wss://host[:port][/path]`, without a port 443, without a path `/mqtt`; or `mqtts://host[:port]`,
+    /// without a port 8883.
     pub url: CloudUrl,
+    /// Further brokers of the same cloud, for when that one is ill; the preferred ones first.
+    #[serde(default)]
+    pub other_urls: Vec<CloudUrl>,
+    /// Further ways to each broker, for when the network blocks the one in its URL; the preferred ones first.
+    #[serde(default)]
+    pub ladder: Vec<Rung>,
+    /// How long the line is up at another broker or by another way than the first before that one is tried again.
+    /// 10 s to 1 d, default 10 min; doubled while it comes to nothing.
+    #[serde(default = "default_climb_after", deserialize_with = "units::duration")]
+    pub climb_after: Duration,
+    /// The WebSocket subprotocol. Default `mqtt`.
+    #[serde(default = "default_subprotocol")]
+    pub subprotocol: String,
+    /// What TLS asks for by ALPN where `url` begins with `mqtts`. Default: nothing.
+    #[serde(default)]
+    pub alpn: Option<String>,
+    /// The name that TLS asks for (SNI) and the certificate must have. Default: the host of the URL.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// The proxy on the way out. Default: as the environment says.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
     /// PEM: the CA that signed the cloud's certificate. Default: the CAs that this machine trusts.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -59,6 +85,14 @@ pub struct Cloud {
     /// How waits between attempts grow.
     #[serde(default)]
     pub backoff: Backoff,
+}
+
+fn default_climb_after() -> Duration {
+    Duration::from_secs(600)
+}
+
+fn default_subprotocol() -> String {
+    "mqtt".to_owned()
 }
 
 fn default_prefix() -> Topic {

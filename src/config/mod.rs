@@ -31,6 +31,7 @@ mod template;
 mod tree;
 mod units;
 mod users;
+mod ways;
 
 pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
@@ -45,3 +46,4 @@ pub use schema::{
 pub use secret::Secret;
 pub use template::{FilterTemplate, Names, Template, TemplateError};
 pub use users::{Entry as UsersEntry, UsersError, UsersText};
+pub use ways::{Proxy, ProxyUrl, Rung, Wrapping};

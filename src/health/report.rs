@@ -22,7 +22,7 @@ fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok
 pub struct LinkReport {
     /// Its state.
     pub state: LinkState,
-    /// The cloud's URL, without credentials; empty when none is configured.
+    /// Where the line leads, or is dialled, without credentials; empty when no cloud is configured.
     pub endpoint: String,
     /// `MQTT 5` or `MQTT 3.1.1`, while connected.
     pub protocol: Option<&'static str>,
@@ -33,6 +33,8 @@ pub struct LinkReport {
     /// How long the wait before the next attempt is, from the moment of the report.
     #[serde(rename = "next_attempt_in_seconds", serialize_with = "as_seconds")]
     pub next_attempt_in: Option<Duration>,
+    /// Why credentials that lie in the files are not in use; the line goes on with the old ones.
+    pub kept_out: Option<Fault>,
 }
 
 impl LinkReport {
@@ -45,6 +47,7 @@ impl LinkReport {
             connected_since: None,
             fault: None,
             next_attempt_in: None,
+            kept_out: None,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 mod transport;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io};
 
 use rumqttc::{ConnectReturnCode as Code4, ConnectionError as Error4, StateError as State4, v5};
 use v5::{
@@ -14,28 +14,20 @@ use v5::{
 };
 
 use crate::model::{Fault, FaultKind};
-use transport::{chain_fault, io_fault, websocket_fault};
+use transport::silent;
+pub(super) use transport::{io_fault, websocket_fault};
 
 /// What was known about the attempt when it failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scene {
     /// CONNACK had been received.
     pub(super) is_connected: bool,
-    /// TCP had been opened.
-    pub(super) is_tcp_open: bool,
-    /// The server had asked for a client certificate.
+    /// The server had asked for a client certificate, and may not have judged it yet.
     pub(super) was_asked: bool,
     /// There was one to present.
     pub(super) has_certificate: bool,
     /// Our own certificate has expired.
     pub(super) has_expired: bool,
-}
-
-impl Scene {
-    /// Once the WebSocket is open the server has taken our certificate: a hang-up has another cause.
-    fn after_upgrade(self) -> Self {
-        Self { was_asked: false, ..self }
-    }
 }
 
 /// What the failure says about the MQTT version that was spoken.
@@ -68,28 +60,15 @@ impl From<Fault> for Breakage {
     }
 }
 
-/// The dial took longer than it may.
-pub(super) fn dial_timeout(limit: Duration, scene: Scene) -> Breakage {
-    let seconds = limit.as_secs_f32();
-    if scene.is_tcp_open {
-        Breakage::new(
-            FaultKind::NoAnswer,
-            format!(
-                "the connection was opened, but TLS, WebSocket and MQTT were not ready within {seconds} s"
-            ),
-        )
-    } else {
-        Breakage::new(FaultKind::Tcp, format!("no answer within {seconds} s"))
-    }
-}
-
-/// Errors of the 3.1.1 event loop.
-pub(super) fn v4(error: &Error4, scene: Scene) -> Breakage {
+/// Errors of the 3.1.1 event loop; `below` is why the stream under it ended.
+pub(super) fn v4(error: &Error4, below: Option<&io::Error>, scene: Scene) -> Breakage {
     match error {
         Error4::MqttState(
-            State4::Io(error) | State4::Deserialization(rumqttc::mqttbytes::Error::Io(error)),
-        ) => hang_up(io_fault(error, scene.after_upgrade()), scene),
-        Error4::MqttState(State4::ConnectionAborted) => hang_up(closed(), scene),
+            State4::Io(_)
+            | State4::Deserialization(rumqttc::mqttbytes::Error::Io(_))
+            | State4::ConnectionAborted,
+        )
+        | Error4::Io(_) => hang_up(ended(below, scene), scene),
         Error4::MqttState(State4::AwaitPingResp | State4::CollisionTimeout) => no_answer(error),
         Error4::MqttState(State4::Deserialization(_) | State4::WrongPacket) | Error4::NotConnAck(_) => {
             garbled(error, scene)
@@ -98,25 +77,26 @@ pub(super) fn v4(error: &Error4, scene: Scene) -> Breakage {
             Breakage::new(FaultKind::Protocol, error.to_string())
         }
         Error4::NetworkTimeout | Error4::FlushTimeout => no_answer(error),
-        Error4::Websocket(error) => websocket_fault(error, scene).into(),
-        Error4::WsConnect(_) | Error4::InvalidUrl(_) | Error4::ResponseValidation(_) => {
-            Breakage::new(FaultKind::WebSocket, full_text(error))
-        }
-        Error4::Tls(error) => chain_fault(error, scene).into(),
-        // Only the opening of the TCP connection reports a bare I/O error.
-        Error4::Io(error) => Breakage::new(FaultKind::Tcp, error.to_string()),
+        // It is given a Unix socket, and has nothing to do with these.
+        Error4::Websocket(_)
+        | Error4::WsConnect(_)
+        | Error4::InvalidUrl(_)
+        | Error4::ResponseValidation(_)
+        | Error4::Tls(_) => Breakage::new(FaultKind::Protocol, error.to_string()),
         Error4::ConnectionRefused(code) => refused_v4(*code),
         Error4::RequestsDone => Breakage::new(FaultKind::Closed, "the gateway ended the connection"),
     }
 }
 
-/// Errors of the MQTT 5 event loop.
-pub(super) fn v5(error: &Error5, scene: Scene) -> Breakage {
+/// Errors of the MQTT 5 event loop; `below` is why the stream under it ended.
+pub(super) fn v5(error: &Error5, below: Option<&io::Error>, scene: Scene) -> Breakage {
     match error {
-        Error5::MqttState(State5::Io(error) | State5::Deserialization(v5::mqttbytes::Error::Io(error))) => {
-            hang_up(io_fault(error, scene.after_upgrade()), scene)
-        }
-        Error5::MqttState(State5::ConnectionAborted) => hang_up(closed(), scene),
+        Error5::MqttState(
+            State5::Io(_)
+            | State5::Deserialization(v5::mqttbytes::Error::Io(_))
+            | State5::ConnectionAborted,
+        )
+        | Error5::Io(_) => hang_up(ended(below, scene), scene),
         Error5::MqttState(State5::AwaitPingResp | State5::CollisionTimeout) => no_answer(error),
         Error5::MqttState(State5::ServerDisconnect { reason_code, reason_string }) => {
             disconnected(*reason_code, reason_string.as_deref())
@@ -135,19 +115,22 @@ pub(super) fn v5(error: &Error5, scene: Scene) -> Breakage {
             | State5::IncomingPacketTooLarge { .. },
         ) => Breakage::new(FaultKind::Protocol, error.to_string()),
         Error5::Timeout(_) => no_answer(error),
-        Error5::Websocket(error) => websocket_fault(error, scene).into(),
-        Error5::WsConnect(_) | Error5::InvalidUrl(_) | Error5::ResponseValidation(_) => {
-            Breakage::new(FaultKind::WebSocket, full_text(error))
-        }
-        Error5::Tls(error) => chain_fault(error, scene).into(),
-        Error5::Io(error) => Breakage::new(FaultKind::Tcp, error.to_string()),
+        Error5::Websocket(_)
+        | Error5::WsConnect(_)
+        | Error5::InvalidUrl(_)
+        | Error5::ResponseValidation(_)
+        | Error5::Tls(_) => Breakage::new(FaultKind::Protocol, error.to_string()),
         Error5::ConnectionRefused(code) => refused_v5(*code),
         Error5::RequestsDone => Breakage::new(FaultKind::Closed, "the gateway ended the connection"),
     }
 }
 
-fn closed() -> Fault {
-    Fault::new(FaultKind::Closed, "without a word")
+/// The socket that we gave it has ended: the reason is that of the stream below.
+fn ended(below: Option<&io::Error>, scene: Scene) -> Fault {
+    match below {
+        Some(error) => io_fault(error, scene),
+        None => silent(scene),
+    }
 }
 
 fn no_answer(error: &impl Error) -> Breakage {
@@ -160,7 +143,7 @@ fn garbled(error: &impl Error, scene: Scene) -> Breakage {
     Breakage { fault: Fault::new(FaultKind::Protocol, error.to_string()), version }
 }
 
-/// The WebSocket had been open. Before CONNACK this is how servers refuse a version they do not know.
+/// MQTT had begun. Before CONNACK this is how servers refuse a version they do not know.
 fn hang_up(fault: Fault, scene: Scene) -> Breakage {
     let is_closed = fault.kind == FaultKind::Closed;
     let version =
@@ -194,17 +177,18 @@ fn refused_v5(code: Code5) -> Breakage {
         | Code5::MalformedPacket
         | Code5::ProtocolError
         | Code5::ImplementationSpecificError
-        | Code5::PacketTooLarge
         | Code5::PayloadFormatInvalid
         | Code5::RetainNotSupported
         | Code5::QoSNotSupported => FaultKind::Protocol,
         Code5::BadClientId | Code5::ClientIdentifierNotValid => FaultKind::ClientId,
         Code5::BadUserNamePassword | Code5::BadAuthenticationMethod => FaultKind::Credentials,
-        Code5::NotAuthorized | Code5::Banned | Code5::TopicNameInvalid => FaultKind::NotAuthorized,
+        Code5::Banned => FaultKind::Banned,
+        Code5::NotAuthorized | Code5::TopicNameInvalid => FaultKind::NotAuthorized,
+        Code5::QuotaExceeded => FaultKind::QuotaExceeded,
+        Code5::PacketTooLarge => FaultKind::TooLarge,
         Code5::ServiceUnavailable
         | Code5::ServerUnavailable
         | Code5::ServerBusy
-        | Code5::QuotaExceeded
         | Code5::UseAnotherServer
         | Code5::ServerMoved
         | Code5::ConnectionRateExceeded => FaultKind::ServerUnavailable,
@@ -221,15 +205,15 @@ fn disconnected(code: DisconnectReasonCode, reason: Option<&str>) -> Breakage {
         }
         Reason::ServerBusy
         | Reason::ServerShuttingDown
-        | Reason::MessageRateTooHigh
-        | Reason::QuotaExceeded
         | Reason::AdministrativeAction
         | Reason::UseAnotherServer
         | Reason::ServerMoved
         | Reason::ConnectionRateExceeded
         | Reason::MaximumConnectTime => FaultKind::ServerUnavailable,
-        // The server heard nothing from us: from here the line is as dead as when we hear nothing.
-        Reason::KeepAliveTimeout => FaultKind::NoAnswer,
+        Reason::QuotaExceeded | Reason::MessageRateTooHigh => FaultKind::QuotaExceeded,
+        Reason::PacketTooLarge => FaultKind::TooLarge,
+        // The machine, which knows whether something of ours was unanswered, makes a half-open line of it.
+        Reason::KeepAliveTimeout => FaultKind::KeepAlive,
         Reason::NormalDisconnection | Reason::DisconnectWithWillMessage | Reason::UnspecifiedError => {
             FaultKind::Closed
         }
@@ -238,7 +222,6 @@ fn disconnected(code: DisconnectReasonCode, reason: Option<&str>) -> Breakage {
         | Reason::ImplementationSpecificError
         | Reason::ReceiveMaximumExceeded
         | Reason::TopicAliasInvalid
-        | Reason::PacketTooLarge
         | Reason::PayloadFormatInvalid
         | Reason::RetainNotSupported
         | Reason::QoSNotSupported
@@ -250,19 +233,4 @@ fn disconnected(code: DisconnectReasonCode, reason: Option<&str>) -> Breakage {
         Some(reason) => Breakage::new(kind, format!("DISCONNECT: {code:?}, {reason}")),
         None => Breakage::new(kind, format!("DISCONNECT: {code:?}")),
     }
-}
-
-/// The error with all its causes.
-fn full_text(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -6,59 +6,61 @@
 //! `EventLoop::poll` is never dropped half-way while its connection is to live.
 
 use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::{Instant, timeout_at}};
+use tokio_util::task::TaskTracker;
 
 use super::{
-    LinkOptions, diagnose,
-    diagnose::{Breakage, Scene},
-    dial,
+    LinkOptions,
+    bridge::Bridge,
+    diagnose::{self, Breakage, Scene},
+    dial::{self, Call, Progress},
     tls::{Credentials, Witness},
-    wire::{self, Attempt, Client, Line, LineError, Version, Wire},
+    way::{Transport, Way},
+    wire::{self, Client, Line, LineError, Version, Wire},
 };
-use crate::{clock::Clock, model::FaultKind};
+use crate::{
+    clock::Clock,
+    model::{Fault, FaultKind, Timestamp},
+};
 
 /// Events on their way to the link. Full: the task waits, and with it the socket.
 const EVENTS: usize = 64;
+
+/// What an attempt needs.
+#[derive(Clone)]
+pub(super) struct Errand {
+    pub(super) options: Arc<LinkOptions>,
+    pub(super) credentials: Credentials,
+    pub(super) clock: Clock,
+    /// Which way.
+    pub(super) way: Way,
+    pub(super) version: Version,
+    /// How many attempts in a row came to nothing.
+    pub(super) turn: usize,
+    /// Whoever carries bytes when the attempt is long over.
+    pub(super) tasks: TaskTracker,
+}
 
 /// One attempt and, if it succeeds, its connection.
 pub(super) struct Driver {
     client: Client,
     events: mpsc::Receiver<Wire>,
     task: JoinHandle<()>,
+    renewal: Arc<OnceLock<Timestamp>>,
 }
 
 impl Driver {
-    /// Begins to dial; `turn` counts the attempts that came to nothing.
-    pub(super) fn start(
-        version: Version,
-        options: &Arc<LinkOptions>,
-        credentials: &Credentials,
-        clock: &Clock,
-        turn: usize,
-    ) -> Self {
+    /// Begins to dial.
+    pub(super) fn start(errand: Errand) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
-        let (tls, witness) = credentials.for_attempt();
-        let is_tcp_open = Arc::new(AtomicBool::new(false));
-        let on_tcp_open = {
-            let is_tcp_open = is_tcp_open.clone();
-            Arc::new(move || is_tcp_open.store(true, Ordering::Relaxed))
-        };
-        let attempt = Attempt { options: options.clone(), tls, on_tcp_open };
-        let (client, line) = wire::open(version, &attempt);
-        let evidence = Evidence { witness, is_tcp_open, has_expired: credentials.has_expired(clock) };
-        let task = tokio::spawn(drive(line, sender, attempt, evidence, turn));
-        Self { client, events, task }
+        let (client, line) = wire::open(errand.version, &errand.options);
+        let renewal = Arc::new(OnceLock::new());
+        let task = tokio::spawn(drive(line, sender, errand, renewal.clone()));
+        Self { client, events, task, renewal }
     }
 
     /// The next event; after [`Wire::Broken`] there is none worth waiting for. Cancel-safe.
@@ -77,6 +79,11 @@ impl Driver {
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
+
+    /// When what was said to be let in should be said anew, on another connection.
+    pub(super) fn renew_at(&self) -> Option<Timestamp> {
+        self.renewal.get().copied()
+    }
 }
 
 impl Drop for Driver {
@@ -85,50 +92,35 @@ impl Drop for Driver {
     }
 }
 
+/// What is known of a connection when it fails.
 struct Evidence {
+    bridge: Bridge,
     witness: Arc<Witness>,
-    is_tcp_open: Arc<AtomicBool>,
     has_expired: bool,
+    is_websocket: bool,
 }
 
 impl Evidence {
     fn explain(&self, error: &LineError, is_connected: bool) -> Breakage {
-        match error {
-            LineError::V4(error) => diagnose::v4(error, self.scene(is_connected)),
-            LineError::V5(error) => diagnose::v5(error, self.scene(is_connected)),
-        }
-    }
-
-    fn scene(&self, is_connected: bool) -> Scene {
-        Scene {
+        let scene = Scene {
             is_connected,
-            is_tcp_open: self.is_tcp_open.load(Ordering::Relaxed),
-            was_asked: self.witness.was_asked(),
+            // A WebSocket that is open was opened after our certificate was seen: a hang-up has another cause. With TLS
+            // alone, it may have; but then there are many others, so only a missing one is blamed.
+            was_asked: !self.is_websocket && self.witness.was_asked() && !self.witness.has_certificate(),
             has_certificate: self.witness.has_certificate(),
             has_expired: self.has_expired,
+        };
+        match error {
+            LineError::V4(error) => diagnose::v4(error, self.bridge.end(), scene),
+            LineError::V5(error) => diagnose::v5(error, self.bridge.end(), scene),
         }
     }
 }
 
 /// Dials and forwards events until the line breaks or nobody listens.
-async fn drive(
-    mut line: Line,
-    events: mpsc::Sender<Wire>,
-    attempt: Attempt,
-    evidence: Evidence,
-    turn: usize,
-) {
-    let limit = attempt.options.connect_limit;
-    let deadline = Instant::now() + limit;
-    let dialled = match dial::resolve(&attempt.options.url, limit).await {
-        Ok(addresses) => {
-            let addresses = dial::in_turn(addresses, turn);
-            dial(&mut line, addresses, &attempt, &evidence, deadline).await
-        }
-        Err(fault) => Err(fault.into()),
-    };
-    let breakage = match dialled {
-        Ok(first) => forward(&mut line, first, &events, &evidence).await,
+async fn drive(mut line: Line, events: mpsc::Sender<Wire>, errand: Errand, renewal: Arc<OnceLock<Timestamp>>) {
+    let breakage = match dial(&mut line, &errand, &renewal).await {
+        Ok((first, evidence)) => forward(&mut line, first, &events, &evidence).await,
         Err(breakage) => Some(breakage),
     };
     if let Some(breakage) = breakage {
@@ -140,34 +132,49 @@ async fn drive(
     drop(line);
 }
 
-/// Up to CONNACK, at the first of the addresses where TCP opens.
+/// Up to CONNACK.
 async fn dial(
     line: &mut Line,
-    addresses: Vec<SocketAddr>,
-    attempt: &Attempt,
-    evidence: &Evidence,
-    deadline: Instant,
-) -> Result<Option<Wire>, Breakage> {
-    let mut addresses = addresses.into_iter();
-    while let Some(address) = addresses.next() {
-        let is_last = addresses.len() == 0;
-        line.aim_at(address, attempt);
-        // Before CONNACK there is nothing that a poll dropped half-way could lose.
-        let result = tokio::select! {
-            result = timeout_at(deadline, line.poll()) => result,
-            () = dial::turn_is_over(&evidence.is_tcp_open), if !is_last => continue,
-        };
-        match result {
-            Ok(Ok(first)) => {
-                line.insist_on_keep_alive(attempt.options.keep_alive);
-                return Ok(first);
-            }
-            Ok(Err(_)) if !is_last && !evidence.scene(false).is_tcp_open => {}
-            Ok(Err(error)) => return Err(evidence.explain(&error, false)),
-            Err(_) => break,
-        }
+    errand: &Errand,
+    renewal: &OnceLock<Timestamp>,
+) -> Result<(Option<Wire>, Evidence), Breakage> {
+    let options = &errand.options;
+    let call = Call {
+        way: &errand.way,
+        proxy: &options.proxy,
+        access: &options.access,
+        credentials: &errand.credentials,
+        clock: &errand.clock,
+        turn: errand.turn,
+    };
+    let deadline = Instant::now() + options.connect_limit;
+    let dialled = dial::dial(&call, options.connect_limit, &mut Progress::new()).await?;
+    if let Some(at) = dialled.grant.renew_at {
+        let _ = renewal.set(at);
     }
-    Err(diagnose::dial_timeout(attempt.options.connect_limit, evidence.scene(false)))
+    let bridge = Bridge::open(dialled.stream, &errand.tasks)
+        .map_err(|error| Fault::new(FaultKind::Closed, format!("no socket to MQTT: {error}")))?;
+    line.aim_at(bridge.socket(), options, &dialled.grant);
+    let evidence = Evidence {
+        bridge,
+        witness: dialled.witness,
+        has_expired: errand.credentials.has_expired(&errand.clock),
+        is_websocket: matches!(errand.way.transport, Transport::WebSocket { .. }),
+    };
+    match timeout_at(deadline, line.poll()).await {
+        Ok(Ok(first)) => {
+            line.insist_on_keep_alive(options.keep_alive);
+            Ok((first, evidence))
+        }
+        Ok(Err(error)) => Err(evidence.explain(&error, false)),
+        Err(_) => Err(no_connack(options.connect_limit)),
+    }
+}
+
+fn no_connack(limit: Duration) -> Breakage {
+    let detail =
+        format!("the connection is open, but MQTT had no answer within {} s of dialling", limit.as_secs_f32());
+    Breakage::new(FaultKind::NoAnswer, detail)
 }
 
 /// From CONNACK on; `None` when nobody listens any more.
@@ -196,18 +203,13 @@ async fn forward(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{
-        net::Ipv4Addr,
-        path::{Path, PathBuf},
-        time::Duration,
-    };
+    use std::path::{Path, PathBuf};
 
     use tempfile::TempDir;
-    use tokio::net::TcpListener;
 
     use super::*;
     use crate::{
-        link::state::tests::settings,
+        link::{Access, ProxyOptions, state::tests::settings},
         model::{CloudUrl, Receipts},
     };
 
@@ -222,13 +224,13 @@ pub(super) mod tests {
     pub(in crate::link) fn options(port: u16, ca_file: &Path) -> LinkOptions {
         let settings = settings();
         LinkOptions {
-            url: CloudUrl::parse(&format!("wss://localhost:{port}")).unwrap(),
+            brokers: vec![vec![Way::direct(CloudUrl::parse(&format!("wss://localhost:{port}")).unwrap())]],
+            proxy: ProxyOptions::None,
+            access: Access::Anonymous,
             ca_file: Some(ca_file.to_owned()),
             certificate_file: None,
             key_file: None,
             client_id: "gateway".to_owned(),
-            username: None,
-            password: None,
             subscriptions: settings.subscriptions,
             birth: settings.birth,
             will: settings.will,
@@ -236,51 +238,12 @@ pub(super) mod tests {
             keep_alive: settings.keep_alive,
             answer_limit: settings.answer_limit,
             connect_limit: Duration::from_secs(30),
+            climb_after: settings.climb_after,
             backoff: settings.backoff,
             window: settings.window,
             backlog_rate: None,
             receipts: Receipts::default(),
             session_expiry: Duration::ZERO,
         }
-    }
-
-    /// Two addresses with the same port.
-    async fn two_listeners() -> [TcpListener; 2] {
-        loop {
-            let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            let port = first.local_addr().unwrap().port();
-            if let Ok(second) = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port)).await {
-                return [first, second];
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn an_address_that_opens_tcp_and_says_nothing_has_its_turn_and_then_the_other_one() {
-        let listeners = two_listeners().await;
-        let addresses: Vec<SocketAddr> =
-            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let directory = tempfile::tempdir().unwrap();
-        let ca_file = ca_file(&directory);
-        let credentials = Credentials::load(Some(&ca_file), None, &Clock::system()).unwrap();
-        let options = Arc::new(options(addresses[0].port(), &ca_file));
-        let mut dialled = Vec::new();
-        for turn in 0..3 {
-            let is_tcp_open = Arc::new(AtomicBool::new(false));
-            let (tls, witness) = credentials.for_attempt();
-            let attempt = Attempt { options: options.clone(), tls, on_tcp_open: Arc::new(|| ()) };
-            let (_client, mut line) = wire::open(Version::V5, &attempt);
-            let evidence = Evidence { witness, is_tcp_open, has_expired: false };
-            let deadline = Instant::now() + Duration::from_secs(30);
-            let in_turn = dial::in_turn(addresses.clone(), turn);
-            tokio::select! {
-                result = dial(&mut line, in_turn, &attempt, &evidence, deadline) => {
-                    panic!("somebody answered: {:?}", result.err());
-                }
-                accepted = listeners[0].accept() => dialled.push(accepted.map(|_| 0).unwrap()),
-                accepted = listeners[1].accept() => dialled.push(accepted.map(|_| 1).unwrap()),
-            }
-        }
-        assert_eq!(dialled, [0, 1, 0]);
     }
 }

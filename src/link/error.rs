@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::Timestamp;
+use crate::model::{Fault, FaultKind, Timestamp};
 
 /// Why the link cannot begin. Troubles of a running link are [`Fault`](crate::model::Fault)s, never errors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,10 +76,36 @@ pub enum LinkError {
     /// No private CA is configured and the system trusts nobody.
     #[error("this system has no CA certificates; install `ca-certificates` or set `cloud.ca_file`")]
     NoSystemRoots,
+    /// There is no broker, or no way to one.
+    #[error("no way to the cloud is configured; set `cloud.url`")]
+    NoWay,
     /// The store ended while the link still ran.
     #[error("the store has stopped, so nothing can be sent; look for its error in the log")]
     StoreStopped,
     /// rustls cannot be set up.
     #[error("failed to set up TLS: {0}")]
     Tls(String),
+}
+
+impl LinkError {
+    /// The same of a running link, which goes on with what it had.
+    pub(super) fn fault(&self) -> Fault {
+        let kind = match self {
+            LinkError::CertificateExpired { .. } => FaultKind::ClientCertificateExpired,
+            LinkError::Missing(_)
+            | LinkError::Unreadable { .. }
+            | LinkError::NoCertificate(_)
+            | LinkError::NoKey(_)
+            | LinkError::BadPem { .. }
+            | LinkError::BadCertificate { .. }
+            | LinkError::BadKey { .. }
+            | LinkError::KeyDoesNotFit { .. }
+            | LinkError::HalfACertificate
+            | LinkError::NoSystemRoots
+            | LinkError::NoWay
+            | LinkError::StoreStopped
+            | LinkError::Tls(_) => FaultKind::CredentialFiles,
+        };
+        Fault::new(kind, self.to_string())
+    }
 }

@@ -16,6 +16,8 @@
 //! order (3); a `message-id` travels with every MQTT 5 publish (4); our own time limits go around
 //! every wait (5).
 
+mod access;
+mod bridge;
 mod diagnose;
 mod dial;
 mod driver;
@@ -27,9 +29,14 @@ mod pump;
 mod run;
 mod state;
 mod tls;
+mod watch;
+mod way;
 mod window;
 mod wire;
 
+pub use access::Access;
+pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
 pub use options::LinkOptions;
 pub use run::Link;
+pub use way::{Transport, Way};

@@ -2,16 +2,21 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use super::{access::Access, dial::ProxyOptions, way::Way};
 use crate::{
-    model::{CloudUrl, Message, QoS, Receipts, Topic, TopicFilter},
+    model::{Message, QoS, Receipts, Topic, TopicFilter},
     retry,
 };
 
 /// How to reach the cloud and what to say there.
 #[derive(Clone)]
 pub struct LinkOptions {
-    /// Where the cloud is.
-    pub url: CloudUrl,
+    /// Where the cloud is: its brokers, the preferred one first, and for each the ways to it, the best one first.
+    pub brokers: Vec<Vec<Way>>,
+    /// Through which proxy.
+    pub proxy: ProxyOptions,
+    /// What is said beside the certificate.
+    pub access: Access,
     /// The CAs to trust, PEM; `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// Our certificate with its chain, PEM; with `key_file` or not at all.
@@ -20,10 +25,6 @@ pub struct LinkOptions {
     pub key_file: Option<PathBuf>,
     /// The MQTT client id.
     pub client_id: String,
-    /// The MQTT user name.
-    pub username: Option<String>,
-    /// Its password.
-    pub password: Option<String>,
     /// What to subscribe to; QoS 2 is asked for as 1.
     pub subscriptions: Vec<(TopicFilter, QoS)>,
     /// Published on every connection, once subscribed: retained `online`.
@@ -36,8 +37,10 @@ pub struct LinkOptions {
     pub keep_alive: Duration,
     /// How long the cloud may take to answer anything, 15 s.
     pub answer_limit: Duration,
-    /// How long TCP, TLS, WebSocket and CONNACK may take together.
+    /// How long name resolution, proxy, TCP, TLS, WebSocket and CONNACK may take together.
     pub connect_limit: Duration,
+    /// How long the line is up at another place than the best before that one is tried again.
+    pub climb_after: Duration,
     /// How waits between attempts grow.
     pub backoff: retry::Policy,
     /// How many publishes may be unacknowledged, at least 1; a cloud may allow less.
@@ -52,10 +55,10 @@ pub struct LinkOptions {
 }
 
 impl fmt::Debug for LinkOptions {
-    /// Without the password.
+    /// Without what logs us in.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LinkOptions")
-            .field("url", &self.url)
+            .field("brokers", &self.brokers)
             .field("client_id", &self.client_id)
             .finish_non_exhaustive()
     }

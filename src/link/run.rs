@@ -3,24 +3,26 @@
 //! Decides nothing. Every wait is cancel-safe; nothing here waits for the store or the inbox while
 //! the line has something to say.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     LinkError, LinkOptions,
     diagnose::Breakage,
-    driver::Driver,
+    driver::{Driver, Errand},
     intake::{Intake, Taken},
     origin::count_down,
     pump::{Pump, Pumped},
-    state::{Effect, Event, Machine, Settings, View},
+    state::{Effect, Event, Machine, Place, Purpose, Settings, View},
     tls::Credentials,
-    wire::{Full, Wire},
+    watch::{Stamps, Watch},
+    way::Way,
+    wire::{Full, Version, Wire},
 };
 use crate::{
     clock::Clock,
@@ -29,16 +31,36 @@ use crate::{
     store::{Highest, Store},
 };
 
+/// How long the last words of connections may take when the link has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A connection, and whether it has the credentials that nobody has proved yet.
+struct Held {
+    driver: Driver,
+    is_fresh: bool,
+}
+
 /// The line to the cloud, ready to run: files read and checked.
 pub struct Link {
     options: Arc<LinkOptions>,
+    /// What worked last, or what there was at the start.
     credentials: Credentials,
+    /// What lies in the files since, and was not proved yet.
+    fresh: Option<Credentials>,
+    /// Of the files, when `credentials` were read.
+    stamps: Stamps,
     appended: watch::Receiver<Highest>,
     pump: Pump,
     intake: Intake,
     board: Board,
     clock: Clock,
-    driver: Option<Driver>,
+    driver: Option<Held>,
+    /// The second connection beside a good one.
+    trial: Option<Held>,
+    /// When what was said to be let in must be said anew.
+    renewal: Option<Instant>,
+    /// Those who carry the bytes of connections, also of those that we let go.
+    tasks: TaskTracker,
     last_view: Option<View>,
     connected: Option<(u64, Timestamp)>,
 }
@@ -55,16 +77,18 @@ impl Link {
         board: Board,
         clock: Clock,
     ) -> Result<Self, LinkError> {
-        let own = match (&options.certificate_file, &options.key_file) {
-            (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
-            (None, None) => None,
-            _ => return Err(LinkError::HalfACertificate),
-        };
-        let credentials = Credentials::load(options.ca_file.as_deref(), own, &clock)?;
+        if options.brokers.is_empty() || options.brokers.iter().any(Vec::is_empty) {
+            return Err(LinkError::NoWay);
+        }
+        // Before they are read: what changes meanwhile is seen.
+        let stamps = Stamps::of(files(&options));
+        let credentials = load(&options, &clock)?;
         // Until the first connection it is down.
         store.set_line_up(false);
         Ok(Self {
             credentials,
+            fresh: None,
+            stamps,
             appended: store.appended(),
             pump: Pump::new(store, options.receipts.clone()),
             options: Arc::new(options),
@@ -72,6 +96,9 @@ impl Link {
             board,
             clock,
             driver: None,
+            trial: None,
+            renewal: None,
+            tasks: TaskTracker::new(),
             last_view: None,
             connected: None,
         })
@@ -84,20 +111,28 @@ impl Link {
     /// [`LinkError::StoreStopped`].
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
         let mut machine = Machine::new(self.settings(), fastrand::u64(..), Instant::now());
+        let mut watch = {
+            let (options, clock) = (self.options.clone(), self.clock.clone());
+            Watch::start(self.stamps.clone(), move || load(&options, &clock))
+        };
         let mut pending = Some(Event::Appended(*self.appended.borrow_and_update()));
         let mut is_stopping = false;
         loop {
             let event = match pending.take() {
                 Some(event) => event,
-                None => self.next_event(&machine, &stop, is_stopping).await?,
+                None => self.next_event(&machine, &mut watch, &stop, is_stopping).await?,
             };
             is_stopping |= matches!(event, Event::Stop);
             let effects = machine.step(event, Instant::now());
             for effect in effects {
                 if effect == Effect::Finish {
                     self.driver = None;
+                    self.trial = None;
                     self.pump.line_is_down();
                     self.report(&mut machine);
+                    self.tasks.close();
+                    // What they still have to say is the cloud's loss after that.
+                    let _ = timeout(LAST_WORDS, self.tasks.wait()).await;
                     return self.pump.finish().await.map_err(|_| LinkError::StoreStopped);
                 }
                 if self.obey(effect, machine.turn()).is_err() {
@@ -113,6 +148,8 @@ impl Link {
     fn settings(&self) -> Settings {
         let options = &self.options;
         Settings {
+            ways: options.brokers.iter().map(Vec::len).collect(),
+            climb_after: options.climb_after,
             subscriptions: options.subscriptions.clone(),
             birth: options.birth.clone(),
             will: options.will.clone(),
@@ -128,15 +165,28 @@ impl Link {
     async fn next_event(
         &mut self,
         machine: &Machine,
+        watch: &mut Watch<Result<Credentials, LinkError>>,
         stop: &CancellationToken,
         is_stopping: bool,
     ) -> Result<Event, LinkError> {
         let deadline = machine.deadline();
+        let renewal = self.renewal;
         // Every arm is cancel-safe: each says so where it is defined, and sleeping, `changed` and
         // `cancelled` are by tokio's word.
         tokio::select! {
             () = stop.cancelled(), if !is_stopping => Ok(Event::Stop),
-            wire = next_wire(&mut self.driver) => Ok(Event::Wire(wire)),
+            wire = next_wire(&mut self.driver) => {
+                if matches!(wire, Wire::Connected(_)) {
+                    self.adopt();
+                }
+                Ok(Event::Wire(wire))
+            }
+            wire = next_wire(&mut self.trial) => Ok(Event::Trial(wire)),
+            loaded = watch.next() => Ok(self.on_loaded(loaded)),
+            () = sleep_until(renewal) => {
+                self.renewal = None;
+                Ok(Event::Fresh)
+            }
             answer = self.pump.next() => match answer {
                 Ok(Pumped::Read(fetch, records)) => Ok(Event::Stored(fetch, records)),
                 Ok(Pumped::Settled(sequences)) => Ok(Event::Settled(sequences)),
@@ -156,14 +206,28 @@ impl Link {
 
     fn obey(&mut self, effect: Effect, turn: usize) -> Result<(), Full> {
         match effect {
-            Effect::Dial(version) => {
-                let (options, credentials) = (&self.options, &self.credentials);
-                self.driver = Some(Driver::start(version, options, credentials, &self.clock, turn));
+            Effect::Dial(version, place) => {
+                // New credentials may be wrong and the old ones still good: they take turns.
+                self.driver = Some(self.start(version, place, turn, turn.is_multiple_of(2)));
+            }
+            Effect::Try(version, place, purpose) => {
+                tracing::info!(?purpose, way = %self.way(place), "trying a second connection to the cloud");
+                self.trial = Some(self.start(version, place, turn, purpose == Purpose::Renew));
+            }
+            Effect::EndTrial => self.trial = None,
+            Effect::ChangeOver => {
+                self.driver = self.trial.take();
+                self.adopt();
             }
             Effect::HangUp => {
                 self.driver = None;
-                self.pump.line_is_down();
-                self.intake.clear();
+                self.let_go();
+            }
+            Effect::Leave => {
+                if let Some(held) = self.driver.take() {
+                    self.tasks.spawn(leave(held.driver));
+                }
+                self.let_go();
             }
             Effect::LineUp => self.pump.line_is_up(),
             Effect::Deliver { message, redelivered, staleness, packet } => {
@@ -207,9 +271,60 @@ impl Link {
         Ok(())
     }
 
+    fn way(&self, place: Place) -> &Way {
+        // The machine knows only places that are there, and `prepare` saw to it that there is one.
+        let ways = self.options.brokers.get(place.broker).unwrap_or(&self.options.brokers[0]);
+        ways.get(place.way).unwrap_or(&ways[0])
+    }
+
+    fn start(&self, version: Version, place: Place, turn: usize, wants_fresh: bool) -> Held {
+        let fresh = self.fresh.as_ref().filter(|_| wants_fresh);
+        let errand = Errand {
+            options: self.options.clone(),
+            credentials: fresh.unwrap_or(&self.credentials).clone(),
+            clock: self.clock.clone(),
+            way: self.way(place).clone(),
+            version,
+            turn,
+            tasks: self.tasks.clone(),
+        };
+        Held { is_fresh: fresh.is_some(), driver: Driver::start(errand) }
+    }
+
+    /// The connection is let in: what it came with is good.
+    fn adopt(&mut self) {
+        let Some(held) = &mut self.driver else { return };
+        if std::mem::take(&mut held.is_fresh)
+            && let Some(fresh) = self.fresh.take()
+        {
+            tracing::info!("the line has new credentials");
+            self.credentials = fresh;
+        }
+        let due = held.driver.renew_at().filter(|_| self.clock.is_trusted());
+        let left = due.map(|due| due.since(self.clock.now()).unwrap_or_default());
+        self.renewal = left.map(|left| Instant::now() + left);
+    }
+
+    fn on_loaded(&mut self, loaded: Result<Credentials, LinkError>) -> Event {
+        match loaded {
+            Ok(credentials) => {
+                self.fresh = Some(credentials);
+                Event::Fresh
+            }
+            Err(error) => Event::Stale(error.fault()),
+        }
+    }
+
+    /// From now on nothing is sent.
+    fn let_go(&mut self) {
+        self.renewal = None;
+        self.pump.line_is_down();
+        self.intake.clear();
+    }
+
     /// Whether the connection took it: not when there is none or it is over.
     fn tell(&self, command: impl FnOnce(&super::wire::Client) -> Result<(), Full>) -> Result<bool, Full> {
-        let Some(driver) = &self.driver else { return Ok(false) };
+        let Some(Held { driver, .. }) = &self.driver else { return Ok(false) };
         let told = command(driver.client());
         // It is not full but over. What it still said, and why it is over, comes as events. A publish told from here on
         // has no receipt; the machine, which cannot know, has counted it as sent and counts it again as sent again.
@@ -233,17 +348,24 @@ impl Link {
         self.log(&view);
         self.board.link(LinkReport {
             state: view.state,
-            endpoint: self.options.url.to_string(),
+            endpoint: self.way(view.place).to_string(),
             protocol: view.protocol,
             connected_since: self.connected.map(|(_, since)| since),
             fault: view.fault.clone(),
             next_attempt_in: view.wait,
+            kept_out: view.refusal.clone(),
         });
         self.last_view = Some(view);
     }
 
     fn log(&self, view: &View) {
         let last = self.last_view.as_ref();
+        if let Some(fault) = &view.refusal
+            && last.is_none_or(|last| last.refusal != view.refusal)
+        {
+            let remedy = fault.kind.remedy();
+            tracing::warn!(kind = ?fault.kind, detail = fault.detail, remedy, "new credentials are kept out; the line goes on with the old ones");
+        }
         if last.is_some_and(|last| last.state == view.state && last.connection == view.connection) {
             return;
         }
@@ -255,16 +377,39 @@ impl Link {
                 tracing::warn!(?kind, detail = fault.detail, wait = ?view.wait, remedy, "the line to the cloud is down");
             }
             (LinkState::Online, _) => {
-                tracing::info!(protocol = view.protocol, "the line to the cloud is up");
+                tracing::info!(protocol = view.protocol, way = %self.way(view.place), "the line to the cloud is up");
             }
             _ => tracing::debug!(state = ?view.state, "the line to the cloud changed"),
         }
     }
 }
 
-async fn next_wire(driver: &mut Option<Driver>) -> Wire {
-    match driver {
-        Some(driver) => driver.next().await,
+fn files(options: &LinkOptions) -> Vec<PathBuf> {
+    let files = [&options.ca_file, &options.certificate_file, &options.key_file];
+    files.into_iter().flatten().cloned().collect()
+}
+
+fn load(options: &LinkOptions, clock: &Clock) -> Result<Credentials, LinkError> {
+    let own = match (&options.certificate_file, &options.key_file) {
+        (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
+        (None, None) => None,
+        _ => return Err(LinkError::HalfACertificate),
+    };
+    Credentials::load(options.ca_file.as_deref(), own, clock)
+}
+
+/// Says goodbye on a connection that is no longer the line.
+async fn leave(mut driver: Driver) {
+    if driver.client().disconnect().is_ok() {
+        let gone = async { while !matches!(driver.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
+        // Whoever does not take it has hung up by himself.
+        let _ = timeout(LAST_WORDS, gone).await;
+    }
+}
+
+async fn next_wire(held: &mut Option<Held>) -> Wire {
+    match held {
+        Some(held) => held.driver.next().await,
         None => std::future::pending().await,
     }
 }

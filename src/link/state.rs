@@ -10,9 +10,11 @@
 
 mod ending;
 mod incoming;
+mod itinerary;
 mod outgoing;
 mod pacer;
 mod suspect;
+mod trial;
 mod up;
 mod version;
 
@@ -33,14 +35,22 @@ use crate::{
     store::{Highest, Record},
 };
 use incoming::FENCE_LIMIT;
+pub(super) use itinerary::Place;
+use itinerary::Itinerary;
 use pacer::Pacer;
 use suspect::Suspect;
+pub(super) use trial::Purpose;
+use trial::Trials;
 use up::{Fence, Up};
 use version::Choice;
 
 /// What the machine needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
+    /// How many ways lead to each broker.
+    pub(super) ways: Vec<usize>,
+    /// How long the line is up at a place that is not the best before that one is tried.
+    pub(super) climb_after: Duration,
     pub(super) subscriptions: Vec<(TopicFilter, QoS)>,
     pub(super) birth: Message,
     pub(super) will: Message,
@@ -70,6 +80,12 @@ pub(super) enum Event {
     Unhandled,
     /// [`Machine::deadline`] has passed.
     Tick,
+    /// There are other credentials, checked.
+    Fresh,
+    /// Other credentials that are there cannot be used.
+    Stale(Fault),
+    /// On the second connection.
+    Trial(Wire),
     /// The gateway stops.
     Stop,
 }
@@ -77,8 +93,16 @@ pub(super) enum Event {
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Open a connection.
-    Dial(Version),
+    /// Open a connection there.
+    Dial(Version, Place),
+    /// Open a second connection there.
+    Try(Version, Place, Purpose),
+    /// Drop the second connection.
+    EndTrial,
+    /// The second connection takes the first one's place, which is gone.
+    ChangeOver,
+    /// As `HangUp`, but in order: the cloud does not publish the will.
+    Leave,
     /// Drop the connection or the attempt; from now on nothing is sent.
     HangUp,
     /// Every subscription is granted: from now on what is accepted is sent.
@@ -116,6 +140,10 @@ pub(super) struct View {
     pub(super) protocol: Option<&'static str>,
     pub(super) fault: Option<Fault>,
     pub(super) wait: Option<Duration>,
+    /// Where it is dialled, or open.
+    pub(super) place: Place,
+    /// Why new credentials are not in use.
+    pub(super) refusal: Option<Fault>,
 }
 
 #[derive(Debug)]
@@ -133,6 +161,8 @@ pub(super) struct Machine {
     random: fastrand::Rng,
     phase: Phase,
     choice: Choice,
+    itinerary: Itinerary,
+    trials: Trials,
     backoff: Backoff,
     pauses: Backoff,
     last_pause: Option<Instant>,
@@ -156,6 +186,8 @@ impl Machine {
             random: fastrand::Rng::with_seed(seed),
             phase: Phase::Waiting { until: now, wait: Duration::ZERO },
             choice: Choice::new(),
+            itinerary: Itinerary::new(&settings.ways),
+            trials: Trials::new(settings.climb_after),
             backoff: Backoff::new(settings.backoff),
             pauses: Backoff::new(settings.backoff),
             last_pause: None,
@@ -189,6 +221,8 @@ impl Machine {
             protocol: None,
             fault: self.fault.clone(),
             wait: None,
+            place: self.itinerary.at(),
+            refusal: self.trials.refusal.clone(),
         };
         match &self.phase {
             Phase::Waiting { wait, .. } => {
@@ -223,7 +257,10 @@ impl Machine {
         match &self.phase {
             Phase::Waiting { until, .. } => Some(*until),
             Phase::Dialling | Phase::Ended => None,
-            Phase::Up(up) => up.deadline(&self.settings, &self.window),
+            Phase::Up(up) => {
+                let trial = self.trials.due().filter(|_| up.drain.is_none());
+                up.deadline(&self.settings, &self.window).into_iter().chain(trial).min()
+            }
         }
     }
 
@@ -242,6 +279,9 @@ impl Machine {
             }
             Event::Unhandled => self.on_unhandled(now),
             Event::Tick => self.on_tick(now),
+            Event::Fresh => self.on_fresh(now),
+            Event::Stale(fault) => self.on_stale(fault),
+            Event::Trial(wire) => self.on_trial(wire, now),
             Event::Stop => self.on_stop(now),
         }
         self.send_what_fits(now);
@@ -326,6 +366,9 @@ impl Machine {
             return;
         }
         self.fault = None;
+        self.itinerary.proved();
+        self.plan_climb(now);
+        let Phase::Up(up) = &mut self.phase else { return };
         self.effects.push(Effect::LineUp);
         up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
         if up.drain.is_none() {
@@ -337,7 +380,7 @@ impl Machine {
         match &mut self.phase {
             Phase::Waiting { until, .. } if now >= *until => {
                 self.phase = Phase::Dialling;
-                self.effects.push(Effect::Dial(self.choice.version()));
+                self.effects.push(Effect::Dial(self.choice.version(), self.itinerary.at()));
             }
             Phase::Waiting { .. } | Phase::Dialling | Phase::Ended => {}
             Phase::Up(up) => {
@@ -354,6 +397,7 @@ impl Machine {
                 }
                 self.on_fence_tick(now);
                 self.on_drain_tick(now);
+                self.on_trial_tick(now);
             }
         }
     }
@@ -362,7 +406,10 @@ impl Machine {
         if matches!(self.phase, Phase::Dialling) && self.choice.failed(breakage.version) {
             self.counters.failures += 1;
             self.fault = Some(breakage.fault);
-            self.effects.extend([Effect::HangUp, Effect::Dial(self.choice.version())]);
+            self.effects.extend([Effect::HangUp, Effect::Dial(self.choice.version(), self.itinerary.at())]);
+            return;
+        }
+        if self.falls_to_trial(&breakage.fault) {
             return;
         }
         self.suspect_the_oldest(breakage.fault.kind, now);
@@ -380,9 +427,18 @@ impl Machine {
         let was_up = matches!(&self.phase, Phase::Up(up) if up.fence != Fence::NotSent);
         self.vain = if was_up { 0 } else { self.vain.wrapping_add(1) };
         self.counters.failures += 1;
+        self.note_hold(held);
+        let is_round = if was_up {
+            self.itinerary.lost();
+            true
+        } else {
+            self.itinerary.failed(fault.kind)
+        };
         self.fault = Some(fault);
+        self.end_trial();
         self.effects.push(Effect::HangUp);
-        let wait = self.backoff.after_failure(held, self.random.f64());
+        let random = self.random.f64();
+        let wait = if is_round { self.backoff.after_failure(held, random) } else { self.backoff.short(random) };
         self.phase = Phase::Waiting { until: now + wait, wait };
     }
 }

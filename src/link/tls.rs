@@ -1,7 +1,7 @@
 //! Certificates and keys from files to one rustls configuration an attempt.
 //!
-//! Owns what we trust and what we present. Never turns verification off: no option, no custom
-//! server verifier. Invariant: a [`Credentials`] that exists has a key that fits its certificate and
+//! Owns what we trust and what we present. Never turns verification off: there is no option, and the verifier
+//! says what webpki's says ([`Witness`] only keeps what the server showed, so that a refusal can name it). Invariant: a [`Credentials`] that exists has a key that fits its certificate and
 //! a certificate that had not expired when it was read. TLS 1.2 and 1.3 by `ring`, named explicitly
 //! so that another provider in the tree cannot slip in. Session resumption is off: a resumed
 //! session skips the client certificate, and one connection that lasts for days gains nothing by it.
@@ -10,15 +10,18 @@ use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use rustls::{
-    ClientConfig, InconsistentKeys, RootCertStore, SignatureScheme,
-    client::{ResolvesClientCert, Resumption},
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme,
+    client::{
+        ResolvesClientCert, Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem, pem::PemObject},
     sign::CertifiedKey,
 };
 
@@ -28,7 +31,8 @@ use crate::{clock::Clock, model::Timestamp};
 /// What is trusted and what is presented, read and checked once.
 #[derive(Clone)]
 pub(super) struct Credentials {
-    config: ClientConfig,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+    verifier: Arc<WebPkiServerVerifier>,
     own: Option<Own>,
 }
 
@@ -56,24 +60,32 @@ impl Credentials {
             Some(path) => private_roots(path)?,
             None => system_roots()?,
         };
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|error| LinkError::Tls(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        Ok(Self { config, own })
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map_err(|error| LinkError::Tls(error.to_string()))?;
+        Ok(Self { provider, verifier, own })
     }
 
-    /// A configuration for one attempt, with the witness of what the server asked for in it.
-    pub(super) fn for_attempt(&self) -> (Arc<ClientConfig>, Arc<Witness>) {
+    /// A configuration for one attempt, with the witness of what the server showed and asked for in it.
+    ///
+    /// # Errors
+    /// [`LinkError::Tls`].
+    pub(super) fn for_attempt(&self, alpn: Option<&str>) -> Result<(Arc<ClientConfig>, Arc<Witness>), LinkError> {
         let witness = Arc::new(Witness {
             key: self.own.as_ref().map(|own| own.key.clone()),
+            verifier: self.verifier.clone(),
             was_asked: AtomicBool::new(false),
+            shown: OnceLock::new(),
         });
-        let mut config = self.config.clone();
-        config.client_auth_cert_resolver = witness.clone();
-        (Arc::new(config), witness)
+        let builder = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|error| LinkError::Tls(error.to_string()))?;
+        #[allow(clippy::disallowed_methods, reason = "the verifier does as webpki's says; it only keeps what it saw")]
+        let builder = builder.dangerous().with_custom_certificate_verifier(witness.clone());
+        let mut config = builder.with_client_cert_resolver(witness.clone());
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
+        Ok((Arc::new(config), witness))
     }
 
     /// Whether our own certificate has expired by now, as far as the clock can be believed.
@@ -125,13 +137,15 @@ impl Own {
     }
 }
 
-/// Presents our certificate when the server asks for one, and remembers that it did.
+/// Presents our certificate when the server asks for one, and remembers that it did, and what the server showed.
 ///
 /// With TLS 1.3 a refusal shows only after the handshake, often as a bare reset: that we were asked
 /// is then the only trace of the cause.
 pub(super) struct Witness {
     key: Option<Arc<CertifiedKey>>,
+    verifier: Arc<WebPkiServerVerifier>,
     was_asked: AtomicBool,
+    shown: OnceLock<Vec<CertificateDer<'static>>>,
 }
 
 impl Witness {
@@ -143,6 +157,48 @@ impl Witness {
     /// Whether there was a certificate to present.
     pub(super) fn has_certificate(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// The certificates that the server showed, its own first; none before it did.
+    pub(super) fn shown(&self) -> &[CertificateDer<'static>] {
+        self.shown.get().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let all = [end_entity].into_iter().chain(intermediates);
+        self.shown.get_or_init(|| all.map(|certificate| certificate.clone().into_owned()).collect());
+        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
     }
 }
 

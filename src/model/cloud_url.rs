@@ -1,26 +1,54 @@
-//! The address of a cloud: always WebSocket in TLS, so there is nothing that could be turned off.
+//! The address of a cloud: always TLS, with WebSocket in it or without, so there is nothing that could be turned off.
 //!
 //! A query can carry a token, so what is shown (`Display`, `Debug`) leaves it out. The whole address comes
 //! only from [`CloudUrl::with_query`], for dialling, and from serde, for what was written.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{fmt, net::Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-const DEFAULT_PORT: u16 = 443;
 const DEFAULT_PATH: &str = "/mqtt";
+
+/// In what MQTT travels, all of it in TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `wss`: in WebSocket.
+    WebSocket,
+    /// `mqtts`: by itself.
+    Tls,
+}
+
+impl Scheme {
+    const ALL: [Self; 2] = [Self::WebSocket, Self::Tls];
+
+    /// As it stands in an address.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::WebSocket => "wss",
+            Scheme::Tls => "mqtts",
+        }
+    }
+
+    /// The port when none is written: IANA's `https` and `secure-mqtt`.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::WebSocket => 443,
+            Scheme::Tls => 8883,
+        }
+    }
+}
 
 /// Why a text is not the address of a cloud: what is wrong and, behind a line break, what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Another scheme than `wss`, or none.
+    /// Another scheme than `wss` and `mqtts`, or none.
     #[error(
-        "`{0}` does not begin with `wss://`\nthe line to the cloud is always WebSocket in TLS: write `wss://broker.example.org/mqtt`"
+        "`{0}` does not begin with `wss://` or `mqtts://`\nthe line to the cloud is always in TLS: write `wss://broker.example.org/mqtt`, or `mqtts://broker.example.org` where it speaks no WebSocket"
     )]
     Scheme(String),
+    /// A path behind `mqtts`.
+    #[error("`{0}` has a path, which only WebSocket knows\nleave it out, or begin with `wss://`")]
+    NoPath(String),
     /// A user name or password in the address.
     #[error(
         "user name and password do not belong into the URL\nuse `cloud.username` and `cloud.password_file`"
@@ -30,20 +58,22 @@ pub enum UrlError {
     #[error("a `#` means nothing in the address of a cloud\nleave it out of `{0}`")]
     Fragment(String),
     /// The host is no DNS name and no IP address.
-    #[error("`{0}` is not a host name\nwrite a host name or an IP address behind `wss://`, IPv6 in brackets")]
+    #[error("`{0}` is not a host name\nwrite a host name or an IP address behind `wss://` or `mqtts://`, IPv6 in brackets")]
     Host(String),
     /// The port is no number from 1 to 65535.
-    #[error("`{0}` is not a port\nwrite a number from 1 to 65535, or leave it out for 443")]
+    #[error("`{0}` is not a port\nwrite a number from 1 to 65535, or leave it out for the usual one (443 for `wss`, 8883 for `mqtts`)")]
     Port(String),
     /// The path has characters that no address may have.
     #[error("the path `{0}` has a character that a URL cannot have\nwrite it percent-encoded")]
     Path(String),
 }
 
-/// The address of a cloud, `wss://host[:port][/path]`; port 443 and path `/mqtt` when not written.
+/// The address of a cloud: `wss://host[:port][/path]`, port 443 and path `/mqtt` when not written, or
+/// `mqtts://host[:port]`, port 8883 when not written.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CloudUrl {
+    scheme: Scheme,
     host: String,
     port: u16,
     path: String,
@@ -60,10 +90,10 @@ impl CloudUrl {
         if authority.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
             return Err(UrlError::UserInfo);
         }
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => rest,
-            _ => return Err(UrlError::Scheme(text.to_owned())),
-        };
+        let bad_scheme = || UrlError::Scheme(text.to_owned());
+        let (scheme, rest) = text.split_once("://").ok_or_else(bad_scheme)?;
+        let known = Scheme::ALL.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name()));
+        let scheme = known.ok_or_else(bad_scheme)?;
         if rest.contains('#') {
             return Err(UrlError::Fragment(text.to_owned()));
         }
@@ -82,13 +112,15 @@ impl CloudUrl {
             None => return Err(bad_host()),
         };
         let port = match port {
-            None => DEFAULT_PORT,
+            None => scheme.default_port(),
             Some(port) => match port.parse() {
                 Ok(number) if number != 0 => number,
                 _ => return Err(UrlError::Port(port.to_owned())),
             },
         };
         let path = match path {
+            "" | "/" if scheme == Scheme::Tls => String::new(),
+            _ if scheme == Scheme::Tls => return Err(UrlError::NoPath(text.to_owned())),
             "" | "/" => DEFAULT_PATH.to_owned(),
             path if path.starts_with('?') => format!("{DEFAULT_PATH}{path}"),
             path => path.to_owned(),
@@ -96,7 +128,12 @@ impl CloudUrl {
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UrlError::Path(path));
         }
-        Ok(Self { host: host.to_owned(), port, path })
+        Ok(Self { scheme, host: host.to_owned(), port, path })
+    }
+
+    /// In what MQTT travels.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The host name or IP address, an IPv6 address without brackets.
@@ -109,24 +146,44 @@ impl CloudUrl {
         self.port
     }
 
+    /// The path with the query, from its first slash on: to dial, never to show. Empty for `mqtts`.
+    pub fn path_with_query(&self) -> &str {
+        &self.path
+    }
+
+    /// The host, and the port unless it is the usual one: what HTTP calls the authority, IPv6 in brackets.
+    pub fn authority(&self) -> String {
+        if self.port == self.scheme.default_port() { in_brackets(&self.host) } else { self.host_and_port() }
+    }
+
+    /// The host and the port, IPv6 in brackets.
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", in_brackets(&self.host), self.port)
+    }
+
     /// The whole address, with a query and whatever secret it carries: to dial, never to show.
     pub fn with_query(&self) -> String {
-        self.up_to(&self.host, &self.path)
+        self.up_to(&self.path)
     }
 
-    /// The same at one of the addresses of its host.
-    pub fn with_query_at(&self, address: IpAddr) -> String {
-        self.up_to(&address.to_string(), &self.path)
+    /// Another way to the same host; what it says of its path is taken over where it needs one and has none.
+    #[must_use]
+    pub fn by(&self, scheme: Scheme, port: Option<u16>, path: Option<&str>) -> Self {
+        let path = match scheme {
+            Scheme::Tls => "",
+            Scheme::WebSocket => path.unwrap_or(if self.path.is_empty() { DEFAULT_PATH } else { &self.path }),
+        };
+        let port = port.unwrap_or(scheme.default_port());
+        Self { scheme, host: self.host.clone(), port, path: path.to_owned() }
     }
 
-    fn up_to(&self, host: &str, path: &str) -> String {
-        let port = self.port;
-        if host.contains(':') {
-            format!("wss://[{host}]:{port}{path}")
-        } else {
-            format!("wss://{host}:{port}{path}")
-        }
+    fn up_to(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme.name(), self.host_and_port())
     }
+}
+
+fn in_brackets(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// A DNS name or an IPv4 address.
@@ -146,7 +203,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 impl fmt::Display for CloudUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.split('?').next().unwrap_or_default();
-        f.write_str(&self.up_to(&self.host, path))
+        f.write_str(&self.up_to(path))
     }
 }
 
@@ -183,6 +240,8 @@ mod tests {
             ("wss://127.0.0.1:9001", "wss://127.0.0.1:9001/mqtt"),
             ("wss://[::1]:9001/a/b", "wss://[::1]:9001/a/b"),
             ("wss://[::1]", "wss://[::1]:443/mqtt"),
+            ("mqtts://cloud.example", "mqtts://cloud.example:8883"),
+            ("MQTTS://cloud.example:443/", "mqtts://cloud.example:443"),
         ] {
             assert_eq!(CloudUrl::parse(text).unwrap().with_query(), expected, "{text}");
         }
@@ -207,20 +266,26 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_a_host_takes_the_place_of_its_name() {
+    fn another_way_leads_to_the_same_host() {
         let url = CloudUrl::parse("wss://cloud.example:8443/ws?token=a").unwrap();
-        for (address, expected) in [
-            ("198.51.100.9", "wss://198.51.100.9:8443/ws?token=a"),
-            ("2001:db8::1", "wss://[2001:db8::1]:8443/ws?token=a"),
+        for (scheme, port, path, expected) in [
+            (Scheme::Tls, None, None, "mqtts://cloud.example:8883"),
+            (Scheme::Tls, Some(443), None, "mqtts://cloud.example:443"),
+            (Scheme::WebSocket, None, None, "wss://cloud.example:443/ws?token=a"),
+            (Scheme::WebSocket, Some(80), Some("/mqtt"), "wss://cloud.example:80/mqtt"),
         ] {
-            assert_eq!(url.with_query_at(address.parse().unwrap()), expected);
+            assert_eq!(url.by(scheme, port, path).with_query(), expected);
         }
+        let plain = CloudUrl::parse("mqtts://[::1]").unwrap();
+        assert_eq!(plain.by(Scheme::WebSocket, None, None).with_query(), "wss://[::1]:443/mqtt");
+        assert_eq!((plain.authority().as_str(), url.authority().as_str()), ("[::1]", "cloud.example:8443"));
     }
 
     #[test]
     fn what_is_no_cloud_address_is_refused_with_the_reason() {
         for (text, expected) in [
-            ("mqtts://cloud.example", UrlError::Scheme("mqtts://cloud.example".into())),
+            ("mqtt://cloud.example", UrlError::Scheme("mqtt://cloud.example".into())),
+            ("mqtts://cloud.example/ws", UrlError::NoPath("mqtts://cloud.example/ws".into())),
             ("ws://cloud.example", UrlError::Scheme("ws://cloud.example".into())),
             ("cloud.example", UrlError::Scheme("cloud.example".into())),
             ("wss://user:secret@cloud.example", UrlError::UserInfo),

@@ -19,7 +19,7 @@ mod timestamp;
 mod topic;
 mod wall_time;
 
-pub use cloud_url::{CloudUrl, UrlError};
+pub use cloud_url::{CloudUrl, Scheme, UrlError};
 pub use command::{Actuation, ActuationReply, Command, Mailbox, Origin, Request, RequestError};
 pub use entity::{Category, ColorMode, Entity, Platform, StateClass, Text};
 pub use fault::{Fault, FaultKind};

@@ -10,7 +10,7 @@ use hearthlink::{
     clock::Clock,
     demo::certificates::{Authority, IdentityFiles, LOOPBACK_NAMES, Validity, Wish},
     health::{Board, LinkReport},
-    link::{Link, LinkError, LinkOptions},
+    link::{Access, Link, LinkError, LinkOptions, ProxyOptions, Way},
     model::{CloudUrl, Fault, Inbound, LinkState, Message, QoS, Receipts, Topic, TopicFilter},
     retry,
     store::{Entry, Store, StoreOptions},
@@ -60,13 +60,13 @@ impl Papers {
 
     pub fn options(&self, url: &str) -> LinkOptions {
         LinkOptions {
-            url: CloudUrl::parse(url).unwrap(),
+            brokers: vec![vec![Way::direct(CloudUrl::parse(url).unwrap())]],
+            proxy: ProxyOptions::None,
+            access: Access::Anonymous,
             ca_file: Some(self.ca.clone()),
             certificate_file: Some(self.gateway.certificate.clone()),
             key_file: Some(self.gateway.key.clone()),
             client_id: "gateway".to_owned(),
-            username: None,
-            password: None,
             subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
             birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
             will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
@@ -74,6 +74,7 @@ impl Papers {
             keep_alive: Duration::from_secs(5),
             answer_limit: Duration::from_secs(5),
             connect_limit: Duration::from_secs(5),
+            climb_after: Duration::from_secs(600),
             backoff: retry::Policy {
                 first: Duration::from_millis(50),
                 longest: Duration::from_millis(200),

@@ -16,7 +16,7 @@ use super::Scene;
 use crate::model::{Fault, FaultKind};
 
 /// What the TLS handshake or the WebSocket upgrade reported.
-pub(super) fn websocket_fault(error: &tungstenite::Error, scene: Scene) -> Fault {
+pub(in crate::link) fn websocket_fault(error: &tungstenite::Error, scene: Scene) -> Fault {
     use tungstenite::Error as Ws;
     match error {
         Ws::Io(error) => io_fault(error, scene),
@@ -51,7 +51,7 @@ pub(super) fn websocket_fault(error: &tungstenite::Error, scene: Scene) -> Fault
     }
 }
 
-pub(super) fn io_fault(error: &io::Error, scene: Scene) -> Fault {
+pub(in crate::link) fn io_fault(error: &io::Error, scene: Scene) -> Fault {
     if let Some(inner) = error.get_ref() {
         if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return tls_fault(tls, scene);
@@ -79,10 +79,19 @@ pub(super) fn io_fault(error: &io::Error, scene: Scene) -> Fault {
 
 /// The server hung up: closed without a word, or the inference of this file.
 fn ended(error: &impl Error, scene: Scene) -> Fault {
+    hung_up(&error.to_string(), scene)
+}
+
+/// The same, with nothing said at all.
+pub(super) fn silent(scene: Scene) -> Fault {
+    hung_up("without a word", scene)
+}
+
+fn hung_up(detail: &str, scene: Scene) -> Fault {
     if scene.is_connected || !scene.was_asked {
-        return Fault::new(FaultKind::Closed, error.to_string());
+        return Fault::new(FaultKind::Closed, detail);
     }
-    certificate_refused(&error.to_string(), scene)
+    certificate_refused(detail, scene)
 }
 
 fn certificate_refused(detail: &str, scene: Scene) -> Fault {
@@ -98,7 +107,7 @@ fn certificate_refused(detail: &str, scene: Scene) -> Fault {
     Fault::new(kind, detail)
 }
 
-pub(super) fn chain_fault(error: &(dyn Error + 'static), scene: Scene) -> Fault {
+fn chain_fault(error: &(dyn Error + 'static), scene: Scene) -> Fault {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {

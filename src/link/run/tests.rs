@@ -38,15 +38,15 @@ async fn only_what_the_connection_took_counts_as_sent() {
     link.obey(publish(&id), 0).unwrap();
     assert!(heard.try_recv().is_err(), "there is no connection");
 
-    link.obey(Effect::Dial(Version::V5), 0).unwrap();
+    link.obey(Effect::Dial(Version::V5, Place::default()), 0).unwrap();
     link.obey(publish(&id), 0).unwrap();
     let receipt = Receipt { subject: Subject::Message(id.clone(), None), stage: Stage::Sent };
     assert_eq!(heard.try_recv().unwrap(), receipt);
 
     // The other end goes, and with it the connection.
     drop(listener.accept().await.unwrap());
-    while !matches!(link.driver.as_mut().unwrap().next().await, Wire::Broken(_)) {}
-    while !link.driver.as_ref().unwrap().is_over() {
+    while !matches!(link.driver.as_mut().unwrap().driver.next().await, Wire::Broken(_)) {}
+    while !link.driver.as_ref().unwrap().driver.is_over() {
         tokio::task::yield_now().await;
     }
     link.obey(publish(&id), 0).unwrap();

@@ -13,6 +13,7 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 
 impl Machine {
     pub(super) fn on_stop(&mut self, now: Instant) {
+        self.end_trial();
         match &mut self.phase {
             Phase::Up(up) if up.drain.is_none() => {
                 up.urgent.clear();

@@ -47,21 +47,35 @@ impl Suspect {
 /// Whether a cloud may end a connection in this way because of what it was sent.
 pub(super) fn may_be_meant(kind: FaultKind) -> bool {
     match kind {
-        FaultKind::Closed | FaultKind::Protocol | FaultKind::NotAuthorized => true,
+        FaultKind::Closed | FaultKind::Protocol | FaultKind::NotAuthorized | FaultKind::TooLarge => true,
         FaultKind::Dns
+        | FaultKind::OwnClock
+        | FaultKind::ProxyUnreachable
+        | FaultKind::ProxyRefused
+        | FaultKind::ProxyCredentials
         | FaultKind::Tcp
+        | FaultKind::NotTls
+        | FaultKind::TlsIntercepted
         | FaultKind::ServerCertificateUntrusted
         | FaultKind::ServerNameMismatch
         | FaultKind::ServerCertificateExpired
         | FaultKind::ServerCertificateNotYetValid
         | FaultKind::ClientCertificateRefused
+        | FaultKind::CredentialFiles
         | FaultKind::ClientCertificateExpired
         | FaultKind::Tls
+        | FaultKind::WrongPath
+        | FaultKind::Subprotocol
         | FaultKind::WebSocket
         | FaultKind::Credentials
         | FaultKind::ClientId
+        | FaultKind::Banned
         | FaultKind::DuplicateClientId
+        | FaultKind::QuotaExceeded
         | FaultKind::ServerUnavailable
+        | FaultKind::KeepAlive
+        | FaultKind::IdleCut
+        | FaultKind::HalfOpen
         | FaultKind::NoAnswer => false,
     }
 }

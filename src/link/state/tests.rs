@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod model;
+mod trial;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,8 +24,13 @@ pub(super) fn topic(text: &str) -> Topic {
     Topic::parse(text).unwrap()
 }
 
+/// The only place there is.
+const HERE: Place = Place { broker: 0, way: 0 };
+
 pub(in crate::link) fn settings() -> Settings {
     Settings {
+        ways: vec![1],
+        climb_after: 600 * SECOND,
         subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
         birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
         will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
@@ -121,7 +127,12 @@ impl Story {
     /// Up to `Online`, birth and fence acknowledged.
     fn online(&mut self) {
         let effects = self.subscribed(Greeting::default());
-        let token = token(&effects);
+        self.settled_in(&effects);
+    }
+
+    /// The cloud takes birth and fence, which are in `effects`.
+    fn settled_in(&mut self, effects: &[Effect]) {
+        let token = token(effects);
         for packet in [1, 2] {
             self.wire(Wire::PublishSent(packet));
             self.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
@@ -170,7 +181,7 @@ fn staleness(effects: &[Effect]) -> Staleness {
 #[test]
 fn subscriptions_come_first_then_birth_then_fence_then_records() {
     let mut story = Story::new();
-    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5)]);
+    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5, HERE)]);
     assert_eq!(story.state(), LinkState::Connecting);
     story.step(appended(1));
     let effects = story.wire(Wire::Connected(Greeting::default()));
@@ -201,11 +212,11 @@ fn a_refused_version_is_changed_at_once_and_what_worked_is_remembered() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     let effects = story.broken(FaultKind::Protocol, VersionHint::Refused);
-    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4)]);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
     story.wire(Wire::Connected(Greeting::default()));
     story.broken(FaultKind::Closed, VersionHint::None);
     for _ in 0..5 {
-        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4)]);
+        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, HERE)]);
         story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
     }
 }
@@ -215,9 +226,9 @@ fn a_silent_hang_up_on_connect_must_happen_twice_to_change_the_version() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     assert_eq!(story.broken(FaultKind::Closed, VersionHint::PerhapsRefused), [Effect::HangUp]);
-    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5)]);
+    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5, HERE)]);
     let effects = story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
-    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4)]);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
 }
 
 #[test]
@@ -243,10 +254,10 @@ fn two_refused_versions_do_not_make_a_hot_loop() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     let effects = story.broken(FaultKind::Protocol, VersionHint::Refused);
-    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4)]);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
     assert_eq!(story.broken(FaultKind::Protocol, VersionHint::Refused), [Effect::HangUp]);
     assert_eq!(story.state(), LinkState::Waiting);
-    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5)]);
+    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5, HERE)]);
 }
 
 #[test]

@@ -9,16 +9,10 @@
 mod v4;
 mod v5;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use async_tungstenite::tungstenite::{
-    handshake::client::Request,
-    http::{Uri, header::HOST},
-};
-use rustls::ClientConfig;
-
-use super::{LinkOptions, diagnose::Breakage};
-use crate::model::{CloudUrl, Message, MessageId, QoS, TopicFilter};
+use super::{LinkOptions, access::Grant, diagnose::Breakage};
+use crate::model::{Message, MessageId, QoS, TopicFilter};
 
 /// What we tell the cloud that we take unacknowledged (MQTT 5 section 3.1.2.11.3).
 pub(super) const RECEIVE_MAXIMUM: u16 = 64;
@@ -130,64 +124,20 @@ pub(super) enum Wire {
     Broken(Breakage),
 }
 
-/// What both versions need for one attempt.
-pub(super) struct Attempt {
-    pub(super) options: Arc<LinkOptions>,
-    pub(super) tls: Arc<ClientConfig>,
-    /// Called when TCP is open.
-    pub(super) on_tcp_open: Arc<dyn Fn() + Send + Sync>,
+/// rumqttc stops reading *all* requests, acknowledgements too, while as many publishes are in flight as it allows; so it
+/// must allow more than our window.
+fn inflight(options: &LinkOptions) -> u16 {
+    options.window.saturating_add(8)
 }
 
-impl Attempt {
-    fn url(&self) -> &CloudUrl {
-        &self.options.url
-    }
-
-    /// Where rumqttc is to open TCP. An IPv6 address of one link only cannot be written into a URL.
-    fn place(&self, address: SocketAddr) -> String {
-        match address {
-            SocketAddr::V6(address) if address.scope_id() != 0 => self.url().with_query(),
-            address => self.url().with_query_at(address.ip()),
-        }
-    }
-
-    /// Called by rumqttc when TCP is open, before TLS: what goes over it is meant for the name again,
-    /// above all the certificate that is asked for.
-    fn on_tcp_open(&self) -> impl Fn(Request) -> std::future::Ready<Request> + Send + Sync + 'static {
-        let (url, on_tcp_open) = (self.url().with_query(), self.on_tcp_open.clone());
-        move |request| {
-            on_tcp_open();
-            std::future::ready(addressed_to(&url, request))
-        }
-    }
-
-    /// rumqttc stops reading *all* requests, acknowledgements too, while as many publishes are in
-    /// flight as it allows; so it must allow more than our window.
-    fn inflight(&self) -> u16 {
-        self.options.window.saturating_add(8)
-    }
-
-    /// Room for everything that can be asked for at once; see [`Full`].
-    fn requests(&self) -> usize {
-        usize::from(self.options.window) + 1024
-    }
-
-    /// rumqttc's own limit in whole seconds, behind ours: the driver's limit must strike first.
-    fn timeout_seconds(&self) -> u64 {
-        self.options.connect_limit.as_secs() + 5
-    }
+/// Room for everything that can be asked for at once; see [`Full`].
+fn requests(options: &LinkOptions) -> usize {
+    usize::from(options.window) + 1024
 }
 
-/// The request as if `url` had been dialled.
-fn addressed_to(url: &str, mut request: Request) -> Request {
-    // A `CloudUrl` can be read as one. If not, the name stays the address, for which no certificate is.
-    if let Ok(uri) = url.parse::<Uri>() {
-        if let Some(Ok(host)) = uri.authority().map(|authority| authority.as_str().parse()) {
-            request.headers_mut().insert(HOST, host);
-        }
-        *request.uri_mut() = uri;
-    }
-    request
+/// rumqttc's own limit in whole seconds, behind ours: the driver's limit must strike first.
+fn timeout_seconds(options: &LinkOptions) -> u64 {
+    options.connect_limit.as_secs() + 5
 }
 
 /// rumqttc's request queue is full. It has room for a whole window and for all acknowledgements
@@ -209,16 +159,17 @@ pub(super) enum Line {
 }
 
 /// Both ends of a connection that is yet to be opened; [`Line::aim_at`] says where.
-pub(super) fn open(version: Version, attempt: &Attempt) -> (Client, Line) {
-    let url = attempt.url().with_query();
+pub(super) fn open(version: Version, options: &LinkOptions) -> (Client, Line) {
+    let nowhere = Grant::default();
     match version {
         Version::V4 => {
-            let (client, line) = rumqttc::AsyncClient::new(v4::options(attempt, &url), attempt.requests());
-            (Client::V4(client), Line::V4(Box::new(v4::prepared(line, attempt))))
+            let made = v4::options(options, "", &nowhere);
+            let (client, line) = rumqttc::AsyncClient::new(made, requests(options));
+            (Client::V4(client), Line::V4(Box::new(v4::prepared(line, options))))
         }
         Version::V5 => {
-            let (client, line) =
-                rumqttc::v5::AsyncClient::new(v5::options(attempt, &url), attempt.requests());
+            let made = v5::options(options, "", &nowhere);
+            let (client, line) = rumqttc::v5::AsyncClient::new(made, requests(options));
             (Client::V5(client), Line::V5(Box::new(line)))
         }
     }
@@ -286,16 +237,15 @@ pub(super) enum LineError {
 }
 
 impl Line {
-    /// Which address the next [`Line::poll`] dials, as long as there is no connection.
-    pub(super) fn aim_at(&mut self, address: SocketAddr, attempt: &Attempt) {
-        let place = attempt.place(address);
+    /// Which socket the next [`Line::poll`] opens, as long as there is no connection, and what it says there.
+    pub(super) fn aim_at(&mut self, socket: &str, options: &LinkOptions, grant: &Grant) {
         match self {
-            Line::V4(line) => line.mqtt_options = v4::options(attempt, &place),
-            Line::V5(line) => line.options = v5::options(attempt, &place),
+            Line::V4(line) => line.mqtt_options = v4::options(options, socket, grant),
+            Line::V5(line) => line.options = v5::options(options, socket, grant),
         }
     }
 
-    /// Dials at first, and then the next event; `None` for one that means nothing to us. NOT
+    /// Connects at first, and then the next event; `None` for one that means nothing to us. NOT
     /// cancel-safe: dropped half-way, the connection must be dropped with it.
     pub(super) async fn poll(&mut self) -> Result<Option<Wire>, LineError> {
         match self {
@@ -320,21 +270,5 @@ impl Line {
         {
             line.options.set_keep_alive(v5::at_least_the_shortest(keep_alive));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use async_tungstenite::tungstenite::client::IntoClientRequest;
-
-    use super::*;
-
-    #[test]
-    fn a_request_that_was_dialled_by_address_is_addressed_to_the_name() {
-        let url = "wss://cloud.example:8443/ws?token=a";
-        let dialled = "wss://[2001:db8::1]:8443/ws?token=a".into_client_request().unwrap();
-        let request = addressed_to(url, dialled);
-        assert_eq!(request.uri(), url);
-        assert_eq!(request.headers()[HOST], "cloud.example:8443");
     }
 }

@@ -3,22 +3,22 @@
 use bytes::Bytes;
 use rumqttc::{
     Event, EventLoop, Incoming, LastWill, MqttOptions, Outgoing, Publish, QoS as WireQoS, SubscribeFilter,
-    SubscribeReasonCode, TlsConfiguration, Transport,
+    SubscribeReasonCode, Transport,
 };
 
-use super::{Arrival, Attempt, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire};
-use crate::model::{Message, QoS, Topic, TopicFilter};
+use super::{Arrival, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire, inflight, timeout_seconds};
+use crate::{link::{LinkOptions, access::Grant}, model::{Message, QoS, Topic, TopicFilter}};
 
-/// Of a connection whose TCP is opened to the host in the URL `place`.
-pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
-    let link = &attempt.options;
-    let mut options = MqttOptions::new(link.client_id.clone(), place, attempt.url().port());
+/// Of a connection through a Unix socket.
+pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOptions {
+    // The port means nothing to it.
+    let mut options = MqttOptions::new(link.client_id.clone(), socket, 0);
     options
-        .set_transport(Transport::wss_with_config(TlsConfiguration::Rustls(attempt.tls.clone())))
+        .set_transport(Transport::Unix)
         .set_keep_alive(link.keep_alive)
         .set_clean_session(false)
         .set_max_packet_size(LARGEST_INCOMING as usize, LARGEST_OUTGOING)
-        .set_inflight(attempt.inflight())
+        .set_inflight(inflight(link))
         .set_manual_acks(true)
         .set_last_will(LastWill {
             topic: link.will.topic.as_str().to_owned(),
@@ -26,16 +26,14 @@ pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
             qos: WireQoS::AtLeastOnce,
             retain: link.will.retain,
         });
-    if let Some(username) = &link.username {
-        options.set_credentials(username, link.password.clone().unwrap_or_default());
+    if let Some(username) = &grant.username {
+        options.set_credentials(username, grant.password.clone().unwrap_or_default());
     }
-    options.set_request_modifier(attempt.on_tcp_open());
     options
 }
 
-pub(super) fn prepared(mut line: EventLoop, attempt: &Attempt) -> EventLoop {
-    line.network_options.set_connection_timeout(attempt.timeout_seconds());
-    line.network_options.set_tcp_nodelay(true);
+pub(super) fn prepared(mut line: EventLoop, link: &LinkOptions) -> EventLoop {
+    line.network_options.set_connection_timeout(timeout_seconds(link));
     line
 }
 

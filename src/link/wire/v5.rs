@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rumqttc::{
-    NetworkOptions, Outgoing, TlsConfiguration, Transport,
+    Outgoing, Transport,
     v5::{
         Event, Incoming, MqttOptions,
         mqttbytes::{
@@ -17,23 +17,20 @@ use rumqttc::{
     },
 };
 
-use super::{Arrival, Attempt, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Verdict, Wire};
-use crate::model::{Message, MessageId, Properties, QoS, Topic, TopicFilter};
+use super::{Arrival, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Verdict, Wire, inflight, timeout_seconds};
+use crate::{link::{LinkOptions, access::Grant}, model::{Message, MessageId, Properties, QoS, Topic, TopicFilter}};
 
 /// The user property with the record's id, the same on every re-send.
 const MESSAGE_ID: &str = "message-id";
 /// rumqttc refuses to be told less; a server may still ask for less.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Of a connection whose TCP is opened to the host in the URL `place`.
-pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
-    let link = &attempt.options;
-    let mut options = MqttOptions::new(link.client_id.clone(), place, attempt.url().port());
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
+/// Of a connection through a Unix socket.
+pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOptions {
+    // The port means nothing to it.
+    let mut options = MqttOptions::new(link.client_id.clone(), socket, 0);
     options
-        .set_transport(Transport::wss_with_config(TlsConfiguration::Rustls(attempt.tls.clone())))
-        .set_network_options(network)
+        .set_transport(Transport::Unix)
         .set_keep_alive(at_least_the_shortest(link.keep_alive))
         .set_clean_start(false)
         .set_connect_properties(ConnectProperties {
@@ -47,8 +44,8 @@ pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
             authentication_method: None,
             authentication_data: None,
         })
-        .set_outgoing_inflight_upper_limit(attempt.inflight())
-        .set_connection_timeout(attempt.timeout_seconds())
+        .set_outgoing_inflight_upper_limit(inflight(link))
+        .set_connection_timeout(timeout_seconds(link))
         .set_manual_acks(true)
         .set_last_will(LastWill {
             topic: Bytes::copy_from_slice(link.will.topic.as_str().as_bytes()),
@@ -57,10 +54,9 @@ pub(super) fn options(attempt: &Attempt, place: &str) -> MqttOptions {
             retain: link.will.retain,
             properties: None,
         });
-    if let Some(username) = &link.username {
-        options.set_credentials(username, link.password.clone().unwrap_or_default());
+    if let Some(username) = &grant.username {
+        options.set_credentials(username, grant.password.clone().unwrap_or_default());
     }
-    options.set_request_modifier(attempt.on_tcp_open());
     options
 }
 

@@ -19,7 +19,21 @@ enum Act {
     Arrive,
     Handle,
     Break,
+    /// Other credentials.
+    Renew,
+    /// What becomes of the second connection, if there is one.
+    Trial(Luck),
     Wait(u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Luck {
+    /// The cloud lets it in.
+    Good,
+    /// It lets it in, and first of all throws the line out.
+    TakenOver,
+    /// It does not.
+    Bad,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -36,6 +50,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Arrive),
         1 => Just(Act::Handle),
         1 => Just(Act::Break),
+        1 => Just(Act::Renew),
+        1 => prop_oneof![Just(Luck::Good), Just(Luck::TakenOver), Just(Luck::Bad)].prop_map(Act::Trial),
         2 => (0u64..20_000).prop_map(Act::Wait),
     ];
     prop::collection::vec(act, 1..300)
@@ -58,6 +74,10 @@ struct World {
     /// To be deleted, and still on the disk.
     unsettled: BTreeSet<u64>,
     is_connected: bool,
+    /// A second connection is being opened.
+    is_trying: bool,
+    /// The second connection has its CONNACK already when it takes the line's place.
+    is_let_in: bool,
     packets: u16,
     /// In the order of sending; answered ones stay until everything before them is answered.
     flights: VecDeque<(u16, Sent, bool)>,
@@ -78,7 +98,7 @@ impl World {
     fn new(window: u16) -> Self {
         let now = Instant::now();
         Self {
-            machine: Machine::new(Settings { window, ..settings() }, 3, now),
+            machine: Machine::new(Settings { window, ways: vec![1, 2], ..settings() }, 3, now),
             now,
             window: window.into(),
             store: BTreeMap::new(),
@@ -86,6 +106,8 @@ impl World {
             reads: VecDeque::new(),
             unsettled: BTreeSet::new(),
             is_connected: false,
+            is_trying: false,
+            is_let_in: false,
             packets: 0,
             flights: VecDeque::new(),
             accepted: BTreeSet::new(),
@@ -109,12 +131,27 @@ impl World {
 
     fn obey(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Dial(_) => {
+            Effect::Dial(..) => {
                 self.is_connected = true;
                 self.backlog = self.next - 1;
                 Some(Event::Wire(Wire::Connected(Greeting::default())))
             }
-            Effect::HangUp => {
+            Effect::Try(..) => {
+                assert!(self.is_connected && !self.is_trying);
+                self.is_trying = true;
+                None
+            }
+            Effect::EndTrial => {
+                self.is_trying = false;
+                None
+            }
+            Effect::ChangeOver => {
+                assert!(!self.is_connected && self.is_trying);
+                (self.is_trying, self.is_connected) = (false, true);
+                self.backlog = self.next - 1;
+                (!self.is_let_in).then(|| Event::Wire(Wire::Connected(Greeting::default())))
+            }
+            Effect::HangUp | Effect::Leave => {
                 self.is_connected = false;
                 self.flights.clear();
                 self.sent.clear();
@@ -238,6 +275,25 @@ impl World {
                 self.step(Event::Wire(Wire::Broken(fault.into())));
             }
             Act::Arrive | Act::Break => {}
+            Act::Renew => {
+                self.step(Event::Fresh);
+                self.wait(Duration::ZERO);
+            }
+            Act::Trial(_) if !self.is_trying => {}
+            Act::Trial(Luck::Good) => {
+                self.is_let_in = true;
+                self.step(Event::Trial(Wire::Connected(Greeting::default())));
+                self.is_let_in = false;
+            }
+            Act::Trial(Luck::TakenOver) => {
+                let fault = Fault::new(FaultKind::DuplicateClientId, "test");
+                self.is_connected = false;
+                self.step(Event::Wire(Wire::Broken(fault.into())));
+            }
+            Act::Trial(Luck::Bad) => {
+                let fault = Fault::new(FaultKind::ClientCertificateRefused, "test");
+                self.step(Event::Trial(Wire::Broken(fault.into())));
+            }
             Act::Wait(millis) => self.wait(Duration::from_millis(millis)),
         }
     }
