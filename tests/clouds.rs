@@ -53,7 +53,7 @@ mod tally;
 #[path = "clouds/way_out.rs"]
 mod way_out;
 
-use std::path::Path;
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use pki::{Authority, Identity, Validity};
 
@@ -98,10 +98,15 @@ impl Papers {
     /// The same of one with the user name `home` and a password.
     #[track_caller]
     fn by_password(&self, password: &str) -> String {
-        use std::os::unix::fs::PermissionsExt as _;
         let file = self.path().join("password");
-        std::fs::write(&file, password).expect("written");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("our own file");
+        self.write_secret(&file, password);
         format!("  ca_file: {}\n  username: home\n  password_file: {}\n", self.ca().display(), file.display())
+    }
+
+    /// Writes what only its owner may read.
+    #[track_caller]
+    fn write_secret(&self, file: &Path, secret: &str) {
+        fs::write(file, secret).expect("written");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("our own file");
     }
 }

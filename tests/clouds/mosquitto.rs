@@ -23,9 +23,8 @@ impl Cloud for cloud::Cloud {
         cloud::Cloud::kill(self);
     }
 
-    fn recover(&mut self) -> SocketAddr {
+    fn recover(&mut self) {
         self.restart();
-        at(self.gateway_port)
     }
 }
 
@@ -39,7 +38,7 @@ fn play_on(papers: &Papers, mut mosquitto: cloud::Cloud, name: &str, login: &str
         protocol: "MQTT 5",
         path: "/mqtt",
         login,
-        gateway: at(mosquitto.gateway_port),
+        gateways: &[at(mosquitto.gateway_port)],
         phone: mosquitto.phone(),
         watch: WATCH,
     };

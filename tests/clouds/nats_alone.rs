@@ -1,7 +1,5 @@
 //! Debian's NATS 2.9, which speaks MQTT 3.1.1: one server with JetStream.
 
-use std::net::SocketAddr;
-
 use super::{
     Papers,
     gateway::Plan,
@@ -15,9 +13,8 @@ impl Cloud for Nats {
         Nats::kill(self);
     }
 
-    fn recover(&mut self) -> SocketAddr {
+    fn recover(&mut self) {
         self.restart();
-        self.gateway
     }
 }
 
@@ -32,7 +29,7 @@ fn nats_with_a_password_loses_nothing_and_runs_nothing_twice() {
         protocol: "MQTT 3.1.1",
         path: "/mqtt",
         login: &papers.by_password(PASSWORD),
-        gateway: server.gateway,
+        gateways: &[server.gateway],
         phone: server.phone(),
         watch: &["-c", "-q", "1"],
     };

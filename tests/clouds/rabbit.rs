@@ -1,7 +1,5 @@
 //! Debian's RabbitMQ 3.10, which speaks MQTT 3.1.1.
 
-use std::net::SocketAddr;
-
 use super::{
     Papers,
     gateway::Plan,
@@ -15,9 +13,8 @@ impl Cloud for RabbitMq {
         RabbitMq::kill(self);
     }
 
-    fn recover(&mut self) -> SocketAddr {
+    fn recover(&mut self) {
         self.restart();
-        self.gateway
     }
 }
 
@@ -30,7 +27,7 @@ fn rabbitmq_with_a_client_certificate_loses_nothing_and_runs_nothing_twice() {
         protocol: "MQTT 3.1.1",
         path: "/ws",
         login: &papers.by_certificate(),
-        gateway: node.gateway,
+        gateways: &[node.gateway],
         phone: node.phone(),
         watch: &["-c", "-q", "1"],
     };

@@ -1,8 +1,8 @@
 //! The scenario: sensors publish at home and a phone sends commands, the cloud is killed, the line is cut, and then
 //! the history of a watcher in the cloud is judged.
 //!
-//! The gateway reaches the cloud through a line of ours (`support/proxy`) that changes nothing but can be cut and, where
-//! the cloud has several servers, goes to one that lives. The phone does what a good one does: it publishes a command
+//! The gateway reaches each server of the cloud through a line of ours (`support/proxy`) that changes nothing but can be
+//! cut; where there are several, it finds one that lives by itself. The phone does what a good one does: it publishes a command
 //! until the cloud has it, and again, with the same id, when no outcome comes.
 
 use std::{
@@ -46,9 +46,9 @@ pub trait Cloud {
     fn save(&mut self) {}
     /// Kills (SIGKILL) what the gateway is connected to.
     fn kill(&mut self);
-    /// Where the gateway finds it again; it listens there when this returns.
-    fn recover(&mut self) -> SocketAddr;
-    /// Brings back what else was killed, later.
+    /// Brings back what was killed, if nobody else takes its place; it listens when this returns.
+    fn recover(&mut self);
+    /// Brings back what was killed, later.
     fn mend(&mut self) {}
     /// Whether the watcher was connected to what was killed, too.
     fn kills_the_watcher(&self) -> bool {
@@ -65,8 +65,8 @@ pub struct Stage<'a> {
     pub path: &'a str,
     /// `cloud:` of the gateway's file, without the URL.
     pub login: &'a str,
-    /// Where gateways connect.
-    pub gateway: SocketAddr,
+    /// Where gateways connect, the preferred place first.
+    pub gateways: &'a [SocketAddr],
     /// Where phone and watcher connect.
     pub phone: Broker,
     /// How the watcher subscribes, so that the cloud keeps for it what comes while it is away.
@@ -89,7 +89,7 @@ pub fn play(stage: &Stage, cloud: &mut dyn Cloud, folder: &Path) {
 
 struct Run<'a> {
     stage: &'a Stage<'a>,
-    line: Proxy,
+    lines: Vec<Proxy>,
     gateway: Gateway,
     watcher: Subscriber,
     devices: Subscriber,
@@ -118,7 +118,8 @@ impl<'a> Run<'a> {
         ]);
         // Through files: a watcher that waits for the test to read would slow the cloud down.
         let watcher = stage.phone.subscribe_into(&folder.join("watcher.log"), &options);
-        let line = runtime.block_on(Proxy::start(stage.gateway));
+        let lines: Vec<Proxy> =
+            stage.gateways.iter().map(|gateway| runtime.block_on(Proxy::start(*gateway))).collect();
         let plugs = 0..PLUGS;
         let devices: String = plugs
             .clone()
@@ -132,17 +133,21 @@ impl<'a> Run<'a> {
             "routes:\n  - local: sensors/#\ndevices:\n{devices}commands:\n  max_age: 10min\n  allow:\n{allowed}"
         );
         let mut plan = Plan::new(&folder.join("gateway"), None, &rest);
+        let urls: Vec<String> = lines
+            .iter()
+            .map(|line| format!("wss://localhost:{}{}", line.address().port(), stage.path))
+            .collect();
         plan.line = format!(
-            "cloud:\n  url: wss://localhost:{}{}\n{}  backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
-            line.address().port(),
-            stage.path,
+            "cloud:\n  url: {}\n  other_urls: [{}]\n{}  backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
+            urls[0],
+            urls[1..].join(", "),
             stage.login
         );
         let gateway = plan.start();
         gateway.wait_online();
         let at_home = ["-i", "plugs", "-c", "-q", "1", "-t", "cmnd/+/POWER"];
         let devices = gateway.lan().subscribe_into(&folder.join("devices.log"), &at_home);
-        Self { stage, line, gateway, watcher, devices, seen: RefCell::default() }
+        Self { stage, lines, gateway, watcher, devices, seen: RefCell::default() }
     }
 
     /// All readings and the dated commands, with two outages among them.
@@ -176,18 +181,20 @@ impl<'a> Run<'a> {
                 self.wait_until_down();
                 thread::sleep(Duration::from_secs(1));
                 let said = self.watcher.process.line_count();
-                self.line.aim(cloud.recover());
+                cloud.recover();
                 if cloud.kills_the_watcher() {
                     self.watcher.wait_until_back(said);
                 }
             });
             cloud.mend();
             self.outage("line cut", READINGS * 6 / 10, || {
-                self.line.set(Weather::Shut);
-                self.line.cut(End::Reset);
+                for line in &self.lines {
+                    line.set(Weather::Shut);
+                    line.cut(End::Reset);
+                }
                 self.wait_until_down();
                 thread::sleep(Duration::from_secs(1));
-                self.line.set(Weather::Clear);
+                self.lines.iter().for_each(|line| line.set(Weather::Clear));
             });
             for load in loads {
                 load.join().expect("everything was published and accepted");
