@@ -19,7 +19,7 @@ impl Cloud for cloud::Cloud {
         cloud::Cloud::save(self);
     }
 
-    fn kill(&mut self) {
+    fn kill(&mut self, _: usize) {
         cloud::Cloud::kill(self);
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 
 impl Cloud for Nats {
-    fn kill(&mut self) {
+    fn kill(&mut self, _: usize) {
         Nats::kill(self);
     }
 

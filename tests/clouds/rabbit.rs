@@ -9,7 +9,7 @@ use super::{
 };
 
 impl Cloud for RabbitMq {
-    fn kill(&mut self) {
+    fn kill(&mut self, _: usize) {
         RabbitMq::kill(self);
     }
 

@@ -44,8 +44,8 @@ const ROOT: &str = "hearthlink/home/";
 pub trait Cloud {
     /// Remembers the watcher, who is subscribed now, also when it is killed.
     fn save(&mut self) {}
-    /// Kills (SIGKILL) what the gateway is connected to.
-    fn kill(&mut self);
+    /// Kills (SIGKILL) what the gateway is connected to: the server at this place of [`Stage::gateways`].
+    fn kill(&mut self, server: usize);
     /// Brings back what was killed, if nobody else takes its place; it listens when this returns.
     fn recover(&mut self);
     /// Brings back what was killed, later.
@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
             // A failing assertion must not leave the load running.
             let _end = Over(is_over);
             self.outage("killed", READINGS / 4, || {
-                cloud.kill();
+                cloud.kill(self.server());
                 self.wait_until_down();
                 thread::sleep(Duration::from_secs(1));
                 let said = self.watcher.process.line_count();
@@ -213,6 +213,17 @@ impl<'a> Run<'a> {
         });
         eprintln!("{}: {what} at {seen} readings, online after {:.1?}", self.stage.name, began.elapsed());
         assert!(seen < READINGS * 9 / 10, "{what} too late: {seen} readings had arrived");
+    }
+
+    /// Which of the cloud's servers the gateway is connected to.
+    #[track_caller]
+    fn server(&self) -> usize {
+        let endpoint = self.gateway.wait_online()["link"]["endpoint"].clone();
+        let is_it = |line: &Proxy| {
+            let port = format!(":{}", line.address().port());
+            endpoint.as_str().is_some_and(|endpoint| endpoint.contains(&port))
+        };
+        self.lines.iter().position(is_it).unwrap_or_else(|| panic!("{endpoint} is none of ours"))
     }
 
     #[track_caller]
@@ -289,9 +300,6 @@ impl<'a> Run<'a> {
             }
         });
         eprintln!("  {:<20} {:>6.1}", "seconds", started.elapsed().as_secs_f32());
-        for line in self.gateway.log().iter().filter(|line| line.contains("hearthlink::link")) {
-            eprintln!("  {line}");
-        }
         for fault in faults.iter().take(50) {
             eprintln!("  {fault}");
         }

@@ -15,12 +15,26 @@ pub(super) struct Choice {
     is_proven: bool,
     hang_ups: u8,
     has_just_changed: bool,
+    /// Since nothing was proven.
+    has_changed: bool,
+    is_in_doubt: bool,
 }
 
 impl Choice {
     /// MQTT 5.
     pub(super) fn new() -> Self {
-        Self { version: Version::V5, is_proven: false, hang_ups: 0, has_just_changed: false }
+        Self::of(Version::V5)
+    }
+
+    fn of(version: Version) -> Self {
+        Self {
+            version,
+            is_proven: false,
+            hang_ups: 0,
+            has_just_changed: false,
+            has_changed: false,
+            is_in_doubt: false,
+        }
     }
 
     /// What to speak.
@@ -30,7 +44,13 @@ impl Choice {
 
     /// It worked.
     pub(super) fn proved(&mut self) {
-        *self = Self { version: self.version, is_proven: true, hang_ups: 0, has_just_changed: false };
+        *self = Self { is_proven: true, ..Self::of(self.version) };
+    }
+
+    /// The last failure says as little about the broker as about the version, and the same two meet again next. Only
+    /// until the version has changed: then a hang-up is the broker's.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// An attempt failed before CONNACK. Says whether the next one, with the other version, may
@@ -45,11 +65,13 @@ impl Choice {
                 !self.is_proven && self.hang_ups >= HANG_UPS_TO_DOUBT
             }
         };
+        let is_hang_up = matches!(hint, VersionHint::PerhapsRefused);
+        self.is_in_doubt = is_hang_up && !is_refused && !self.is_proven && !self.has_changed;
         if !is_refused {
             return false;
         }
         let has_just_changed = !had_just_changed;
-        *self = Self { version: self.version.other(), is_proven: false, hang_ups: 0, has_just_changed };
+        *self = Self { has_just_changed, has_changed: true, ..Self::of(self.version.other()) };
         has_just_changed
     }
 }
