@@ -87,6 +87,7 @@ impl Cloud {
     }
 
     /// One for a gateway with this user name and password and no certificate.
+    #[allow(dead_code, reason = "only tests/clouds has one")]
     #[track_caller]
     pub fn start_with_password(folder: &Path, server: &Identity, (user, password): (&str, &str)) -> Self {
         let access = |folder: &Path| {
