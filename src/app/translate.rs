@@ -192,7 +192,11 @@ fn values(config: &config::Values) -> Values {
     }
 }
 
-pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, topics: &CloudTopics) -> LinkOptions {
+pub(super) fn link(
+    config: &config::Cloud,
+    gateway: &GatewayId,
+    topics: &CloudTopics,
+) -> LinkOptions {
     let presence = |availability: Availability| {
         Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
     };

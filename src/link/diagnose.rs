@@ -92,7 +92,9 @@ pub(super) fn v4(error: &Error4, below: Option<&io::Error>, scene: Scene) -> Bre
 pub(super) fn v5(error: &Error5, below: Option<&io::Error>, scene: Scene) -> Breakage {
     match error {
         Error5::MqttState(
-            State5::Io(_) | State5::Deserialization(v5::mqttbytes::Error::Io(_)) | State5::ConnectionAborted,
+            State5::Io(_)
+            | State5::Deserialization(v5::mqttbytes::Error::Io(_))
+            | State5::ConnectionAborted,
         )
         | Error5::Io(_) => hang_up(ended(below, scene), scene),
         Error5::MqttState(State5::AwaitPingResp | State5::CollisionTimeout) => no_answer(error),

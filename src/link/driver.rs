@@ -10,11 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::{Instant, timeout_at}};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -122,12 +118,7 @@ impl Evidence {
 }
 
 /// Dials and forwards events until the line breaks or nobody listens.
-async fn drive(
-    mut line: Line,
-    events: mpsc::Sender<Wire>,
-    errand: Errand,
-    renewal: Arc<OnceLock<Timestamp>>,
-) {
+async fn drive(mut line: Line, events: mpsc::Sender<Wire>, errand: Errand, renewal: Arc<OnceLock<Timestamp>>) {
     let breakage = match dial(&mut line, &errand, &renewal).await {
         Ok((first, evidence)) => forward(&mut line, first, &events, &evidence).await,
         Err(breakage) => Some(breakage),
@@ -181,10 +172,8 @@ async fn dial(
 }
 
 fn no_connack(limit: Duration) -> Breakage {
-    let detail = format!(
-        "the connection is open, but MQTT had no answer within {} s of dialling",
-        limit.as_secs_f32()
-    );
+    let detail =
+        format!("the connection is open, but MQTT had no answer within {} s of dialling", limit.as_secs_f32());
     Breakage::new(FaultKind::NoAnswer, detail)
 }
 

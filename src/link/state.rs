@@ -35,8 +35,8 @@ use crate::{
     store::{Highest, Record},
 };
 use incoming::FENCE_LIMIT;
-use itinerary::Itinerary;
 pub(super) use itinerary::Place;
+use itinerary::Itinerary;
 use pacer::Pacer;
 use suspect::Suspect;
 pub(super) use trial::Purpose;
@@ -438,8 +438,7 @@ impl Machine {
         self.end_trial();
         self.effects.push(Effect::HangUp);
         let random = self.random.f64();
-        let wait =
-            if is_round { self.backoff.after_failure(held, random) } else { self.backoff.short(random) };
+        let wait = if is_round { self.backoff.after_failure(held, random) } else { self.backoff.short(random) };
         self.phase = Phase::Waiting { until: now + wait, wait };
     }
 }

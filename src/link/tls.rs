@@ -70,10 +70,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`LinkError::Tls`].
-    pub(super) fn for_attempt(
-        &self,
-        alpn: Option<&str>,
-    ) -> Result<(Arc<ClientConfig>, Arc<Witness>), LinkError> {
+    pub(super) fn for_attempt(&self, alpn: Option<&str>) -> Result<(Arc<ClientConfig>, Arc<Witness>), LinkError> {
         let witness = Arc::new(Witness {
             key: self.own.as_ref().map(|own| own.key.clone()),
             verifier: self.verifier.clone(),
@@ -83,10 +80,7 @@ impl Credentials {
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| LinkError::Tls(error.to_string()))?;
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the verifier does as webpki's says; it only keeps what it saw"
-        )]
+        #[allow(clippy::disallowed_methods, reason = "the verifier does as webpki's says; it only keeps what it saw")]
         let builder = builder.dangerous().with_custom_certificate_verifier(witness.clone());
         let mut config = builder.with_client_cert_resolver(witness.clone());
         config.resumption = Resumption::disabled();

@@ -58,14 +58,10 @@ pub enum UrlError {
     #[error("a `#` means nothing in the address of a cloud\nleave it out of `{0}`")]
     Fragment(String),
     /// The host is no DNS name and no IP address.
-    #[error(
-        "`{0}` is not a host name\nwrite a host name or an IP address behind `wss://` or `mqtts://`, IPv6 in brackets"
-    )]
+    #[error("`{0}` is not a host name\nwrite a host name or an IP address behind `wss://` or `mqtts://`, IPv6 in brackets")]
     Host(String),
     /// The port is no number from 1 to 65535.
-    #[error(
-        "`{0}` is not a port\nwrite a number from 1 to 65535, or leave it out for the usual one (443 for `wss`, 8883 for `mqtts`)"
-    )]
+    #[error("`{0}` is not a port\nwrite a number from 1 to 65535, or leave it out for the usual one (443 for `wss`, 8883 for `mqtts`)")]
     Port(String),
     /// The path has characters that no address may have.
     #[error("the path `{0}` has a character that a URL cannot have\nwrite it percent-encoded")]

@@ -79,11 +79,7 @@ fn ways(cloud: &Cloud) -> Vec<Finding> {
     for (at, count) in [("other_urls", cloud.other_urls.len()), ("ladder", cloud.ladder.len())] {
         if count > MOST {
             let what = format!("there are {count} of them, and {MOST} at most are tried");
-            findings.push(Finding::new(
-                format!("cloud.{at}"),
-                what,
-                "leave out those that are seldom of use",
-            ));
+            findings.push(Finding::new(format!("cloud.{at}"), what, "leave out those that are seldom of use"));
         }
     }
     for (index, rung) in cloud.ladder.iter().enumerate() {
@@ -110,38 +106,23 @@ fn ways(cloud: &Cloud) -> Vec<Finding> {
         let remedy = "leave it out, or begin `cloud.url` with `mqtts://`";
         findings.push(Finding::new("cloud.alpn", "ALPN is asked for with `mqtts` only", remedy));
     }
-    for (at, alpn) in [("cloud.alpn".to_owned(), &cloud.alpn)].into_iter().chain(
-        cloud
-            .ladder
-            .iter()
-            .enumerate()
-            .map(|(index, rung)| (format!("cloud.ladder[{index}].alpn"), &rung.alpn)),
-    ) {
+    for (at, alpn) in [("cloud.alpn".to_owned(), &cloud.alpn)]
+        .into_iter()
+        .chain(cloud.ladder.iter().enumerate().map(|(index, rung)| (format!("cloud.ladder[{index}].alpn"), &rung.alpn)))
+    {
         if alpn.as_ref().is_some_and(|alpn| alpn.is_empty() || alpn.len() > 255) {
-            findings.push(Finding::new(
-                at,
-                "a protocol of ALPN has 1 to 255 bytes",
-                "leave it out if none is wanted",
-            ));
+            findings.push(Finding::new(at, "a protocol of ALPN has 1 to 255 bytes", "leave it out if none is wanted"));
         }
     }
     if cloud.subprotocol.is_empty() || !is_graphic(&cloud.subprotocol) || cloud.subprotocol.contains(',') {
         let what = format!("`{}` is no WebSocket subprotocol", cloud.subprotocol);
-        findings.push(Finding::new(
-            "cloud.subprotocol",
-            what,
-            "leave it out for `mqtt`, which nearly all brokers want",
-        ));
+        findings.push(Finding::new("cloud.subprotocol", what, "leave it out for `mqtt`, which nearly all brokers want"));
     }
     if let Some(name) = &cloud.server_name
         && CloudUrl::parse(&format!("wss://{name}")).is_err()
     {
         let what = format!("`{name}` is no name that a certificate can have");
-        findings.push(Finding::new(
-            "cloud.server_name",
-            what,
-            "write a host name, or leave it out for the URL's",
-        ));
+        findings.push(Finding::new("cloud.server_name", what, "write a host name, or leave it out for the URL's"));
     }
     if let Some(proxy) = &cloud.proxy
         && proxy.password_file.is_some()

@@ -44,9 +44,11 @@ impl Access {
     pub(super) async fn grant(&self) -> Result<Grant, Fault> {
         Ok(match self {
             Access::Anonymous => Grant::default(),
-            Access::Password { username, password } => {
-                Grant { username: Some(username.clone()), password: password.clone(), ..Grant::default() }
-            }
+            Access::Password { username, password } => Grant {
+                username: Some(username.clone()),
+                password: password.clone(),
+                ..Grant::default()
+            },
         })
     }
 }

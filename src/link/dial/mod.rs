@@ -93,16 +93,12 @@ impl Progress {
         let seconds = limit.as_secs_f32();
         let silent = format!("no answer within {seconds} s");
         match self.step {
-            Step::Access => {
-                Fault::new(FaultKind::NoAnswer, format!("{silent} from whom the credentials come"))
-            }
+            Step::Access => Fault::new(FaultKind::NoAnswer, format!("{silent} from whom the credentials come")),
             Step::Resolve => Fault::new(FaultKind::Dns, silent),
             Step::Tcp | Step::Proxy if self.has_proxy => Fault::new(FaultKind::ProxyUnreachable, silent),
             Step::Tcp | Step::Proxy => Fault::new(FaultKind::Tcp, silent),
             Step::Tls => Fault::new(FaultKind::NoAnswer, format!("TCP is open, but TLS had {silent}")),
-            Step::Upgrade => {
-                Fault::new(FaultKind::NoAnswer, format!("TLS is open, but WebSocket had {silent}"))
-            }
+            Step::Upgrade => Fault::new(FaultKind::NoAnswer, format!("TLS is open, but WebSocket had {silent}")),
         }
     }
 }
@@ -118,11 +114,7 @@ pub(super) struct Dialled {
 ///
 /// # Errors
 /// One [`Fault`]; `progress` says at which step.
-pub(super) async fn dial(
-    call: &Call<'_>,
-    limit: Duration,
-    progress: &mut Progress,
-) -> Result<Dialled, Fault> {
+pub(super) async fn dial(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result<Dialled, Fault> {
     match timeout(limit, go(call, progress)).await {
         Ok(result) => result,
         Err(_) => Err(progress.timeout(limit)),
@@ -210,8 +202,7 @@ async fn handshake(
     })?;
     match alpn {
         Some(alpn) if stream.get_ref().1.alpn_protocol() != Some(alpn.as_bytes()) => {
-            let detail =
-                format!("the server does not speak the protocol `{alpn}` that was asked for by ALPN");
+            let detail = format!("the server does not speak the protocol `{alpn}` that was asked for by ALPN");
             Err(Fault::new(FaultKind::Tls, detail))
         }
         _ => Ok(stream),

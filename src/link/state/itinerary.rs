@@ -66,8 +66,7 @@ impl Itinerary {
             }
         }
         let count = self.tried.len();
-        let next =
-            (0..count).map(|step| (broker + step) % count.max(1)).find_map(|broker| self.untried(broker));
+        let next = (0..count).map(|step| (broker + step) % count.max(1)).find_map(|broker| self.untried(broker));
         if let Some(next) = next {
             self.at = next;
             return false;

@@ -6,13 +6,8 @@ use rumqttc::{
     SubscribeReasonCode, Transport,
 };
 
-use super::{
-    Arrival, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire, inflight, timeout_seconds,
-};
-use crate::{
-    link::{LinkOptions, access::Grant},
-    model::{Message, QoS, Topic, TopicFilter},
-};
+use super::{Arrival, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire, inflight, timeout_seconds};
+use crate::{link::{LinkOptions, access::Grant}, model::{Message, QoS, Topic, TopicFilter}};
 
 /// Of a connection through a Unix socket.
 pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOptions {

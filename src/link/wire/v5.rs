@@ -18,10 +18,7 @@ use rumqttc::{
 };
 
 use super::{Arrival, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Verdict, Wire, inflight, timeout_seconds};
-use crate::{
-    link::{LinkOptions, access::Grant},
-    model::{Message, MessageId, Properties, QoS, Topic, TopicFilter},
-};
+use crate::{link::{LinkOptions, access::Grant}, model::{Message, MessageId, Properties, QoS, Topic, TopicFilter}};
 
 /// The user property with the record's id, the same on every re-send.
 const MESSAGE_ID: &str = "message-id";
