@@ -489,7 +489,7 @@ impl Machine {
             self.itinerary.lost();
             true
         } else {
-            self.itinerary.failed(fault.kind)
+            self.choice.is_in_doubt() || self.itinerary.failed(fault.kind)
         };
         self.fault = Some(fault);
         self.end_trial();

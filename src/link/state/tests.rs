@@ -254,6 +254,30 @@ fn each_attempt_in_vain_begins_with_another_address_until_the_line_is_up() {
 }
 
 #[test]
+fn a_hang_up_that_may_be_about_the_version_takes_no_broker_its_turn() {
+    // A cluster that speaks 3.1.1 only: every server hangs up on MQTT 5, and the first one is as good as the others.
+    let mut story = Story::with(Settings { ways: vec![1, 1, 1], ..settings() });
+    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5, HERE)]);
+    story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, HERE)]);
+    let effects = story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
+    // One that hangs up on both is ill, and the next one has its turn.
+    story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    let next = |broker| Place { broker, way: 0 };
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, next(1))]);
+
+    // Nor does a hang-up excuse what is not one.
+    let mut story = Story::with(Settings { ways: vec![1, 1, 1], ..settings() });
+    story.after(Duration::ZERO);
+    story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    for broker in [0, 1, 2] {
+        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, next(broker))]);
+        story.broken(FaultKind::Tcp, VersionHint::None);
+    }
+}
+
+#[test]
 fn two_refused_versions_do_not_make_a_hot_loop() {
     let mut story = Story::new();
     story.after(Duration::ZERO);

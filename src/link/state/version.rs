@@ -17,6 +17,9 @@ pub(super) struct Choice {
     is_proven: bool,
     hang_ups: u8,
     has_just_changed: bool,
+    /// Since nothing was proven.
+    has_changed: bool,
+    is_in_doubt: bool,
 }
 
 impl Choice {
@@ -26,8 +29,19 @@ impl Choice {
             Versions::Any | Versions::V5 => Version::V5,
             Versions::V311 => Version::V4,
         };
-        let is_chosen = wanted != Versions::Any;
-        Self { version, is_chosen, is_proven: false, hang_ups: 0, has_just_changed: false }
+        Self { is_chosen: wanted != Versions::Any, ..Self::of(version) }
+    }
+
+    fn of(version: Version) -> Self {
+        Self {
+            version,
+            is_chosen: false,
+            is_proven: false,
+            hang_ups: 0,
+            has_just_changed: false,
+            has_changed: false,
+            is_in_doubt: false,
+        }
     }
 
     /// What to speak.
@@ -37,13 +51,13 @@ impl Choice {
 
     /// It worked.
     pub(super) fn proved(&mut self) {
-        *self = Self {
-            version: self.version,
-            is_chosen: self.is_chosen,
-            is_proven: true,
-            hang_ups: 0,
-            has_just_changed: false,
-        };
+        *self = Self { is_chosen: self.is_chosen, is_proven: true, ..Self::of(self.version) };
+    }
+
+    /// The last failure says as little about the broker as about the version, and the same two meet again next. Only
+    /// until the version has changed: then a hang-up is the broker's.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// An attempt failed before CONNACK. Says whether the next one, with the other version, may
@@ -58,12 +72,16 @@ impl Choice {
                 !self.is_proven && self.hang_ups >= HANG_UPS_TO_DOUBT
             }
         };
-        if !is_refused || self.is_chosen {
+        if self.is_chosen {
+            return false;
+        }
+        let is_hang_up = matches!(hint, VersionHint::PerhapsRefused);
+        self.is_in_doubt = is_hang_up && !is_refused && !self.is_proven && !self.has_changed;
+        if !is_refused {
             return false;
         }
         let has_just_changed = !had_just_changed;
-        let version = self.version.other();
-        *self = Self { version, is_chosen: false, is_proven: false, hang_ups: 0, has_just_changed };
+        *self = Self { has_just_changed, has_changed: true, ..Self::of(self.version.other()) };
         has_just_changed
     }
 }
