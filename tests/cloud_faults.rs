@@ -100,7 +100,9 @@ async fn a_session_that_comes_and_goes_changes_nothing_about_what_is_sent_again(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_of_connack_has_its_name_and_the_gateway_tries_again() {
-    use FaultKind::{ClientId, Credentials, NotAuthorized, Protocol, ServerUnavailable};
+    use FaultKind::{
+        Banned, ClientId, Credentials, NotAuthorized, Protocol, QuotaExceeded, ServerUnavailable, TooLarge,
+    };
     let papers = Papers::new();
     let peer = Peer::bind(&papers.server).await;
     let gateway = Gateway::start(papers.options(&peer.url()));
@@ -116,11 +118,11 @@ async fn each_refusal_of_connack_has_its_name_and_the_gateway_tries_again() {
         (0x87, NotAuthorized, "NotAuthorized"),
         (0x88, ServerUnavailable, "ServerUnavailable"),
         (0x89, ServerUnavailable, "ServerBusy"),
-        (0x8a, NotAuthorized, "Banned"),
+        (0x8a, Banned, "Banned"),
         (0x8c, Credentials, "BadAuthenticationMethod"),
         (0x90, NotAuthorized, "TopicNameInvalid"),
-        (0x95, Protocol, "PacketTooLarge"),
-        (0x97, ServerUnavailable, "QuotaExceeded"),
+        (0x95, TooLarge, "PacketTooLarge"),
+        (0x97, QuotaExceeded, "QuotaExceeded"),
         (0x99, Protocol, "PayloadFormatInvalid"),
         (0x9a, Protocol, "RetainNotSupported"),
         (0x9b, Protocol, "QoSNotSupported"),
@@ -143,7 +145,10 @@ async fn each_refusal_of_connack_has_its_name_and_the_gateway_tries_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_of_disconnect_has_its_name_and_what_was_under_way_is_sent_again() {
-    use FaultKind::{Closed, DuplicateClientId, NoAnswer, NotAuthorized, Protocol, ServerUnavailable};
+    use FaultKind::{
+        Closed, DuplicateClientId, KeepAlive, NotAuthorized, Protocol, QuotaExceeded, ServerUnavailable,
+        TooLarge,
+    };
     let papers = Papers::new();
     let peer = Peer::bind(&papers.server).await;
     let gateway = Gateway::start(papers.options(&peer.url()));
@@ -158,15 +163,15 @@ async fn each_reason_of_disconnect_has_its_name_and_what_was_under_way_is_sent_a
         (0x87, NotAuthorized, "NotAuthorized"),
         (0x89, ServerUnavailable, "ServerBusy"),
         (0x8b, ServerUnavailable, "ServerShuttingDown"),
-        (0x8d, NoAnswer, "KeepAliveTimeout"),
+        (0x8d, KeepAlive, "KeepAliveTimeout"),
         (0x8e, DuplicateClientId, "SessionTakenOver"),
         (0x8f, NotAuthorized, "TopicFilterInvalid"),
         (0x90, NotAuthorized, "TopicNameInvalid"),
         (0x93, Protocol, "ReceiveMaximumExceeded"),
         (0x94, Protocol, "TopicAliasInvalid"),
-        (0x95, Protocol, "PacketTooLarge"),
-        (0x96, ServerUnavailable, "MessageRateTooHigh"),
-        (0x97, ServerUnavailable, "QuotaExceeded"),
+        (0x95, TooLarge, "PacketTooLarge"),
+        (0x96, QuotaExceeded, "MessageRateTooHigh"),
+        (0x97, QuotaExceeded, "QuotaExceeded"),
         (0x98, ServerUnavailable, "AdministrativeAction"),
         (0x99, Protocol, "PayloadFormatInvalid"),
         (0x9a, Protocol, "RetainNotSupported"),

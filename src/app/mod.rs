@@ -7,13 +7,17 @@
 //! broker, then the line, then the store, so that every outcome still finds its way out.
 
 mod build;
+mod certificate;
+mod cloud_tree;
 mod discovery;
 mod downlink;
+pub mod examination;
 mod flows;
 mod gateway;
 mod reload;
 mod simulation;
 mod stages;
+mod thingsboard;
 mod topics;
 mod translate;
 mod unopened;

@@ -76,7 +76,11 @@ mod tests {
                     "mqtts://a.example:443 with ALPN x",
                     "wss://a.example:443/mqtt"
                 ],
-                vec!["mqtts://b.example:8883", "mqtts://b.example:443 with ALPN x", "wss://b.example:443/mqtt"],
+                vec![
+                    "mqtts://b.example:8883",
+                    "mqtts://b.example:443 with ALPN x",
+                    "wss://b.example:443/mqtt"
+                ],
             ]
         );
         assert!(brokers.iter().flatten().all(|way| way.server_name.as_deref() == Some("c.example")));

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 /// What `--help` says of them.
-pub(super) const HELP: &str = "Exit codes: 0 all is well; 1 something failed, or `status` reports an error; \
+pub(super) const HELP: &str = "Exit codes: 0 all is well; 1 something failed, or `status` or `doctor` reports an error; \
                                2 the command line is wrong; 69 no gateway answers; 78 the configuration is bad.";
 
 /// How a command ended.

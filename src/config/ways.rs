@@ -105,9 +105,14 @@ impl TryFrom<String> for ProxyUrl {
         // A cloud's address has the same host and port.
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let url = if has_port { format!("mqtts://{authority}") } else { format!("mqtts://{authority}:{PROXY_PORT}") };
-        let url = CloudUrl::parse(&url)
-            .map_err(|_| format!("`{text}` is not the address of a proxy\nwrite `http://proxy.example.org:{PROXY_PORT}`"))?;
+        let url = if has_port {
+            format!("mqtts://{authority}")
+        } else {
+            format!("mqtts://{authority}:{PROXY_PORT}")
+        };
+        let url = CloudUrl::parse(&url).map_err(|_| {
+            format!("`{text}` is not the address of a proxy\nwrite `http://proxy.example.org:{PROXY_PORT}`")
+        })?;
         Ok(ProxyUrl::At { host: url.host().to_owned(), port: url.port() })
     }
 }

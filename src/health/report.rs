@@ -28,11 +28,16 @@ pub struct LinkReport {
     pub protocol: Option<&'static str>,
     /// When the current connection was accepted.
     pub connected_since: Option<Timestamp>,
-    /// Why there is no connection.
+    /// Why there is no connection, or what is wrong with the one that there is.
     pub fault: Option<Fault>,
     /// How long the wait before the next attempt is, from the moment of the report.
     #[serde(rename = "next_attempt_in_seconds", serialize_with = "as_seconds")]
     pub next_attempt_in: Option<Duration>,
+    /// How often the line is tested, while connected: `cloud.keep_alive`, or what the cloud wants instead.
+    #[serde(rename = "keep_alive_seconds", serialize_with = "as_seconds")]
+    pub keep_alive: Option<Duration>,
+    /// Whether a message of our own came back on this connection.
+    pub echoed: bool,
     /// Why credentials that lie in the files are not in use; the line goes on with the old ones.
     pub kept_out: Option<Fault>,
 }
@@ -47,9 +52,21 @@ impl LinkReport {
             connected_since: None,
             fault: None,
             next_attempt_in: None,
+            keep_alive: None,
+            echoed: false,
             kept_out: None,
         }
     }
+}
+
+/// A fault that the line had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastFault {
+    /// What was wrong.
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What went over the line since the start.

@@ -28,6 +28,8 @@ pub(super) struct Scene {
     pub(super) has_certificate: bool,
     /// Our own certificate has expired.
     pub(super) has_expired: bool,
+    /// The wall clock can be believed.
+    pub(super) is_clock_trusted: bool,
 }
 
 /// What the failure says about the MQTT version that was spoken.
@@ -69,7 +71,8 @@ pub(super) fn v4(error: &Error4, below: Option<&io::Error>, scene: Scene) -> Bre
             | State4::ConnectionAborted,
         )
         | Error4::Io(_) => hang_up(ended(below, scene), scene),
-        Error4::MqttState(State4::AwaitPingResp | State4::CollisionTimeout) => no_answer(error),
+        Error4::MqttState(State4::AwaitPingResp) => half_open(error),
+        Error4::MqttState(State4::CollisionTimeout) => no_answer(error),
         Error4::MqttState(State4::Deserialization(_) | State4::WrongPacket) | Error4::NotConnAck(_) => {
             garbled(error, scene)
         }
@@ -92,12 +95,11 @@ pub(super) fn v4(error: &Error4, below: Option<&io::Error>, scene: Scene) -> Bre
 pub(super) fn v5(error: &Error5, below: Option<&io::Error>, scene: Scene) -> Breakage {
     match error {
         Error5::MqttState(
-            State5::Io(_)
-            | State5::Deserialization(v5::mqttbytes::Error::Io(_))
-            | State5::ConnectionAborted,
+            State5::Io(_) | State5::Deserialization(v5::mqttbytes::Error::Io(_)) | State5::ConnectionAborted,
         )
         | Error5::Io(_) => hang_up(ended(below, scene), scene),
-        Error5::MqttState(State5::AwaitPingResp | State5::CollisionTimeout) => no_answer(error),
+        Error5::MqttState(State5::AwaitPingResp) => half_open(error),
+        Error5::MqttState(State5::CollisionTimeout) => no_answer(error),
         Error5::MqttState(State5::ServerDisconnect { reason_code, reason_string }) => {
             disconnected(*reason_code, reason_string.as_deref())
         }
@@ -111,9 +113,11 @@ pub(super) fn v5(error: &Error5, below: Option<&io::Error>, scene: Scene) -> Bre
             | State5::EmptySubscription
             | State5::Coversion(_)
             | State5::InvalidAlias { .. }
-            | State5::OutgoingPacketTooLarge { .. }
             | State5::IncomingPacketTooLarge { .. },
         ) => Breakage::new(FaultKind::Protocol, error.to_string()),
+        Error5::MqttState(State5::OutgoingPacketTooLarge { .. }) => {
+            Breakage::new(FaultKind::TooLarge, error.to_string())
+        }
         Error5::Timeout(_) => no_answer(error),
         Error5::Websocket(_)
         | Error5::WsConnect(_)
@@ -131,6 +135,10 @@ fn ended(below: Option<&io::Error>, scene: Scene) -> Fault {
         Some(error) => io_fault(error, scene),
         None => silent(scene),
     }
+}
+
+fn half_open(error: &impl Error) -> Breakage {
+    Breakage::new(FaultKind::HalfOpen, error.to_string())
 }
 
 fn no_answer(error: &impl Error) -> Breakage {

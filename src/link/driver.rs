@@ -10,11 +10,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle, time::{Instant, timeout_at}};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
     LinkOptions,
+    access::Issuer,
     bridge::Bridge,
     diagnose::{self, Breakage, Scene},
     dial::{self, Call, Progress},
@@ -34,6 +39,8 @@ const EVENTS: usize = 64;
 #[derive(Clone)]
 pub(super) struct Errand {
     pub(super) options: Arc<LinkOptions>,
+    /// Shared by all attempts, for what it bought.
+    pub(super) issuer: Arc<Issuer>,
     pub(super) credentials: Credentials,
     pub(super) clock: Clock,
     /// Which way.
@@ -97,6 +104,7 @@ struct Evidence {
     bridge: Bridge,
     witness: Arc<Witness>,
     has_expired: bool,
+    is_clock_trusted: bool,
     is_websocket: bool,
 }
 
@@ -109,6 +117,7 @@ impl Evidence {
             was_asked: !self.is_websocket && self.witness.was_asked() && !self.witness.has_certificate(),
             has_certificate: self.witness.has_certificate(),
             has_expired: self.has_expired,
+            is_clock_trusted: self.is_clock_trusted,
         };
         match error {
             LineError::V4(error) => diagnose::v4(error, self.bridge.end(), scene),
@@ -118,12 +127,20 @@ impl Evidence {
 }
 
 /// Dials and forwards events until the line breaks or nobody listens.
-async fn drive(mut line: Line, events: mpsc::Sender<Wire>, errand: Errand, renewal: Arc<OnceLock<Timestamp>>) {
+async fn drive(
+    mut line: Line,
+    events: mpsc::Sender<Wire>,
+    errand: Errand,
+    renewal: Arc<OnceLock<Timestamp>>,
+) {
     let breakage = match dial(&mut line, &errand, &renewal).await {
         Ok((first, evidence)) => forward(&mut line, first, &events, &evidence).await,
         Err(breakage) => Some(breakage),
     };
     if let Some(breakage) = breakage {
+        if matches!(breakage.fault.kind, FaultKind::Credentials | FaultKind::NotAuthorized) {
+            errand.issuer.was_refused().await;
+        }
         // Nobody listens any more: the link has stopped.
         let _ = events.send(Wire::Broken(breakage)).await;
     }
@@ -142,7 +159,7 @@ async fn dial(
     let call = Call {
         way: &errand.way,
         proxy: &options.proxy,
-        access: &options.access,
+        issuer: &errand.issuer,
         credentials: &errand.credentials,
         clock: &errand.clock,
         turn: errand.turn,
@@ -159,6 +176,7 @@ async fn dial(
         bridge,
         witness: dialled.witness,
         has_expired: errand.credentials.has_expired(&errand.clock),
+        is_clock_trusted: errand.clock.is_trusted(),
         is_websocket: matches!(errand.way.transport, Transport::WebSocket { .. }),
     };
     match timeout_at(deadline, line.poll()).await {
@@ -172,8 +190,10 @@ async fn dial(
 }
 
 fn no_connack(limit: Duration) -> Breakage {
-    let detail =
-        format!("the connection is open, but MQTT had no answer within {} s of dialling", limit.as_secs_f32());
+    let detail = format!(
+        "the connection is open, but MQTT had no answer within {} s of dialling",
+        limit.as_secs_f32()
+    );
     Breakage::new(FaultKind::NoAnswer, detail)
 }
 
@@ -226,12 +246,13 @@ pub(super) mod tests {
         LinkOptions {
             brokers: vec![vec![Way::direct(CloudUrl::parse(&format!("wss://localhost:{port}")).unwrap())]],
             proxy: ProxyOptions::None,
-            access: Access::Anonymous,
+            access: Access::default(),
             ca_file: Some(ca_file.to_owned()),
             certificate_file: None,
             key_file: None,
             client_id: "gateway".to_owned(),
             subscriptions: settings.subscriptions,
+            hellos: Vec::new(),
             birth: settings.birth,
             will: settings.will,
             fence: settings.fence,
@@ -243,6 +264,8 @@ pub(super) mod tests {
             window: settings.window,
             backlog_rate: None,
             receipts: Receipts::default(),
+            version: Default::default(),
+            limits: Default::default(),
             session_expiry: Duration::ZERO,
         }
     }

@@ -18,10 +18,13 @@
 
 mod access;
 mod bridge;
+mod chain;
 mod diagnose;
 mod dial;
 mod driver;
+pub mod enrolment;
 mod error;
+mod examination;
 mod intake;
 mod options;
 mod origin;
@@ -34,9 +37,12 @@ mod way;
 mod window;
 mod wire;
 
-pub use access::Access;
+pub use access::{
+    Access, Authorizer, AwsKeys, Header, HeaderSource, Login, Password, Role, Sas, SignedToken,
+};
 pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
-pub use options::LinkOptions;
+pub use examination::{Depth, LinkStep, Seen, Walk, examine};
+pub use options::{CloudLimits, LinkOptions, Versions};
 pub use run::Link;
 pub use way::{Transport, Way};

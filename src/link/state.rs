@@ -1,14 +1,16 @@
 //! The state machine of the line: events in, effects out. No I/O, no clock, no task.
 //!
 //! Owns every decision: when to dial and with which MQTT version, what to send when, when the line
-//! is dead, what a refusal means. `run.rs` obeys. One file each for what goes out, what comes in and
-//! how it ends. Invariants: a record is deleted only after its PUBACK or by the named policy `refused
+//! is dead, what a refusal means. `run.rs` obeys. One file each for what goes out, what comes in, how it ends and what
+//! ended it. Invariants: a record is deleted only after its PUBACK or by the named policy `refused
 //! by the cloud` (by an answer, or, see `suspect`, by a hang-up each time); after every CONNACK everything
 //! that is not deleted is sent again, oldest first but for live messages that go before; nothing is published before every subscription is granted;
 //! what arrives before the fence's echo is [`Staleness::MayHaveWaited`], for the whole connection if
 //! none comes.
 
+mod diagnosis;
 mod ending;
+mod history;
 mod incoming;
 mod itinerary;
 mod outgoing;
@@ -23,20 +25,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
+    CloudLimits, Versions,
     diagnose::Breakage,
     origin::Origin,
     window::{Fetch, Parcel, Window},
-    wire::{Greeting, Version, Wire},
+    wire::{Greeting, Refusal, Version, Wire},
 };
 use crate::{
-    health::LinkCounters,
+    health::{self, LinkCounters, Refused},
     model::{Fault, FaultKind, LinkState, Message, QoS, Staleness, Topic, TopicFilter},
     retry::{self, Backoff},
     store::{Highest, Record},
 };
+use history::History;
 use incoming::FENCE_LIMIT;
-pub(super) use itinerary::Place;
 use itinerary::Itinerary;
+pub(super) use itinerary::Place;
 use pacer::Pacer;
 use suspect::Suspect;
 pub(super) use trial::Purpose;
@@ -52,6 +56,7 @@ pub(super) struct Settings {
     /// How long the line is up at a place that is not the best before that one is tried.
     pub(super) climb_after: Duration,
     pub(super) subscriptions: Vec<(TopicFilter, QoS)>,
+    pub(super) hellos: Vec<Message>,
     pub(super) birth: Message,
     pub(super) will: Message,
     pub(super) fence: Topic,
@@ -61,6 +66,8 @@ pub(super) struct Settings {
     pub(super) window: u16,
     /// How many messages a second of those that waited, at most.
     pub(super) backlog_rate: Option<u32>,
+    pub(super) version: Versions,
+    pub(super) limits: CloudLimits,
 }
 
 /// What happened.
@@ -125,6 +132,8 @@ pub(super) enum Effect {
     Hurry,
     /// Delete what the cloud refused for good, counted.
     Discard(u64),
+    /// Delete what is beyond the cloud's limits, counted.
+    DiscardOversize(u64),
     /// Send DISCONNECT.
     Disconnect,
     /// Nothing more will come.
@@ -140,6 +149,10 @@ pub(super) struct View {
     pub(super) protocol: Option<&'static str>,
     pub(super) fault: Option<Fault>,
     pub(super) wait: Option<Duration>,
+    /// How often the line is tested, while connected; the cloud may want it sooner than we do.
+    pub(super) keep_alive: Option<Duration>,
+    /// Whether the fence's echo came on this connection.
+    pub(super) echoed: bool,
     /// Where it is dialled, or open.
     pub(super) place: Place,
     /// Why new credentials are not in use.
@@ -168,7 +181,16 @@ pub(super) struct Machine {
     last_pause: Option<Instant>,
     window: Window,
     suspect: Suspect,
+    /// The fault of a message that was given up, until the next connection shows it.
+    given_up: Option<Fault>,
+    history: History,
+    /// What `history` sees: shown while the line is up too, until it is refuted.
+    recurring: Option<Fault>,
+    /// For what waited.
     pacer: Pacer,
+    /// For everything.
+    rate: Pacer,
+    refusals: Vec<health::Refusal>,
     highest: Highest,
     connections: u64,
     /// Attempts and connections in a row that did not come as far as the subscriptions.
@@ -185,7 +207,7 @@ impl Machine {
         Self {
             random: fastrand::Rng::with_seed(seed),
             phase: Phase::Waiting { until: now, wait: Duration::ZERO },
-            choice: Choice::new(),
+            choice: Choice::new(settings.version),
             itinerary: Itinerary::new(&settings.ways),
             trials: Trials::new(settings.climb_after),
             backoff: Backoff::new(settings.backoff),
@@ -193,7 +215,12 @@ impl Machine {
             last_pause: None,
             window: Window::default(),
             suspect: Suspect::default(),
+            given_up: None,
+            history: History::default(),
+            recurring: None,
             pacer: Pacer::new(settings.backlog_rate, now),
+            rate: Pacer::new(settings.limits.publish_rate, now),
+            refusals: Vec::new(),
             highest: Highest::default(),
             connections: 0,
             vain: 0,
@@ -213,6 +240,15 @@ impl Machine {
         })
     }
 
+    /// What the cloud did not take since this was last asked.
+    pub(super) fn take_refusals(&mut self) -> Vec<health::Refusal> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    fn note(&mut self, what: Refused, topic: &str, reason: impl Into<String>, is_dropped: bool) {
+        self.refusals.push(health::Refusal { what, topic: topic.to_owned(), reason: reason.into(), is_dropped });
+    }
+
     /// Where the line stands.
     pub(super) fn view(&self) -> View {
         let mut view = View {
@@ -221,6 +257,8 @@ impl Machine {
             protocol: None,
             fault: self.fault.clone(),
             wait: None,
+            keep_alive: None,
+            echoed: false,
             place: self.itinerary.at(),
             refusal: self.trials.refusal.clone(),
         };
@@ -238,8 +276,12 @@ impl Machine {
                 };
                 view.connection = self.connections;
                 view.protocol = Some(up.version.name());
+                view.echoed = up.fence == Fence::Passed;
+                view.keep_alive = Some(up.keep_alive(&self.settings));
                 if up.fence != Fence::NotSent {
-                    view.fault = up.pause.as_ref().map(|pause| pause.fault.clone()).or(up.refusal.clone());
+                    let pause = up.pause.as_ref().map(|pause| &pause.fault);
+                    let refusal = up.refusal.as_ref().map(|(fault, _)| fault);
+                    view.fault = pause.or(refusal).or(self.recurring.as_ref()).cloned();
                 }
             }
             Phase::Ended => view.fault = None,
@@ -285,6 +327,7 @@ impl Machine {
             Event::Stop => self.on_stop(now),
         }
         self.send_what_fits(now);
+        self.refute(now);
         std::mem::take(&mut self.effects)
     }
 
@@ -298,7 +341,10 @@ impl Machine {
         match wire {
             Wire::Broken(_) | Wire::Connected(_) => {}
             Wire::PublishSent(packet) => self.window.sent(packet),
-            Wire::PingSent => up.pinged = Some(now),
+            Wire::PingSent => {
+                up.pinged = Some(now);
+                up.ask(now);
+            }
             Wire::DisconnectSent => {
                 if up.drain.is_some() {
                     self.finish();
@@ -334,7 +380,9 @@ impl Machine {
         let limit = if self.suspect.is_alone() { 1 } else { self.window_limit(&greeting) };
         self.window.open(limit, self.highest);
         let token = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
-        let up = Up::new(self.choice.version(), greeting, &self.settings, token, now);
+        let mut up = Up::new(self.choice.version(), greeting, &self.settings, token, now);
+        up.refusal = self.given_up.take().map(|fault| (fault, now));
+        up.ask(now);
         self.effects.extend(up.subscribing.front().cloned().map(Effect::Subscribe));
         self.phase = Phase::Up(Box::new(up));
     }
@@ -344,7 +392,7 @@ impl Machine {
         self.settings.window.min(greeting.receive_maximum.saturating_sub(1)).max(1)
     }
 
-    fn on_subscribed(&mut self, refusals: &[Option<&'static str>], now: Instant) {
+    fn on_subscribed(&mut self, refusals: &[Option<Refusal>], now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
         let Some(asked) = up.subscribing.pop_front() else {
             up.probed = None;
@@ -352,17 +400,20 @@ impl Machine {
         };
         let refused =
             asked.iter().zip(refusals).find_map(|((filter, _), refusal)| Some((filter, (*refusal)?)));
-        if let Some((filter, reason)) = refused {
+        if let Some((filter, Refusal { kind, reason })) = refused {
             let detail = format!("subscribing to `{filter}`: {reason}");
-            return self.break_off(Fault::new(FaultKind::NotAuthorized, detail), now);
+            let filter = filter.to_string();
+            self.note(Refused::Subscribe, &filter, reason, false);
+            return self.break_off(Fault::new(kind, detail), now);
         }
         if refusals.len() < asked.len() {
             let detail = "it answered fewer subscriptions than were asked for";
             return self.break_off(Fault::new(FaultKind::Protocol, detail), now);
         }
-        if let Some(next) = up.subscribing.front() {
+        if let Some(next) = up.subscribing.front().cloned() {
             up.asked = now;
-            self.effects.push(Effect::Subscribe(next.clone()));
+            up.ask(now);
+            self.effects.push(Effect::Subscribe(next));
             return;
         }
         self.fault = None;
@@ -372,7 +423,9 @@ impl Machine {
         self.effects.push(Effect::LineUp);
         up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
         if up.drain.is_none() {
-            up.urgent.extend([Parcel::Birth, Parcel::Fence]);
+            up.urgent.extend((0..self.settings.hellos.len()).map(Parcel::Hello));
+            up.urgent.push_back(Parcel::Birth);
+            up.urgent.extend(self.settings.limits.echoes.then_some(Parcel::Fence));
         }
     }
 
@@ -384,16 +437,19 @@ impl Machine {
             }
             Phase::Waiting { .. } | Phase::Dialling | Phase::Ended => {}
             Phase::Up(up) => {
-                if let Some(what) = up.overdue(&self.settings, &self.window, now) {
-                    return self.break_off(Fault::new(FaultKind::NoAnswer, what), now);
+                if let Some((kind, what)) = up.overdue(&self.settings, &self.window, now) {
+                    let fault = self.judged(Fault::new(kind, what), now);
+                    return self.break_off(fault, now);
                 }
                 if up.pause.as_ref().is_some_and(|pause| now >= pause.until) {
                     up.pause = None;
                 }
                 if up.probe_due(&self.settings, &self.window).is_some_and(|due| now >= due) {
                     up.probed = Some(now);
+                    up.ask(now);
                     let fence = (TopicFilter::from(&self.settings.fence), QoS::AtLeastOnce);
-                    self.effects.push(Effect::Subscribe(vec![fence]));
+                    let first = self.settings.subscriptions.first().filter(|_| !self.settings.limits.echoes);
+                    self.effects.push(Effect::Subscribe(vec![first.cloned().unwrap_or(fence)]));
                 }
                 self.on_fence_tick(now);
                 self.on_drain_tick(now);
@@ -413,7 +469,8 @@ impl Machine {
             return;
         }
         self.suspect_the_oldest(breakage.fault.kind, now);
-        self.break_off(breakage.fault, now);
+        let fault = self.judged(breakage.fault, now);
+        self.break_off(fault, now);
     }
 
     /// Drops the connection or the attempt and waits, or ends when the link was stopping anyway.
@@ -438,7 +495,8 @@ impl Machine {
         self.end_trial();
         self.effects.push(Effect::HangUp);
         let random = self.random.f64();
-        let wait = if is_round { self.backoff.after_failure(held, random) } else { self.backoff.short(random) };
+        let wait =
+            if is_round { self.backoff.after_failure(held, random) } else { self.backoff.short(random) };
         self.phase = Phase::Waiting { until: now + wait, wait };
     }
 }

@@ -25,7 +25,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::LinkError;
+use super::{LinkError, LinkOptions, chain::Trust};
 use crate::{clock::Clock, model::Timestamp};
 
 /// What is trusted and what is presented, read and checked once.
@@ -33,6 +33,7 @@ use crate::{clock::Clock, model::Timestamp};
 pub(super) struct Credentials {
     provider: Arc<rustls::crypto::CryptoProvider>,
     verifier: Arc<WebPkiServerVerifier>,
+    trust: Arc<Trust>,
     own: Option<Own>,
 }
 
@@ -43,6 +44,16 @@ struct Own {
 }
 
 impl Credentials {
+    /// Those that the options name.
+    pub(super) fn of(options: &LinkOptions, clock: &Clock) -> Result<Self, LinkError> {
+        let own = match (&options.certificate_file, &options.key_file) {
+            (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
+            (None, None) => None,
+            _ => return Err(LinkError::HalfACertificate),
+        };
+        Self::load(options.ca_file.as_deref(), own, clock)
+    }
+
     /// Reads the private CA (or the system's roots) and the client certificate with its key.
     pub(super) fn load(
         ca_file: Option<&Path>,
@@ -60,32 +71,46 @@ impl Credentials {
             Some(path) => private_roots(path)?,
             None => system_roots()?,
         };
+        let subjects = roots.subjects().iter().map(|name| name.as_ref().to_vec()).collect();
+        let trust = Arc::new(Trust::new(subjects, ca_file.is_some()));
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|error| LinkError::Tls(error.to_string()))?;
-        Ok(Self { provider, verifier, own })
+        Ok(Self { provider, verifier, trust, own })
     }
 
     /// A configuration for one attempt, with the witness of what the server showed and asked for in it.
     ///
     /// # Errors
     /// [`LinkError::Tls`].
-    pub(super) fn for_attempt(&self, alpn: Option<&str>) -> Result<(Arc<ClientConfig>, Arc<Witness>), LinkError> {
+    pub(super) fn for_attempt(
+        &self,
+        alpn: Option<&str>,
+    ) -> Result<(Arc<ClientConfig>, Arc<Witness>), LinkError> {
         let witness = Arc::new(Witness {
             key: self.own.as_ref().map(|own| own.key.clone()),
             verifier: self.verifier.clone(),
+            trust: self.trust.clone(),
             was_asked: AtomicBool::new(false),
             shown: OnceLock::new(),
         });
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| LinkError::Tls(error.to_string()))?;
-        #[allow(clippy::disallowed_methods, reason = "the verifier does as webpki's says; it only keeps what it saw")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the verifier does as webpki's says; it only keeps what it saw"
+        )]
         let builder = builder.dangerous().with_custom_certificate_verifier(witness.clone());
         let mut config = builder.with_client_cert_resolver(witness.clone());
         config.resumption = Resumption::disabled();
         config.alpn_protocols = alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
         Ok((Arc::new(config), witness))
+    }
+
+    /// What is presented, without those behind it.
+    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.own.as_ref()?.key.cert.first()
     }
 
     /// Whether our own certificate has expired by now, as far as the clock can be believed.
@@ -144,6 +169,7 @@ impl Own {
 pub(super) struct Witness {
     key: Option<Arc<CertifiedKey>>,
     verifier: Arc<WebPkiServerVerifier>,
+    trust: Arc<Trust>,
     was_asked: AtomicBool,
     shown: OnceLock<Vec<CertificateDer<'static>>>,
 }
@@ -157,6 +183,11 @@ impl Witness {
     /// Whether there was a certificate to present.
     pub(super) fn has_certificate(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// Whom we trust.
+    pub(super) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The certificates that the server showed, its own first; none before it did.
@@ -176,7 +207,12 @@ impl ServerCertVerifier for Witness {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let all = [end_entity].into_iter().chain(intermediates);
         self.shown.get_or_init(|| all.map(|certificate| certificate.clone().into_owned()).collect());
-        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let verdict =
+            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if verdict.is_ok() {
+            self.trust.verified();
+        }
+        verdict
     }
 
     fn verify_tls12_signature(

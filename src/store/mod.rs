@@ -10,6 +10,7 @@
 //! writes are SQLite's business (fjall and redb were measured, see DESIGN.md).
 
 mod damage;
+mod examination;
 mod flash;
 mod hand;
 mod house;
@@ -42,6 +43,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{oneshot, watch};
 
+pub use examination::{StoreFinding, examine_store, free_space};
 pub use flash::Written;
 pub use journal::Begun;
 pub use lane::{Keep, LaneOptions, LaneStats};
@@ -493,15 +495,19 @@ fn make(path: &Path) -> std::io::Result<()> {
 }
 
 /// One process a store: the lock is released by the kernel, also after `kill -9`.
-fn lock(path: &Path, open_error: &dyn Fn(std::io::Error) -> StoreError) -> Result<File, StoreError> {
+fn lock_file(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
+    PathBuf::from(name)
+}
+
+fn lock(path: &Path, open_error: &dyn Fn(std::io::Error) -> StoreError) -> Result<File, StoreError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(PathBuf::from(name))
+        .open(lock_file(path))
         .map_err(open_error)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

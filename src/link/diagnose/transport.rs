@@ -37,9 +37,13 @@ pub(in crate::link) fn websocket_fault(error: &tungstenite::Error, scene: Scene)
                 401 | 407 => FaultKind::Credentials,
                 403 => FaultKind::NotAuthorized,
                 429 | 500..=599 => FaultKind::ServerUnavailable,
-                _ => FaultKind::WebSocket,
+                // Whoever answers a good upgrade otherwise has something else at this path: a page, a redirection.
+                _ => FaultKind::WrongPath,
             };
             Fault::new(kind, format!("the WebSocket upgrade was answered with HTTP status {status}"))
+        }
+        Ws::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+            Fault::new(FaultKind::Subprotocol, error.to_string())
         }
         Ws::Protocol(_)
         | Ws::Capacity(_)
@@ -69,6 +73,8 @@ pub(in crate::link) fn io_fault(error: &io::Error, scene: Scene) -> Fault {
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::NotConnected => ended(error, scene),
+        // The kernel sent again and again and nothing came.
+        io::ErrorKind::TimedOut if scene.is_connected => Fault::new(FaultKind::HalfOpen, error.to_string()),
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             Fault::new(FaultKind::NoAnswer, error.to_string())
         }
@@ -126,6 +132,10 @@ fn tls_fault(error: &rustls::Error, scene: Scene) -> Fault {
     let kind = match error {
         rustls::Error::InvalidCertificate(reason) => match reason {
             Certificate::Expired | Certificate::ExpiredContext { .. } => FaultKind::ServerCertificateExpired,
+            // Before the clock is set no certificate is valid yet, and one that expired says nothing either.
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } if !scene.is_clock_trusted => {
+                FaultKind::OwnClock
+            }
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
                 FaultKind::ServerCertificateNotYetValid
             }
@@ -135,6 +145,7 @@ fn tls_fault(error: &rustls::Error, scene: Scene) -> Fault {
             _ => FaultKind::ServerCertificateUntrusted,
         },
         rustls::Error::AlertReceived(alert) => return alert_fault(*alert, error, scene),
+        rustls::Error::InvalidMessage(_) => FaultKind::NotTls,
         _ => FaultKind::Tls,
     };
     Fault::new(kind, error.to_string())

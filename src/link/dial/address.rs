@@ -140,11 +140,13 @@ mod tests {
 
     #[test]
     fn families_are_tried_by_turns_and_the_one_that_the_system_prefers_begins() {
-        let listed = addresses(["[2001:db8::2]:1", "[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"]);
+        let listed =
+            addresses(["[2001:db8::2]:1", "[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"]);
         let turns =
             addresses(["[2001:db8::2]:1", "192.0.2.1:1", "[2001:db8::1]:1", "192.0.2.2:1", "192.0.2.3:1"]);
         assert_eq!(by_turns(listed.clone()), turns);
-        let sorted = addresses(["[2001:db8::1]:1", "[2001:db8::2]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"]);
+        let sorted =
+            addresses(["[2001:db8::1]:1", "[2001:db8::2]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"]);
         assert_eq!(in_turn(listed, 5), sorted);
     }
 

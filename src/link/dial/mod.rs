@@ -21,14 +21,15 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use ws_stream_tungstenite::WsStream;
 
 use super::{
-    access::{Access, Grant},
+    access::{Grant, Issuer, Place},
+    chain,
     diagnose::{self, Scene},
     tls::{Credentials, Witness},
     way::{Transport, Way},
 };
 use crate::{
     clock::Clock,
-    model::{Fault, FaultKind},
+    model::{CloudUrl, Fault, FaultKind},
 };
 use address::Host;
 pub use proxy::{ProxyOptions, Secret};
@@ -56,10 +57,11 @@ pub(super) enum Step {
 }
 
 /// What is dialled, and with what.
+#[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) way: &'a Way,
     pub(super) proxy: &'a ProxyOptions,
-    pub(super) access: &'a Access,
+    pub(super) issuer: &'a Issuer,
     pub(super) credentials: &'a Credentials,
     pub(super) clock: &'a Clock,
     /// How many attempts in a row came to nothing.
@@ -93,12 +95,16 @@ impl Progress {
         let seconds = limit.as_secs_f32();
         let silent = format!("no answer within {seconds} s");
         match self.step {
-            Step::Access => Fault::new(FaultKind::NoAnswer, format!("{silent} from whom the credentials come")),
+            Step::Access => {
+                Fault::new(FaultKind::NoAnswer, format!("{silent} from whom the credentials come"))
+            }
             Step::Resolve => Fault::new(FaultKind::Dns, silent),
             Step::Tcp | Step::Proxy if self.has_proxy => Fault::new(FaultKind::ProxyUnreachable, silent),
             Step::Tcp | Step::Proxy => Fault::new(FaultKind::Tcp, silent),
             Step::Tls => Fault::new(FaultKind::NoAnswer, format!("TCP is open, but TLS had {silent}")),
-            Step::Upgrade => Fault::new(FaultKind::NoAnswer, format!("TLS is open, but WebSocket had {silent}")),
+            Step::Upgrade => {
+                Fault::new(FaultKind::NoAnswer, format!("TLS is open, but WebSocket had {silent}"))
+            }
         }
     }
 }
@@ -115,15 +121,17 @@ pub(super) struct Dialled {
 /// # Errors
 /// One [`Fault`]; `progress` says at which step.
 pub(super) async fn dial(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result<Dialled, Fault> {
-    match timeout(limit, go(call, progress)).await {
+    match timeout(limit, go(call, limit, progress)).await {
         Ok(result) => result,
         Err(_) => Err(progress.timeout(limit)),
     }
 }
 
-async fn go(call: &Call<'_>, progress: &mut Progress) -> Result<Dialled, Fault> {
+async fn go(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result<Dialled, Fault> {
     let way = call.way;
-    let grant = call.access.grant().await?;
+    // Whoever sells keys has half the time: the rest is for what they are bought for.
+    let (place, to_provider) = (call.place(), |host, port| elsewhere(call, host, port));
+    let grant = call.issuer.grant(&place, call.clock.now(), limit / 2, to_provider).await?;
     progress.next(Step::Resolve, String::new());
     let tcp = open(call, progress).await?;
     let tls = handshake(call, tcp, progress).await?;
@@ -145,6 +153,16 @@ async fn go(call: &Call<'_>, progress: &mut Progress) -> Result<Dialled, Fault> 
         }
     };
     Ok(Dialled { stream, grant, witness })
+}
+
+/// A connection as to the cloud, with TLS and the certificate, but to another host and not for MQTT.
+async fn elsewhere(call: &Call<'_>, host: String, port: u16) -> Result<TlsStream<TcpStream>, Fault> {
+    let url = CloudUrl::parse(&format!("wss://{host}:{port}"))
+        .map_err(|error| Fault::new(FaultKind::Dns, error.to_string()))?;
+    let (way, mut progress) = (Way::direct(url), Progress::new());
+    let call = Call { way: &way, ..*call };
+    let tcp = open(&call, &mut progress).await?;
+    handshake(&call, tcp, &mut progress).await
 }
 
 /// TCP to the cloud, through the proxy if there is one.
@@ -188,45 +206,24 @@ async fn handshake(
     let attempt = call.credentials.for_attempt(alpn);
     let (config, witness) = attempt.map_err(|error| Fault::new(FaultKind::Tls, error.to_string()))?;
     progress.witness = Some(witness.clone());
+    let has_proxy = progress.has_proxy;
     let name = call.way.name();
     let server_name = ServerName::try_from(name.to_owned()).map_err(|_| {
         Fault::new(FaultKind::ServerNameMismatch, format!("`{name}` is no name that a certificate can have"))
     })?;
     let stream = TlsConnector::from(config).connect(server_name, tcp).await;
     let stream = stream.map_err(|error: io::Error| {
-        let Fault { kind, detail } = diagnose::io_fault(&error, call.scene(&witness));
-        match seen_of_server(&witness) {
-            Some(seen) if is_about_the_server(kind) => Fault::new(kind, format!("{detail}; {seen}")),
-            _ => Fault::new(kind, detail),
-        }
+        let fault = diagnose::io_fault(&error, call.scene(&witness));
+        chain::judged(fault, witness.shown(), witness.trust(), has_proxy)
     })?;
     match alpn {
         Some(alpn) if stream.get_ref().1.alpn_protocol() != Some(alpn.as_bytes()) => {
-            let detail = format!("the server does not speak the protocol `{alpn}` that was asked for by ALPN");
+            let detail =
+                format!("the server does not speak the protocol `{alpn}` that was asked for by ALPN");
             Err(Fault::new(FaultKind::Tls, detail))
         }
         _ => Ok(stream),
     }
-}
-
-fn is_about_the_server(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::ServerCertificateUntrusted
-            | FaultKind::ServerNameMismatch
-            | FaultKind::ServerCertificateExpired
-            | FaultKind::ServerCertificateNotYetValid
-    )
-}
-
-/// Whose certificate the server showed, by whom and for when.
-fn seen_of_server(witness: &Witness) -> Option<String> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(witness.shown().first()?).ok()?;
-    let (validity, subject, issuer) = (certificate.validity(), certificate.subject(), certificate.issuer());
-    Some(format!(
-        "it showed a certificate for `{subject}` signed by `{issuer}`, valid from {} to {}",
-        validity.not_before, validity.not_after
-    ))
 }
 
 fn seen_of_tls(stream: &TlsStream<TcpStream>) -> String {
@@ -235,6 +232,12 @@ fn seen_of_tls(stream: &TlsStream<TcpStream>) -> String {
 }
 
 impl Call<'_> {
+    fn place(&self) -> Place<'_> {
+        let url = &self.way.url;
+        let is_websocket = matches!(self.way.transport, Transport::WebSocket { .. });
+        Place { host: url.host(), port: url.port(), target: url.path_with_query(), is_websocket }
+    }
+
     /// What is known when TLS or WebSocket fails.
     fn scene(&self, witness: &Witness) -> Scene {
         Scene {
@@ -242,6 +245,7 @@ impl Call<'_> {
             was_asked: witness.was_asked(),
             has_certificate: witness.has_certificate(),
             has_expired: self.credentials.has_expired(self.clock),
+            is_clock_trusted: self.clock.is_trusted(),
         }
     }
 }

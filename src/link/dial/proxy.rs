@@ -72,17 +72,23 @@ impl ProxyOptions {
                 let login = login.as_ref().map_or(String::new(), |(user, Secret(password))| {
                     format!("{}:{}@", percent_encoded(user), percent_encoded(password))
                 });
-                Matcher::builder().https(format!("http://{login}{bracketed}:{port}")).no(except.clone()).build()
+                Matcher::builder()
+                    .https(format!("http://{login}{bracketed}:{port}"))
+                    .no(except.clone())
+                    .build()
             }
         };
         // Whatever is in it: it is TLS, as `https` is.
-        let Ok(destination) = format!("https://{}", url.host_and_port()).parse::<Uri>() else { return Ok(None) };
+        let Ok(destination) = format!("https://{}", url.host_and_port()).parse::<Uri>() else {
+            return Ok(None);
+        };
         let Some(found) = matcher.intercept(&destination) else { return Ok(None) };
         let uri = found.uri();
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         if uri.scheme_str() != Some("http") || host.is_empty() {
             let scheme = uri.scheme_str().unwrap_or("nothing");
-            let detail = format!("the proxy `{host}` is to be spoken to by `{scheme}`, and only `http://` is known");
+            let detail =
+                format!("the proxy `{host}` is to be spoken to by `{scheme}`, and only `http://` is known");
             return Err(Fault::new(FaultKind::ProxyRefused, detail));
         }
         Ok(Some(Proxy {
@@ -194,7 +200,11 @@ mod tests {
             ("*", false),
         ] {
             let proxy = fixed(None, except).towards(&url()).unwrap();
-            assert_eq!(proxy.map(|proxy| proxy.to_string()), is_taken.then(|| "proxy.example:3128".to_owned()), "{except}");
+            assert_eq!(
+                proxy.map(|proxy| proxy.to_string()),
+                is_taken.then(|| "proxy.example:3128".to_owned()),
+                "{except}"
+            );
         }
         let within = CloudUrl::parse("mqtts://192.0.2.7").unwrap();
         assert!(fixed(None, "192.0.2.0/24").towards(&within).unwrap().is_none());

@@ -66,7 +66,8 @@ fn request(url: &CloudUrl, subprotocol: &str, grant: &Grant) -> Result<Request, 
     // `fault` would show the query; an address that was parsed and a query of ours can be read.
     let mut request = place.into_client_request().map_err(|_| fault(&"its address is no URL"))?;
     let headers = request.headers_mut();
-    headers.insert(HOST, url.authority().parse::<HeaderValue>().map_err(|error| fault(&error))?);
+    // A signature is over it, in small letters.
+    headers.insert(HOST, url.authority().to_ascii_lowercase().parse::<HeaderValue>().map_err(|error| fault(&error))?);
     headers.insert(
         SEC_WEBSOCKET_PROTOCOL,
         subprotocol.parse::<HeaderValue>().map_err(|error| fault(&error))?,
@@ -79,7 +80,9 @@ fn is_granted<T>(response: &Response<T>, subprotocol: &str) -> Result<(), Fault>
     let granted = response.headers().get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
     let detail = match granted {
         Some(granted) if granted.trim_ascii() == subprotocol.as_bytes() => return Ok(()),
-        Some(other) => format!("`{subprotocol}` was asked for and `{}` granted", String::from_utf8_lossy(other)),
+        Some(other) => {
+            format!("`{subprotocol}` was asked for and `{}` granted", String::from_utf8_lossy(other))
+        }
         None => format!("`{subprotocol}` was asked for and nothing granted"),
     };
     Err(Fault::new(FaultKind::Subprotocol, detail))
@@ -111,12 +114,18 @@ mod tests {
 
     #[test]
     fn only_the_subprotocol_that_was_asked_for_will_do() {
-        for (granted, is_good) in [(Some("mqtt"), true), (Some(" mqtt "), true), (Some("mqttv3.1"), false), (None, false)] {
+        for (granted, is_good) in
+            [(Some("mqtt"), true), (Some(" mqtt "), true), (Some("mqttv3.1"), false), (None, false)]
+        {
             let mut response = Response::new(());
             if let Some(granted) = granted {
                 response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, granted.parse().unwrap());
             }
-            assert_eq!(is_granted(&response, "mqtt").map_err(|fault| fault.kind).is_ok(), is_good, "{granted:?}");
+            assert_eq!(
+                is_granted(&response, "mqtt").map_err(|fault| fault.kind).is_ok(),
+                is_good,
+                "{granted:?}"
+            );
         }
     }
 }

@@ -66,7 +66,8 @@ impl Itinerary {
             }
         }
         let count = self.tried.len();
-        let next = (0..count).map(|step| (broker + step) % count.max(1)).find_map(|broker| self.untried(broker));
+        let next =
+            (0..count).map(|step| (broker + step) % count.max(1)).find_map(|broker| self.untried(broker));
         if let Some(next) = next {
             self.at = next;
             return false;
@@ -109,6 +110,9 @@ fn may_be_the_network(kind: FaultKind) -> bool {
         | FaultKind::WebSocket
         | FaultKind::Protocol
         | FaultKind::Credentials
+        // Another way may want something else, or nothing beside the certificate.
+        | FaultKind::OwnCredentials
+        | FaultKind::KeyProvider
         | FaultKind::NotAuthorized
         | FaultKind::IdleCut
         | FaultKind::HalfOpen
@@ -118,6 +122,7 @@ fn may_be_the_network(kind: FaultKind) -> bool {
         | FaultKind::OwnClock
         | FaultKind::CredentialFiles
         | FaultKind::ClientCertificateExpired
+        | FaultKind::SubscriptionRefused
         | FaultKind::ClientId
         | FaultKind::Banned
         | FaultKind::DuplicateClientId

@@ -11,14 +11,19 @@ use super::{
     up::{Fence, Pause},
 };
 use crate::{
+    health::Refused,
     link::{
+        CloudLimits,
         origin::Origin,
         window::Parcel,
-        wire::{self, Verdict},
+        wire::{self, Refusal, Verdict},
     },
     model::{Fault, FaultKind, Message, Properties, QoS, Topic},
     store::Record,
 };
+
+/// From here on, in bytes, a message that no cloud acknowledges is probably too large: AWS IoT takes 128 KiB.
+const LARGE: usize = 100 << 10;
 
 impl Machine {
     pub(super) fn on_answered(&mut self, parcel: Parcel, verdict: Verdict, now: Instant) {
@@ -34,45 +39,61 @@ impl Machine {
                 self.effects.push(Effect::Delete(record.sequence));
                 self.effects.extend(is_urgent.then_some(Effect::Hurry));
             }
-            (Parcel::Record(record), Verdict::Refused(reason)) => self.refuse(&record, reason),
-            (Parcel::Record(record), Verdict::Later(reason)) => {
+            (Parcel::Record(record), Verdict::Refused(refusal)) => self.refuse(&record, refusal, now),
+            (Parcel::Record(record), Verdict::Later(refusal)) => {
                 let topic = record.message.topic.clone();
                 self.window.put_back(record);
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
-            (Parcel::Birth, Verdict::Accepted) | (Parcel::Fence, Verdict::Accepted) => {}
-            (Parcel::Birth, Verdict::Refused(reason)) => {
-                let topic = &self.settings.birth.topic;
-                tracing::warn!(%topic, reason, "the cloud refuses the gateway's own state");
-                up.refusal = Some(publish_refused(topic, reason));
+            (Parcel::Hello(_) | Parcel::Birth | Parcel::Fence, Verdict::Accepted) => {}
+            (Parcel::Hello(place), Verdict::Refused(refusal)) => {
+                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
+                    up.refusal = Some((publish_refused(&topic, refusal), now));
+                    self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
+                }
             }
-            (Parcel::Birth, Verdict::Later(reason)) => {
+            (Parcel::Hello(place), Verdict::Later(refusal)) => {
+                up.urgent.push_front(Parcel::Hello(place));
+                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
+                    self.pause(&topic, refusal, now);
+                }
+            }
+            (Parcel::Birth, Verdict::Refused(refusal)) => {
+                let topic = self.settings.birth.topic.clone();
+                tracing::warn!(%topic, reason = refusal.reason, "the cloud refuses the gateway's own state");
+                up.refusal = Some((publish_refused(&topic, refusal), now));
+                self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
+            }
+            (Parcel::Birth, Verdict::Later(refusal)) => {
                 up.urgent.push_front(Parcel::Birth);
                 let topic = self.settings.birth.topic.clone();
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
-            (Parcel::Fence, Verdict::Later(reason)) => {
+            (Parcel::Fence, Verdict::Later(refusal)) => {
                 // Without it nothing that comes in counts as live, however long the connection lasts.
                 up.urgent.push_back(Parcel::Fence);
                 let topic = self.settings.fence.clone();
-                self.pause(&topic, reason, now);
+                self.pause(&topic, refusal, now);
             }
-            (Parcel::Fence, Verdict::Refused(reason)) => {
+            (Parcel::Fence, Verdict::Refused(refusal)) => {
                 // Its limit runs on: what waited in the cloud may be coming in right now.
-                up.refusal = Some(publish_refused(&self.settings.fence, reason));
+                let fence = self.settings.fence.clone();
+                up.refusal = Some((publish_refused(&fence, refusal), now));
+                self.note(Refused::Publish, fence.as_str(), refusal.reason, false);
             }
             (Parcel::Farewell, _) => self.disconnect(now),
         }
     }
 
-    pub(super) fn refuse(&mut self, record: &Record, reason: &str) {
+    pub(super) fn refuse(&mut self, record: &Record, refusal: Refusal, now: Instant) {
         let Phase::Up(up) = &mut self.phase else { return };
-        let topic = &record.message.topic;
+        let (topic, reason) = (&record.message.topic, refusal.reason);
         if up.refusal.is_none() {
             // Once a connection: the store counts every one.
             tracing::warn!(%topic, reason, policy = "refused by the cloud", "dropped a message");
         }
-        up.refusal = Some(publish_refused(topic, reason));
+        up.refusal = Some((publish_refused(topic, refusal), now));
+        self.note(Refused::Publish, topic.as_str(), reason, true);
         self.effects.push(Effect::Discard(record.sequence));
     }
 
@@ -94,10 +115,20 @@ impl Machine {
             policy = "refused by the cloud",
             "dropped a message: the cloud ended every connection on which it was sent, at last alone"
         );
-        self.effects.push(Effect::Discard(record.sequence));
+        // Where 3.1.1 has no word for it, only the size says which limit it was.
+        let kind = if bytes >= LARGE { FaultKind::TooLarge } else { FaultKind::NotAuthorized };
+        let detail = format!(
+            "publishing to `{topic}`, {bytes} bytes: the cloud ended every connection on which it was sent"
+        );
+        self.given_up = Some(Fault::new(kind, detail));
+        let (topic, sequence) = (topic.clone(), record.sequence);
+        let reason = "the cloud ended every connection on which it was sent";
+        self.note(Refused::Publish, topic.as_str(), reason, true);
+        self.effects.push(Effect::Discard(sequence));
     }
 
-    pub(super) fn pause(&mut self, topic: &Topic, reason: &str, now: Instant) {
+    pub(super) fn pause(&mut self, topic: &Topic, refusal: Refusal, now: Instant) {
+        self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
         let Phase::Up(up) = &mut self.phase else { return };
         if up.pause.is_some() {
             return;
@@ -105,8 +136,7 @@ impl Machine {
         let quiet = self.last_pause.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
         let wait = self.pauses.after_failure(quiet, self.random.f64());
         self.last_pause = Some(now);
-        let fault = Fault::new(FaultKind::ServerUnavailable, format!("publishing to `{topic}`: {reason}"));
-        up.pause = Some(Pause { until: now + wait, fault });
+        up.pause = Some(Pause { until: now + wait, fault: publish_refused(topic, refusal) });
     }
 
     pub(super) fn send_what_fits(&mut self, now: Instant) {
@@ -119,6 +149,10 @@ impl Machine {
             if !self.window.has_room_for_own() {
                 break;
             }
+            if let Err(until) = self.rate.look(now) {
+                up.paced = Some(until);
+                break;
+            }
             if let Some(parcel) = up.urgent.pop_front() {
                 self.publish(parcel, now);
                 continue;
@@ -126,8 +160,10 @@ impl Machine {
             if !self.window.has_room() {
                 break;
             }
-            let Some(record) = self.next_record(now) else { break };
-            self.send_record(record, now);
+            let Some((record, has_waited)) = self.next_record(now) else { break };
+            if self.send_record(record, now) && has_waited {
+                self.pacer.spend();
+            }
         }
         if let Phase::Up(up) = &self.phase
             && up.fence != Fence::NotSent
@@ -137,32 +173,52 @@ impl Machine {
         }
     }
 
-    /// Live ones first; then the oldest, if it waited only as fast as the backlog may go.
-    fn next_record(&mut self, now: Instant) -> Option<Record> {
+    /// Live ones first; then the oldest, if it waited, which is said beside it, only as fast as the backlog may go.
+    fn next_record(&mut self, now: Instant) -> Option<(Record, bool)> {
         if let Some(record) = self.window.take_live() {
-            return Some(record);
+            return Some((record, false));
         }
-        if self.window.is_backlog_next()?
-            && let Err(until) = self.pacer.take(now)
-        {
+        let has_waited = self.window.is_backlog_next()?;
+        if has_waited && let Err(until) = self.pacer.look(now) {
             if let Phase::Up(up) = &mut self.phase {
                 up.paced = Some(until);
             }
             return None;
         }
-        self.window.take_ordinary()
+        self.window.take_ordinary().map(|record| (record, has_waited))
     }
 
-    fn send_record(&mut self, record: Record, now: Instant) {
-        let Phase::Up(up) = &self.phase else { return };
-        let size = wire::packet_size(up.version, &record.message, Some(&record.id));
-        if up.greeting.max_packet.is_some_and(|max| size > max as usize) {
-            return self.refuse(&record, "packet too large");
+    /// Whether it was sent: one that the cloud cannot take is dropped instead.
+    fn send_record(&mut self, record: Record, now: Instant) -> bool {
+        let Phase::Up(up) = &self.phase else { return false };
+        let max_packet = up.greeting.max_packet.map(|max| max as usize);
+        let size = || wire::packet_size(up.version, &record.message, Some(&record.id));
+        let beyond = beyond(&record.message, &self.settings.limits);
+        let beyond = beyond.or_else(|| {
+            let max = max_packet.filter(|max| size() > *max)?;
+            Some(format!("a packet of {} bytes, and the cloud takes {max}", size()))
+        });
+        if let Some(reason) = beyond {
+            self.discard_oversize(&record, reason, now);
+            return false;
         }
         if self.window.was_sent_before(&record) {
             self.counters.resent += 1;
         }
         self.publish(Parcel::Record(record), now);
+        true
+    }
+
+    fn discard_oversize(&mut self, record: &Record, reason: String, now: Instant) {
+        let topic = &record.message.topic;
+        let Phase::Up(up) = &mut self.phase else { return };
+        if !std::mem::replace(&mut up.has_told_of_oversize, true) {
+            // Once a connection: the store counts every one.
+            tracing::error!(%topic, reason, policy = "beyond_limits", "dropped a message that the cloud cannot take");
+        }
+        up.refusal = Some((Fault::new(FaultKind::TooLarge, format!("publishing to `{topic}`: {reason}")), now));
+        self.note(Refused::Publish, topic.as_str(), reason, true);
+        self.effects.push(Effect::DiscardOversize(record.sequence));
     }
 
     pub(super) fn publish(&mut self, parcel: Parcel, now: Instant) {
@@ -172,6 +228,10 @@ impl Machine {
                 let origin = Origin { id: record.id.clone(), born: record.born };
                 (record.message.clone(), Some(origin))
             }
+            Parcel::Hello(place) => match self.settings.hellos.get(*place) {
+                Some(hello) => (hello.clone(), None),
+                None => return,
+            },
             Parcel::Birth => (self.settings.birth.clone(), None),
             Parcel::Farewell => (self.settings.will.clone(), None),
             Parcel::Fence => {
@@ -185,16 +245,36 @@ impl Machine {
                 (token, None)
             }
         };
-        message.retain &= up.greeting.retain_available;
+        message.retain &= up.greeting.retain_available && self.settings.limits.retain;
         if self.window.is_empty() {
             up.progress = now;
         }
+        up.ask(now);
         self.counters.published += 1;
+        self.rate.spend();
         self.window.send(parcel, message.size());
         self.effects.push(Effect::Publish(message, origin));
     }
 }
 
-fn publish_refused(topic: &Topic, reason: &str) -> Fault {
-    Fault::new(FaultKind::NotAuthorized, format!("publishing to `{topic}`: {reason}"))
+/// What of a message the cloud is known not to take, if anything; before it is sent, since some clouds answer such a
+/// message by ending the connection.
+fn beyond(message: &Message, limits: &CloudLimits) -> Option<String> {
+    let (topic, payload) = (message.topic.as_str(), message.payload.len());
+    if let Some(max) = limits.max_payload.filter(|max| payload > *max) {
+        return Some(format!("a payload of {payload} bytes, and the cloud takes {max}"));
+    }
+    let levels = message.topic.levels().count();
+    if let Some(max) = limits.topic_levels.filter(|max| levels > *max) {
+        return Some(format!("a topic of {levels} levels, and the cloud takes {max}"));
+    }
+    if let Some(max) = limits.topic_length.filter(|max| topic.len() > *max) {
+        return Some(format!("a topic of {} bytes, and the cloud takes {max}", topic.len()));
+    }
+    let character = topic.chars().find(|character| limits.not_in_topics.contains(character))?;
+    Some(format!("a topic with {character:?}, which the cloud does not take"))
+}
+
+fn publish_refused(topic: &Topic, Refusal { kind, reason }: Refusal) -> Fault {
+    Fault::new(kind, format!("publishing to `{topic}`: {reason}"))
 }

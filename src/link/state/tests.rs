@@ -15,6 +15,7 @@ use crate::{
     store::{Born, Part},
 };
 
+mod limits;
 mod model;
 mod trial;
 
@@ -32,6 +33,7 @@ pub(in crate::link) fn settings() -> Settings {
         ways: vec![1],
         climb_after: 600 * SECOND,
         subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
+        hellos: Vec::new(),
         birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
         will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
         fence: topic("h/g/bridge/fence"),
@@ -40,6 +42,8 @@ pub(in crate::link) fn settings() -> Settings {
         backoff: retry::Policy::default(),
         window: 4,
         backlog_rate: None,
+        version: Versions::Any,
+        limits: CloudLimits::default(),
     }
 }
 
@@ -292,7 +296,7 @@ fn a_ping_without_anything_after_it_means_a_dead_line() {
     story.wire(Wire::PingSent);
     assert_eq!(story.after(14 * SECOND), []);
     assert_eq!(story.after(SECOND), [Effect::HangUp]);
-    assert_eq!((story.state(), story.fault()), (LinkState::Waiting, FaultKind::NoAnswer));
+    assert_eq!((story.state(), story.fault()), (LinkState::Waiting, FaultKind::HalfOpen));
 }
 
 #[test]
@@ -314,7 +318,7 @@ fn a_line_that_cannot_even_ping_is_dead() {
     story.online();
     assert_eq!(story.after(59 * SECOND), []);
     assert_eq!(story.after(SECOND), [Effect::HangUp]);
-    assert_eq!(story.fault(), FaultKind::NoAnswer);
+    assert_eq!(story.fault(), FaultKind::HalfOpen);
 }
 
 #[test]
@@ -331,7 +335,7 @@ fn a_cloud_that_wants_pings_seldom_is_tested_by_other_means() {
     story.wire(Wire::Subscribed(vec![None]));
     assert!(matches!(&story.after(45 * SECOND)[..], [Effect::Subscribe(_)]));
     assert_eq!(story.after(15 * SECOND), [Effect::HangUp]);
-    assert_eq!(story.fault(), FaultKind::NoAnswer);
+    assert_eq!(story.fault(), FaultKind::HalfOpen);
 }
 
 #[test]
@@ -371,9 +375,15 @@ fn a_refused_subscription_names_the_filter() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     story.wire(Wire::Connected(Greeting::default()));
-    assert_eq!(story.wire(Wire::Subscribed(vec![None, Some("not authorized")])), [Effect::HangUp]);
+    assert_eq!(
+        story.wire(Wire::Subscribed(vec![
+            None,
+            Some(Refusal::new(FaultKind::SubscriptionRefused, "not authorized"))
+        ])),
+        [Effect::HangUp]
+    );
     let fault = story.machine.view().fault.unwrap();
-    assert_eq!(fault.kind, FaultKind::NotAuthorized);
+    assert_eq!(fault.kind, FaultKind::SubscriptionRefused);
     assert_eq!(fault.detail, "subscribing to `h/g/+/set`: not authorized");
 }
 
@@ -432,7 +442,10 @@ fn a_cloud_that_forbids_the_fence_is_named_and_the_line_is_up_but_no_command_cou
     story.wire(Wire::PublishSent(1));
     story.wire(Wire::PublishSent(2));
     story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
-    story.wire(Wire::PublishAnswered(2, Verdict::Refused("not authorized")));
+    story.wire(Wire::PublishAnswered(
+        2,
+        Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized")),
+    ));
     assert_eq!(story.state(), LinkState::CatchingUp);
     story.after(10 * SECOND);
     assert_eq!(story.state(), LinkState::Online);
@@ -463,7 +476,13 @@ fn a_fence_that_the_cloud_does_not_take_now_is_sent_again_and_its_echo_counts() 
     story.wire(Wire::PublishSent(1));
     story.wire(Wire::PublishSent(2));
     story.wire(Wire::PublishAnswered(1, Verdict::Accepted));
-    assert_eq!(story.wire(Wire::PublishAnswered(2, Verdict::Later("quota exceeded"))), []);
+    assert_eq!(
+        story.wire(Wire::PublishAnswered(
+            2,
+            Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))
+        )),
+        []
+    );
     story.now += 9 * SECOND;
     assert_eq!(published(&story.after(SECOND)), std::slice::from_ref(&token));
     story.wire(Wire::PublishSent(3));
@@ -493,7 +512,10 @@ fn what_the_cloud_refuses_for_good_is_dropped_and_named_and_the_next_goes_on() {
     story.store(1..=2);
     story.wire(Wire::PublishSent(3));
     story.wire(Wire::PublishSent(4));
-    let effects = story.wire(Wire::PublishAnswered(3, Verdict::Refused("not authorized")));
+    let effects = story.wire(Wire::PublishAnswered(
+        3,
+        Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized")),
+    ));
     assert_eq!(effects, [Effect::Discard(1)]);
     assert_eq!(story.fault(), FaultKind::NotAuthorized);
     assert_eq!(story.state(), LinkState::Online);
@@ -509,7 +531,7 @@ fn what_is_larger_than_the_cloud_takes_is_dropped_and_never_sent() {
     let mut large = record(1);
     large.message.payload = vec![b'x'; 200].into();
     let effects = story.step(Event::Stored(fetch, vec![large, record(2)]));
-    assert!(effects.contains(&Effect::Discard(1)), "{effects:?}");
+    assert!(effects.contains(&Effect::DiscardOversize(1)), "{effects:?}");
     assert_eq!(published(&effects), ["2"]);
 }
 
@@ -521,10 +543,22 @@ fn what_the_cloud_does_not_take_now_is_sent_again_later() {
     for packet in 3..=5 {
         story.wire(Wire::PublishSent(packet));
     }
-    assert_eq!(story.wire(Wire::PublishAnswered(3, Verdict::Later("quota exceeded"))), []);
-    assert_eq!(story.fault(), FaultKind::ServerUnavailable);
+    assert_eq!(
+        story.wire(Wire::PublishAnswered(
+            3,
+            Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))
+        )),
+        []
+    );
+    assert_eq!(story.fault(), FaultKind::QuotaExceeded);
     assert_eq!(story.wire(Wire::PublishAnswered(4, Verdict::Accepted)), [Effect::Delete(2)]);
-    assert_eq!(story.wire(Wire::PublishAnswered(5, Verdict::Later("quota exceeded"))), []);
+    assert_eq!(
+        story.wire(Wire::PublishAnswered(
+            5,
+            Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))
+        )),
+        []
+    );
     assert_eq!(published(&story.after(SECOND)), ["1", "3"]);
     assert_eq!(story.machine.view().fault, None);
 }
@@ -537,7 +571,10 @@ fn what_the_cloud_did_not_take_goes_before_what_was_never_sent() {
     for packet in 3..=6 {
         story.wire(Wire::PublishSent(packet));
     }
-    story.wire(Wire::PublishAnswered(3, Verdict::Later("quota exceeded")));
+    story.wire(Wire::PublishAnswered(
+        3,
+        Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded")),
+    ));
     for packet in 4..=6 {
         story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
     }
@@ -858,4 +895,51 @@ fn a_backlog_goes_at_its_pace_and_what_is_new_does_not_wait_for_it() {
         count += published(&story.step(Event::Tick)).len();
     }
     assert!((9..=10).contains(&count), "{count} in a second at ten a second");
+}
+
+#[test]
+fn a_line_that_is_cut_after_the_same_silence_again_and_again_is_named_until_a_longer_silence_refutes_it() {
+    let mut story = Story::new();
+    for count in 1..=3 {
+        story.now += Duration::from_secs(10);
+        story.online();
+        story.now += Duration::from_secs(30);
+        story.broken(FaultKind::Closed, VersionHint::None);
+        let name = if count < 3 { FaultKind::Closed } else { FaultKind::IdleCut };
+        assert_eq!(story.fault(), name, "{count}");
+    }
+    story.now += Duration::from_secs(10);
+    story.online();
+    assert_eq!(story.fault(), FaultKind::IdleCut, "it is shown while the line is up, too");
+    story.now += Duration::from_secs(40);
+    story.wire(Wire::Heard);
+    assert_eq!(story.machine.view().fault, None);
+}
+
+#[test]
+fn two_clients_with_one_id_are_named_where_the_cloud_has_no_word_for_it() {
+    let mut story = Story::new();
+    for (count, life) in [300, 1_900, 4_400, 9_000].into_iter().enumerate() {
+        story.now += Duration::from_secs(10);
+        story.online();
+        story.now += Duration::from_millis(life);
+        story.broken(FaultKind::Closed, VersionHint::None);
+        let name = if count < 3 { FaultKind::Closed } else { FaultKind::DuplicateClientId };
+        assert_eq!(story.fault(), name, "{count}");
+    }
+}
+
+#[test]
+fn a_cloud_that_did_not_hear_what_was_said_has_a_line_that_is_half_open() {
+    let mut story = Story::new();
+    story.online();
+    story.now += 45 * SECOND;
+    story.broken(FaultKind::KeepAlive, VersionHint::None);
+    assert_eq!(story.fault(), FaultKind::KeepAlive, "we had not spoken");
+    story.now += 10 * SECOND;
+    story.online();
+    story.wire(Wire::PingSent);
+    story.now += 14 * SECOND;
+    story.broken(FaultKind::KeepAlive, VersionHint::None);
+    assert_eq!(story.fault(), FaultKind::HalfOpen);
 }

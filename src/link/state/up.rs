@@ -6,19 +6,22 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Settings;
+use super::{
+    Settings,
+    history::{Ending, How},
+};
 use crate::{
     link::{
         window::{Parcel, Window},
         wire::{Greeting, Version},
     },
-    model::{Fault, QoS, TopicFilter},
+    model::{Fault, FaultKind, QoS, TopicFilter},
 };
 
 /// A slow uplink gets a second more for so many bytes in flight, or one large message would never pass.
 pub(super) const BYTES_A_SECOND: usize = 16 << 10;
-/// AWS IoT takes no more filters in one SUBSCRIBE.
-const FILTERS_A_SUBSCRIBE: usize = 8;
+/// How long a refused message is shown after the last one.
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(super) struct Up {
@@ -32,6 +35,12 @@ pub(super) struct Up {
     pub(super) token: String,
     pub(super) fence: Fence,
     pub(super) heard: Instant,
+    /// When something last went over the line, either way.
+    said: Instant,
+    /// Since when the first question is unanswered that nothing was heard after, and how long nothing was said before.
+    asking: Option<(Instant, Duration)>,
+    /// The longest silence after which something still came through.
+    pub(super) outlived: Duration,
     pub(super) pinged: Option<Instant>,
     /// A SUBSCRIBE that stands in for a ping, where the cloud wants pings more seldom than we do.
     pub(super) probed: Option<Instant>,
@@ -39,9 +48,11 @@ pub(super) struct Up {
     pub(super) unacknowledged: usize,
     pub(super) unhandled: usize,
     pub(super) pause: Option<Pause>,
-    /// Until when the backlog waits for its pace.
+    /// Until when what is next waits for its pace.
     pub(super) paced: Option<Instant>,
-    pub(super) refusal: Option<Fault>,
+    /// The last refusal of a message, and when it was.
+    pub(super) refusal: Option<(Fault, Instant)>,
+    pub(super) has_told_of_oversize: bool,
     pub(super) drain: Option<Drain>,
 }
 
@@ -78,18 +89,25 @@ impl Up {
         token: String,
         now: Instant,
     ) -> Self {
-        let mut filters = vec![(TopicFilter::from(&settings.fence), QoS::AtLeastOnce)];
-        filters.extend(settings.subscriptions.iter().cloned());
+        let fence = (TopicFilter::from(&settings.fence), QoS::AtLeastOnce);
+        let fence = settings.limits.echoes.then_some(fence);
+        let filters: Vec<_> = fence.into_iter().chain(settings.subscriptions.iter().cloned()).collect();
         Self {
             version,
             greeting,
             since: now,
-            subscribing: filters.chunks(FILTERS_A_SUBSCRIBE).map(<[_]>::to_vec).collect(),
+            subscribing: filters
+                .chunks(settings.limits.filters_per_subscribe.max(1))
+                .map(<[_]>::to_vec)
+                .collect(),
             asked: now,
             urgent: VecDeque::new(),
             token,
             fence: Fence::NotSent,
             heard: now,
+            said: now,
+            asking: None,
+            outlived: Duration::ZERO,
             pinged: None,
             probed: None,
             progress: now,
@@ -98,13 +116,51 @@ impl Up {
             pause: None,
             paced: None,
             refusal: None,
+            has_told_of_oversize: false,
             drain: None,
         }
     }
 
     pub(super) fn hear(&mut self, now: Instant) {
+        let silence = match self.asking.take() {
+            Some((_, silence)) => silence,
+            None => now.saturating_duration_since(self.said),
+        };
+        self.outlived = self.outlived.max(silence);
+        self.said = now;
         self.heard = now;
         self.pinged = None;
+        if self.refusal.as_ref().is_some_and(|(_, when)| now.saturating_duration_since(*when) > REMEMBERED) {
+            self.refusal = None;
+        }
+    }
+
+    /// Something that must be answered goes out.
+    pub(super) fn ask(&mut self, now: Instant) {
+        let silence = now.saturating_duration_since(self.said);
+        self.asking.get_or_insert((now, silence));
+        self.said = now;
+    }
+
+    /// Whether nothing at all was heard since something was asked, at least so long ago.
+    pub(super) fn is_deaf(&self, now: Instant, at_least: Duration) -> bool {
+        self.asking.is_some_and(|(since, _)| now.saturating_duration_since(since) >= at_least)
+    }
+
+    /// The connection's end as `history` takes it, by what was said of it.
+    pub(super) fn ending(&self, kind: FaultKind, now: Instant) -> Ending {
+        let silence = match self.asking {
+            Some((_, silence)) => silence,
+            None => now.saturating_duration_since(self.said),
+        };
+        let how = match kind {
+            FaultKind::Closed if self.asking.is_none() => How::CutIdle,
+            FaultKind::Closed | FaultKind::HalfOpen => How::CutAsked,
+            FaultKind::DuplicateClientId => How::TakenOver,
+            _ => How::Other,
+        };
+        let life = now.saturating_duration_since(self.since);
+        Ending { how, life, silence, outlived: self.outlived }
     }
 
     /// How often rumqttc pings: the cloud's wish goes before ours; zero is answered with ours.
@@ -121,25 +177,39 @@ impl Up {
         &self,
         settings: &Settings,
         window: &Window,
-    ) -> [(Option<Instant>, &'static str); 5] {
+    ) -> [(Option<Instant>, FaultKind, &'static str); 5] {
+        use FaultKind::{HalfOpen, NoAnswer};
         let patience = self.patience(settings, window);
         let is_subscribing = !self.subscribing.is_empty();
         let is_publishing = !window.is_empty();
+        // A cloud that answers other things and not this one hangs; where nothing comes any more the line is dead.
+        let of_publish = if self.asking.is_some() { HalfOpen } else { NoAnswer };
         [
-            (is_subscribing.then(|| self.asked + settings.answer_limit), "SUBSCRIBE was not answered"),
-            (self.pinged.map(|pinged| pinged + patience), "nothing came after a PINGREQ"),
-            (self.probed.map(|probed| probed + patience), "nothing came after a test of the line"),
-            (is_publishing.then(|| self.progress + patience), "PUBLISH was not acknowledged"),
+            (
+                is_subscribing.then(|| self.asked + settings.answer_limit),
+                NoAnswer,
+                "SUBSCRIBE was not answered",
+            ),
+            (self.pinged.map(|pinged| pinged + patience), HalfOpen, "nothing came after a PINGREQ"),
+            (self.probed.map(|probed| probed + patience), HalfOpen, "nothing came after a test of the line"),
+            (is_publishing.then(|| self.progress + patience), of_publish, "PUBLISH was not acknowledged"),
             // Also when rumqttc hangs in a write and cannot even ping.
             (
                 Some(self.heard + self.keep_alive(settings) + patience),
+                HalfOpen,
                 "nothing came for longer than the keep-alive",
             ),
         ]
     }
 
-    pub(super) fn overdue(&self, settings: &Settings, window: &Window, now: Instant) -> Option<&'static str> {
-        self.limits(settings, window).into_iter().find_map(|(limit, what)| (limit? <= now).then_some(what))
+    pub(super) fn overdue(
+        &self,
+        settings: &Settings,
+        window: &Window,
+        now: Instant,
+    ) -> Option<(FaultKind, &'static str)> {
+        let limits = self.limits(settings, window);
+        limits.into_iter().find_map(|(limit, kind, what)| (limit? <= now).then_some((kind, what)))
     }
 
     pub(super) fn probe_due(&self, settings: &Settings, window: &Window) -> Option<Instant> {
@@ -156,7 +226,7 @@ impl Up {
             Drain::Records { until } | Drain::Farewell { until } | Drain::Disconnect { until } => until,
         });
         let pause = self.pause.as_ref().map(|pause| pause.until);
-        let limits = self.limits(settings, window).map(|(limit, _)| limit);
+        let limits = self.limits(settings, window).map(|(limit, ..)| limit);
         limits
             .into_iter()
             .chain([fence, drain, pause, self.paced, self.probe_due(settings, window)])

@@ -12,7 +12,7 @@ mod v5;
 use std::time::Duration;
 
 use super::{LinkOptions, access::Grant, diagnose::Breakage};
-use crate::model::{Message, MessageId, QoS, TopicFilter};
+use crate::model::{FaultKind, Message, MessageId, QoS, TopicFilter};
 
 /// What we tell the cloud that we take unacknowledged (MQTT 5 section 3.1.2.11.3).
 pub(super) const RECEIVE_MAXIMUM: u16 = 64;
@@ -79,15 +79,29 @@ impl Default for Greeting {
     }
 }
 
+/// Why the cloud does not want something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) kind: FaultKind,
+    /// In the words of the standard.
+    pub(super) reason: &'static str,
+}
+
+impl Refusal {
+    pub(super) const fn new(kind: FaultKind, reason: &'static str) -> Self {
+        Self { kind, reason }
+    }
+}
+
 /// What the cloud says about a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It has it.
     Accepted,
-    /// It will never take it; with the reason.
-    Refused(&'static str),
-    /// It does not take it now; with the reason.
-    Later(&'static str),
+    /// It will never take it.
+    Refused(Refusal),
+    /// It does not take it now.
+    Later(Refusal),
 }
 
 /// A publish from the cloud.
@@ -107,7 +121,7 @@ pub(super) enum Wire {
     /// CONNACK with success.
     Connected(Greeting),
     /// SUBACK: for each filter in order `None` when granted, else the reason.
-    Subscribed(Vec<Option<&'static str>>),
+    Subscribed(Vec<Option<Refusal>>),
     /// A publish went out under this packet id.
     PublishSent(u16),
     /// PUBACK.

@@ -6,8 +6,13 @@ use rumqttc::{
     SubscribeReasonCode, Transport,
 };
 
-use super::{Arrival, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Verdict, Wire, inflight, timeout_seconds};
-use crate::{link::{LinkOptions, access::Grant}, model::{Message, QoS, Topic, TopicFilter}};
+use super::{
+    Arrival, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Refusal, Verdict, Wire, inflight, timeout_seconds,
+};
+use crate::{
+    link::{LinkOptions, access::Grant},
+    model::{FaultKind, Message, QoS, Topic, TopicFilter},
+};
 
 /// Of a connection through a Unix socket.
 pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOptions {
@@ -73,7 +78,9 @@ pub(super) fn map(event: Event) -> Option<Wire> {
                     .iter()
                     .map(|code| match code {
                         SubscribeReasonCode::Success(_) => None,
-                        SubscribeReasonCode::Failure => Some("refused"),
+                        SubscribeReasonCode::Failure => {
+                            Some(Refusal::new(FaultKind::SubscriptionRefused, "refused"))
+                        }
                     })
                     .collect(),
             ),

@@ -17,8 +17,13 @@ use rumqttc::{
     },
 };
 
-use super::{Arrival, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Verdict, Wire, inflight, timeout_seconds};
-use crate::{link::{LinkOptions, access::Grant}, model::{Message, MessageId, Properties, QoS, Topic, TopicFilter}};
+use super::{
+    Arrival, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Refusal, Verdict, Wire, inflight, timeout_seconds,
+};
+use crate::{
+    link::{LinkOptions, access::Grant},
+    model::{FaultKind, Message, MessageId, Properties, QoS, Topic, TopicFilter},
+};
 
 /// The user property with the record's id, the same on every re-send.
 const MESSAGE_ID: &str = "message-id";
@@ -154,20 +159,24 @@ fn greeting(connack: &ConnAck) -> Greeting {
 }
 
 fn verdict(reason: PubAckReason) -> Verdict {
+    use FaultKind::{NotAuthorized, QuotaExceeded, ServerUnavailable};
+    let refused = |reason| Verdict::Refused(Refusal::new(NotAuthorized, reason));
+    let later = |reason| Verdict::Later(Refusal::new(ServerUnavailable, reason));
     match reason {
         PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Verdict::Accepted,
-        PubAckReason::NotAuthorized => Verdict::Refused("not authorized"),
-        PubAckReason::TopicNameInvalid => Verdict::Refused("topic name invalid"),
-        PubAckReason::PayloadFormatInvalid => Verdict::Refused("payload format invalid"),
-        PubAckReason::UnspecifiedError => Verdict::Later("unspecified error"),
-        PubAckReason::ImplementationSpecificError => Verdict::Later("implementation specific error"),
-        PubAckReason::PacketIdentifierInUse => Verdict::Later("packet identifier in use"),
-        PubAckReason::QuotaExceeded => Verdict::Later("quota exceeded"),
+        PubAckReason::NotAuthorized => refused("not authorized"),
+        PubAckReason::TopicNameInvalid => refused("topic name invalid"),
+        PubAckReason::PayloadFormatInvalid => refused("payload format invalid"),
+        PubAckReason::UnspecifiedError => later("unspecified error"),
+        PubAckReason::ImplementationSpecificError => later("implementation specific error"),
+        PubAckReason::PacketIdentifierInUse => later("packet identifier in use"),
+        PubAckReason::QuotaExceeded => Verdict::Later(Refusal::new(QuotaExceeded, "quota exceeded")),
     }
 }
 
-fn refusal(code: SubscribeReasonCode) -> Option<&'static str> {
-    Some(match code {
+fn refusal(code: SubscribeReasonCode) -> Option<Refusal> {
+    let mut kind = FaultKind::SubscriptionRefused;
+    let reason = match code {
         SubscribeReasonCode::Success(_) => return None,
         SubscribeReasonCode::Failure => "refused",
         SubscribeReasonCode::Unspecified => "unspecified error",
@@ -175,11 +184,15 @@ fn refusal(code: SubscribeReasonCode) -> Option<&'static str> {
         SubscribeReasonCode::NotAuthorized => "not authorized",
         SubscribeReasonCode::TopicFilterInvalid => "topic filter invalid",
         SubscribeReasonCode::PkidInUse => "packet identifier in use",
-        SubscribeReasonCode::QuotaExceeded => "quota exceeded",
+        SubscribeReasonCode::QuotaExceeded => {
+            kind = FaultKind::QuotaExceeded;
+            "quota exceeded"
+        }
         SubscribeReasonCode::SharedSubscriptionsNotSupported => "shared subscriptions not supported",
         SubscribeReasonCode::SubscriptionIdNotSupported => "subscription identifiers not supported",
         SubscribeReasonCode::WildcardSubscriptionsNotSupported => "wildcard subscriptions not supported",
-    })
+    };
+    Some(Refusal::new(kind, reason))
 }
 
 fn arrival(publish: Publish) -> Arrival {

@@ -39,8 +39,8 @@ enum Luck {
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let verdict = prop_oneof![
         8 => Just(Verdict::Accepted),
-        1 => Just(Verdict::Refused("not authorized")),
-        2 => Just(Verdict::Later("quota exceeded")),
+        1 => Just(Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized"))),
+        2 => Just(Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))),
     ];
     let act = prop_oneof![
         4 => (1u64..6).prop_map(Act::Append),
@@ -211,6 +211,7 @@ impl World {
                 self.store.remove(&sequence);
                 None
             }
+            Effect::DiscardOversize(sequence) => panic!("{sequence} is not too large"),
             Effect::Deliver { packet, .. } => {
                 self.unhandled.push_back(packet);
                 None

@@ -18,7 +18,9 @@ fn new_credentials_are_tried_beside_the_line_and_what_is_in_flight_goes_again_on
     assert_eq!(story.after(Duration::ZERO), [Effect::Try(Version::V5, HERE, Purpose::Renew)]);
     assert_eq!(story.state(), LinkState::Online, "the line stays");
     let effects = story.step(Event::Trial(Wire::Connected(Greeting::default())));
-    let [Effect::Leave, Effect::ChangeOver, Effect::Subscribe(_)] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Leave, Effect::ChangeOver, Effect::Subscribe(_)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
     assert_eq!(story.state(), LinkState::Subscribing);
     let effects = story.wire(Wire::Subscribed(vec![None, None]));
     let fetch = fetches(&effects)[0];
