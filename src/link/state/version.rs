@@ -17,6 +17,9 @@ pub(super) struct Choice {
     is_proven: bool,
     hang_ups: u8,
     has_just_changed: bool,
+    /// Since nothing was proven.
+    has_changed: bool,
+    is_in_doubt: bool,
 }
 
 impl Choice {
@@ -27,7 +30,19 @@ impl Choice {
             Versions::V311 => Version::V4,
         };
         let is_chosen = wanted != Versions::Any;
-        Self { version, is_chosen, is_proven: false, hang_ups: 0, has_just_changed: false }
+        Self { is_chosen, ..Self::of(version) }
+    }
+
+    fn of(version: Version) -> Self {
+        Self {
+            version,
+            is_chosen: false,
+            is_proven: false,
+            hang_ups: 0,
+            has_just_changed: false,
+            has_changed: false,
+            is_in_doubt: false,
+        }
     }
 
     /// What to speak.
@@ -37,13 +52,13 @@ impl Choice {
 
     /// It worked.
     pub(super) fn proved(&mut self) {
-        *self = Self {
-            version: self.version,
-            is_chosen: self.is_chosen,
-            is_proven: true,
-            hang_ups: 0,
-            has_just_changed: false,
-        };
+        *self = Self { is_chosen: self.is_chosen, is_proven: true, ..Self::of(self.version) };
+    }
+
+    /// The last failure says as little about the broker as about the version, and the same two meet again next. Only
+    /// until the version has changed: then a hang-up is the broker's.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// An attempt failed before CONNACK. Says whether the next one, with the other version, may
@@ -58,12 +73,14 @@ impl Choice {
                 !self.is_proven && self.hang_ups >= HANG_UPS_TO_DOUBT
             }
         };
+        let is_hang_up = matches!(hint, VersionHint::PerhapsRefused);
+        let may_change = !self.is_chosen && !self.is_proven && !self.has_changed;
+        self.is_in_doubt = is_hang_up && !is_refused && may_change;
         if !is_refused || self.is_chosen {
             return false;
         }
         let has_just_changed = !had_just_changed;
-        let version = self.version.other();
-        *self = Self { version, is_chosen: false, is_proven: false, hang_ups: 0, has_just_changed };
+        *self = Self { has_just_changed, has_changed: true, ..Self::of(self.version.other()) };
         has_just_changed
     }
 }
