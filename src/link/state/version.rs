@@ -29,7 +29,8 @@ impl Choice {
             Versions::Any | Versions::V5 => Version::V5,
             Versions::V311 => Version::V4,
         };
-        Self { is_chosen: wanted != Versions::Any, ..Self::of(version) }
+        let is_chosen = wanted != Versions::Any;
+        Self { is_chosen, ..Self::of(version) }
     }
 
     fn of(version: Version) -> Self {
@@ -72,12 +73,10 @@ impl Choice {
                 !self.is_proven && self.hang_ups >= HANG_UPS_TO_DOUBT
             }
         };
-        if self.is_chosen {
-            return false;
-        }
         let is_hang_up = matches!(hint, VersionHint::PerhapsRefused);
-        self.is_in_doubt = is_hang_up && !is_refused && !self.is_proven && !self.has_changed;
-        if !is_refused {
+        let may_change = !self.is_chosen && !self.is_proven && !self.has_changed;
+        self.is_in_doubt = is_hang_up && !is_refused && may_change;
+        if !is_refused || self.is_chosen {
             return false;
         }
         let has_just_changed = !had_just_changed;
