@@ -567,7 +567,7 @@ fn the_example_is_complete_and_passes() {
     let config = load(home.path(), &text).unwrap_or_else(|error| panic!("{}", error.render(false)));
     let cloud = config.cloud.unwrap();
     assert_eq!(cloud.url.to_string(), "wss://broker.example.org:443/mqtt");
-    assert_eq!(cloud.ca_file.unwrap(), home.path().join("cloud-ca.pem"));
+    assert_eq!(cloud.ca_file.clone().unwrap(), home.path().join("cloud-ca.pem"));
     assert_eq!(config.broker.listeners[1].transport, Transport::Tcp);
     assert!(config.broker.listeners[0].allows_anonymous() && !config.broker.listeners[1].allows_anonymous());
     let words = Values::OneOf(vec!["ON".into(), "OFF".into()]);
@@ -606,13 +606,10 @@ fn the_example_is_complete_and_passes() {
     assert_eq!(config.web, plain.web);
     assert_eq!(config.gateway, plain.gateway);
     let defaults = plain.cloud.unwrap();
+    assert_eq!(cloud.terms(), defaults.terms());
     assert_eq!(
-        (cloud.prefix, cloud.keep_alive, cloud.answer_limit),
-        (defaults.prefix, defaults.keep_alive, defaults.answer_limit)
-    );
-    assert_eq!(
-        (cloud.connect_limit, cloud.window, cloud.session_expiry),
-        (defaults.connect_limit, defaults.window, defaults.session_expiry)
+        (cloud.prefix, cloud.answer_limit, cloud.connect_limit),
+        (defaults.prefix, defaults.answer_limit, defaults.connect_limit)
     );
     assert_eq!((cloud.backoff, config.commands.max_age), (defaults.backoff, plain.commands.max_age));
 }
@@ -672,4 +669,389 @@ fn secrets_do_not_show_in_debug() {
     let config = load(home.path(), &text).unwrap();
     assert_eq!(config.broker.users[0].password_hash.as_ref().unwrap().expose(), hash);
     assert!(!format!("{config:?}").contains("argon2"));
+}
+
+/// A directory with every file that the page on access names.
+fn home_with_secrets() -> TempDir {
+    let home = home();
+    let copies = [
+        ("home.pem", "cert.pem"),
+        ("home.key", "key.pem"),
+        ("cloud-password", "password"),
+        ("cloud-token", "password"),
+        ("cloud-token-signature", "password"),
+        ("cloud-api-key", "password"),
+        ("aws-credentials", "password"),
+        ("azure-key", "password"),
+    ];
+    for (name, like) in copies {
+        fs::copy(home.path().join(like), home.path().join(name)).unwrap();
+    }
+    home
+}
+
+#[test]
+fn every_section_in_the_page_on_access_is_good_and_without_its_secret_it_is_not() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md")).unwrap();
+    let home = home_with_secrets();
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(sections.len(), 7);
+    for section in sections {
+        let all = format!("gateway: {{id: x}}\n{section}");
+        let config = load(home.path(), &all).unwrap_or_else(|error| panic!("{}", error.render(false)));
+        let cloud = config.cloud.unwrap();
+        let is_one = [
+            cloud.password_file.is_some() || cloud.token_file.is_some() || !cloud.headers.is_empty(),
+            cloud.aws.is_some(),
+            cloud.azure.is_some(),
+        ];
+        assert!(is_one.contains(&true), "{section}");
+        // Each line that names a file of a secret is looked at.
+        for line in section.lines().filter(|line| line.contains("_file: ")) {
+            let name = line.rsplit("_file: ").next().unwrap().trim_end_matches(" }");
+            let open = fs::Permissions::from_mode(0o644);
+            if name != "home.pem" {
+                fs::set_permissions(home.path().join(name), open).unwrap();
+                let error = load(home.path(), &all).expect_err(line).to_string();
+                assert!(error.contains("others than its owner"), "{error}");
+                fs::set_permissions(home.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_one_way_to_log_in_at_the_cloud_and_it_is_whole() {
+    let url = "wss://a1-ats.iot.eu-central-1.amazonaws.com";
+    let with = |rest: &str| format!("gateway: {{id: x}}\ncloud:\n  url: {url}\n{rest}");
+    let password = "  username: a\n  password_file: password\n";
+    refused(
+        &with(&format!("{password}  token_file: password\n")),
+        &[(6, 15, "`password_file` and `token_file` are two ways", "keep the one")],
+    );
+    refused(
+        &with(&format!("{password}  azure: {{key_file: password}}\n")),
+        &[(6, 10, "`password_file` and `azure` are two ways", "keep the one")],
+    );
+    refused(
+        &with("  token_file: password\n  aws: {keys_file: password}\n"),
+        &[(5, 8, "`token_file` and `aws` are two ways", "keep the one")],
+    );
+    refused(
+        &with("  username: a\n  aws: {keys_file: password}\n"),
+        &[(4, 13, "nobody looks at a user name", "leave it out")],
+    );
+    refused(&with("  aws: {}\n"), &[(4, 8, "does not say how to log in", "add `keys_file:`")]);
+    refused(
+        &with(
+            "  aws:\n    keys_file: password\n    authorizer: {name: a, token_key_name: b, token_file: password}\n",
+        ),
+        &[(6, 17, "`keys_file` and `authorizer` are two ways", "keep one")],
+    );
+    refused(
+        &with("  aws: {profile: a, authorizer: {token_key_name: b, token_file: password}}\n"),
+        &[(4, 18, "none is named", "add `keys_file:`")],
+    );
+    for (bad, column, what) in [
+        ("{keys_file: password, region: EU Central}", 39, "`EU Central` is no region"),
+        ("{role: {host: \"https://a\", alias: a}}", 23, "is no host name"),
+        ("{role: {host: a, alias: a b}}", 34, "`a b` is no role alias"),
+        ("{role: {host: a, alias: a, thing: a/b}}", 44, "`a/b` is no thing's name"),
+        ("{role: {host: a, alias: a, port: 0}}", 43, "0 is out of range"),
+        ("{authorizer: {token_key_name: a}}", 39, "without the token"),
+        ("{authorizer: {token_file: password}}", 35, "without its name"),
+        ("{authorizer: {signature_file: password}}", 39, "without its token"),
+        ("{authorizer: {}}", 23, "there is neither"),
+        ("{authorizer: {name: a b, token_key_name: a, token_file: password}}", 29, "no name of this kind"),
+    ] {
+        let papers = "  certificate_file: cert.pem\n  key_file: key.pem\n";
+        let text = with(&format!("{papers}  aws: {bad}\n"));
+        let home = home();
+        let error = load(home.path(), &text).expect_err(&text);
+        let found: Vec<_> =
+            error.problems().iter().map(|problem| (problem.line_and_column(), problem.what())).collect();
+        assert_eq!(found.len(), 1, "{bad}: {found:?}");
+        assert!(found[0].1.contains(what), "{bad}: {found:?}");
+        assert_eq!(found[0].0.unwrap().0, 6, "{bad} {column}: {found:?}");
+    }
+    refused(
+        &with("  aws: {role: {host: a, alias: a}}\n"),
+        &[(4, 15, "bought with the gateway's certificate", "`certificate_file:`")],
+    );
+    refused(
+        "gateway: {id: x}\ncloud:\n  url: wss://broker.example.org\n  aws: {keys_file: password}\n",
+        &[(4, 8, "does not tell the region", "`region: eu-central-1`")],
+    );
+    refused(
+        "gateway: {id: x}\ncloud:\n  url: mqtts://a1-ats.iot.eu-central-1.amazonaws.com\n  aws: {keys_file: password}\n",
+        &[(4, 8, "goes into the address of a WebSocket", "`url: wss://…`")],
+    );
+    refused(
+        &with("  azure: {key_file: password, lifetime: 1min, policy: \"\"}\n"),
+        &[(4, 41, "60s is out of range", "from 300s"), (4, 55, "this is empty", "leave it out")],
+    );
+}
+
+#[test]
+fn headers_of_the_upgrade_have_one_value_and_are_not_the_upgrades_own() {
+    let with =
+        |header: &str| format!("gateway: {{id: x}}\ncloud:\n  url: wss://a\n  headers: [{{{header}}}]\n");
+    refused(&with("name: X-A"), &[(4, 13, "has no value", "add `value_file:` or `value:`")]);
+    refused(&with("name: X-A, value: a, value_file: password"), &[(4, 13, "two values", "keep one")]);
+    refused(&with("name: \"X A\", value: a"), &[(4, 20, "`X A` is no name of a header", "letters")]);
+    for own in ["Host", "sec-websocket-protocol", "UPGRADE"] {
+        refused(
+            &with(&format!("name: {own}, value: a")),
+            &[(4, 20, "the upgrade's own header", "leave it out")],
+        );
+    }
+    refused(&with("name: X-A, value: ü"), &[(4, 32, "a character that no header's value has", "ASCII")]);
+    let home = home();
+    let path = home.path().join("hearthlink.yaml");
+    fs::write(&path, with("name: Authorization, value: Basic aGVsbG8")).unwrap();
+    let (_, warnings) = Loader::new(&path).environment(HashMap::new()).load_and_warn().unwrap();
+    let warnings = warnings.expect("a warning");
+    assert!(warnings.problems()[0].what().contains("looks like a secret"), "{warnings}");
+    assert!(!warnings.render(false).contains("aGVsbG8"), "{}", warnings.render(false));
+}
+
+/// What `text` is told, as lines of `line level what`.
+fn told(text: &str) -> Vec<String> {
+    let home = home();
+    let path = home.path().join("hearthlink.yaml");
+    fs::write(&path, text).unwrap();
+    let problems = match Loader::new(&path).environment(HashMap::new()).load_and_warn() {
+        Ok((_, None)) => return Vec::new(),
+        Ok((_, Some(warnings))) => warnings,
+        Err(error) => error,
+    };
+    let line = |problem: &hearthlink::config::Problem| {
+        let (line, _) = problem.line_and_column().unwrap_or_default();
+        let level = if problem.is_warning() { "warning" } else { "error" };
+        format!("{line} {level} {}", problem.what())
+    };
+    problems.problems().iter().map(line).collect()
+}
+
+/// Asserts that exactly these are told: each expected text is a part of its line.
+#[track_caller]
+fn tells(text: &str, expected: &[&str]) {
+    let told = told(text);
+    assert_eq!(told.len(), expected.len(), "{text}\n{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        let (place, what) = expected.split_once(" … ").unwrap();
+        assert!(told.starts_with(place) && told.contains(what), "{text}\n{expected}\n{told}");
+    }
+}
+
+#[test]
+fn what_is_written_goes_before_the_profile_and_the_check_says_where_the_cloud_documents_less() {
+    let with = |rest: &str| format!("gateway: {{id: x}}\ncloud:\n  url: wss://a\n  profile: aws-iot\n{rest}");
+    tells(&with(""), &[]);
+    for (rest, expected) in [
+        ("keep_alive: 20s", "5 warning … `aws-iot` keeps to 30s up to 1200s, and this is 20s"),
+        ("keep_alive: 30min", "5 warning … this is 1800s"),
+        ("window: 101", "5 warning … documents 100 at most, and this is 101"),
+        ("session_expiry: 2h", "5 warning … documents 3600s at most"),
+        ("limits: {max_payload: 1 MiB}", "5 warning … documents 131072 at most"),
+        ("limits: {topic_levels: 9}", "5 warning … documents 8 at most"),
+        ("limits: {filters_per_subscribe: 9}", "5 warning … documents 8"),
+        ("limits: {publish_rate: 200}", "5 warning … documents 100"),
+        ("backlog_rate: 200", "5 warning … no faster than everything together, 100 a second"),
+        ("limits: {max_payload: 100}", "5 error … makes no sense"),
+        ("limits: {publish_rate: 0}", "5 error … out of range"),
+        ("limits: {depth: 3}", "5 error … unknown key `depth`"),
+        ("version: 4", "5 error … no version of MQTT"),
+        ("limits: {subscriptions: 1}", "1 error … 2 subscriptions, and the cloud takes 1"),
+    ] {
+        tells(&with(&format!("  {rest}\n")), &[expected]);
+    }
+    tells(
+        "gateway: {id: x}\ncloud: {url: \"wss://a\", profile: nats, version: 5}\n",
+        &["2 warning … speaks MQTT 3.1.1 only, and this is `5`"],
+    );
+    tells("gateway: {id: x}\ncloud: {url: \"wss://a\", profile: asw-iot}\n", &["2 error … `asw-iot`"]);
+    let load = |rest: &str| {
+        let home = home();
+        load(home.path(), &with(rest)).unwrap().cloud.unwrap().terms()
+    };
+    let plain = load("");
+    assert_eq!(
+        (plain.max_payload, plain.topic_levels, plain.publish_rate),
+        (Some(131_072), Some(8), Some(100))
+    );
+    let written =
+        load("  limits: {publish_rate: 50, max_payload: 64 KiB}\n  keep_alive: 60s\n  version: \"3.1.1\"\n");
+    assert_eq!(
+        (written.max_payload, written.topic_levels, written.publish_rate),
+        (Some(65_536), Some(8), Some(50))
+    );
+    assert_eq!(written.keep_alive.as_secs(), 60);
+    assert_eq!(written.version, hearthlink::config::MqttVersion::V311);
+}
+
+#[test]
+fn the_url_leaves_port_and_path_to_the_profile() {
+    for (rest, expected) in [
+        ("", "wss://a:443/mqtt"),
+        (", profile: rabbitmq", "wss://a:15676/ws"),
+        (", profile: hivemq-cloud", "wss://a:8884/mqtt"),
+        (", profile: emqx", "wss://a:8084/mqtt"),
+    ] {
+        let home = home();
+        let text = format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\"{rest}}}\n");
+        let url = load(home.path(), &text).unwrap().cloud.unwrap().url;
+        assert_eq!(url.to_string(), expected, "{rest}");
+    }
+}
+
+#[test]
+fn the_limits_of_the_cloud_are_applied_to_the_whole_file() {
+    let with = |profile: &str, rest: &str| {
+        format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\", profile: {profile}, username: u}}\n{rest}")
+    };
+    let long = "p".repeat(250);
+    let deep = "routes: [{local: a/b/c/d/e/f/g/h}]\n";
+    let open = "routes: [{local: \"a/#\"}]\n";
+    let into = "routes_in: [{cloud: a/b/c/d/e/f/g/h/i, local: n}]\n";
+    for (profile, rest, expected) in [
+        ("aws-iot", deep, &["3 error … has 10 levels, and the cloud takes 8"][..]),
+        ("aws-iot", open, &["3 warning … counted as `beyond_limits`"]),
+        ("aws-iot", into, &["3 error … has 9 levels, and the cloud takes 8"]),
+        ("aws-iot", "routes: [{local: a/+/b}]\n", &[]),
+        ("mosquitto", deep, &[]),
+        (
+            "nats",
+            "routes: [{local: a, cloud: a lamp}]\n",
+            &["3 error … ends the connection at a topic with white space"],
+        ),
+        ("nats", "routes: [{local: a, cloud: a.lamp}]\n", &["3 warning … before 2.10"]),
+        ("rabbitmq", "routes: [{local: a, cloud: x.y}]\n", &["3 error … writes a `.`"]),
+        ("mosquitto", "routes: [{local: a, cloud: a lamp.x}]\n", &[]),
+        ("thingsboard", "routes: [{local: a}]\n", &["3 error … ThingsBoard has no topic"]),
+        ("thingsboard", "routes: [{local: a, cloud: v1/devices/me/telemetry}]\n", &[]),
+        (
+            "thingsboard",
+            "routes_in: [{cloud: n, local: n}]\n",
+            &["3 error … nothing but attributes and remote"],
+        ),
+        (
+            "thingsboard",
+            "routes: [{local: a, cloud: v1/devices/me/telemetry, retain: true}]\n",
+            &["3 warning … keeps no retained"],
+        ),
+    ] {
+        tells(&with(profile, rest), expected);
+    }
+    let text = format!(
+        "gateway: {{id: x}}\ncloud: {{url: \"wss://a\", profile: aws-iot, prefix: {long}}}\ndevices: [{{id: lamp, kind: toaster}}]\n"
+    );
+    tells(&text, &["3 error … bytes, and the cloud takes 256"]);
+    let prefix = "gateway: {id: x}\ncloud: {url: \"wss://a\", profile: aws-iot, prefix: a/b/c/d/e/f}\n";
+    tells(prefix, &["2 error … has 9 levels, and the cloud takes 8"]);
+    let id = format!("gateway: {{id: {}}}\ncloud: {{url: \"wss://a\", profile: aws-iot}}\n", "g".repeat(60));
+    tells(&id, &[]);
+    let id = format!(
+        "gateway: {{id: x}}\ncloud: {{url: \"wss://a\", profile: aws-iot, client_id: {}}}\n",
+        "c".repeat(129)
+    );
+    tells(&id, &["2 error … a client id of 129 bytes"]);
+    tells(
+        "gateway: {id: x}\ncloud: {url: \"wss://a\", profile: azure-event-grid}\n",
+        &["2 warning … authentication name as user name"],
+    );
+}
+
+#[test]
+fn a_loop_through_another_gateway_or_through_itself_is_found() {
+    let with = |route: &str| format!("gateway: {{id: x}}\ncloud: {{url: \"wss://a\"}}\nroutes: [{route}]\n");
+    for (route, expected) in [
+        ("{local: a, cloud: \"{prefix}/y/lamp/set\"}", &["3 warning … commands another gateway"][..]),
+        ("{local: a/+, cloud: \"{prefix}/y/{1}/set/anna\"}", &["3 warning … commands another gateway"]),
+        ("{local: a, cloud: \"{prefix}/y/bridge/state\"}", &["3 error … in the name of another gateway"]),
+        ("{local: a, cloud: \"{prefix}/y/news\"}", &[]),
+        (
+            "{local: a/+, cloud: \"{prefix}/y/{1}\"}",
+            &["3 warning … can speak in the name of another gateway"],
+        ),
+        ("{local: a/+, cloud: \"{prefix}/y/news/{1}\"}", &[]),
+        ("{local: a, cloud: \"$SYS/broker/x\"}", &["3 error … the broker's own"]),
+        ("{local: a, cloud: \"$share/g/x\"}", &["3 error … the broker's own"]),
+        ("{local: a, cloud: \"$aws/rules/r/x\"}", &[]),
+    ] {
+        tells(&with(route), expected);
+    }
+    let itself = |url: &str, address: &str| {
+        format!(
+            "gateway: {{id: x}}\nbroker: {{listeners: [{{address: \"{address}\", transport: websocket, anonymous: false, \
+             tls: {{certificate_file: cert.pem, key_file: key.pem}}}}], users: [{{name: u, certificate_name: u}}]}}\n\
+             cloud: {{url: \"{url}\"}}\n"
+        )
+    };
+    for (url, address, is_itself) in [
+        ("wss://localhost:9001", "0.0.0.0:9001", true),
+        ("wss://127.0.0.1:9001/mqtt", "127.0.0.1:9001", true),
+        ("wss://[::1]:9001", "[::]:9001", true),
+        ("wss://192.0.2.7:9001", "192.0.2.7:9001", true),
+        ("wss://localhost:9002", "0.0.0.0:9001", false),
+        ("wss://192.0.2.8:9001", "0.0.0.0:9001", false),
+    ] {
+        let found = told(&itself(url, address));
+        let is_found = found.iter().any(|line| line.contains("the cloud is this gateway's own broker"));
+        assert_eq!(is_found, is_itself, "{url} {address}: {found:#?}");
+    }
+}
+
+#[test]
+fn the_page_of_profiles_shows_the_table_that_counts() {
+    use hearthlink::config::ProfileName;
+
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/profiles.md")).unwrap();
+    for name in ProfileName::all() {
+        let table = name.profile();
+        let or_empty = |value: Option<String>| value.unwrap_or_default();
+        let number = |value: Option<u16>, unit: &str| or_empty(value.map(|value| format!("{value}{unit}")));
+        let span = |time: std::time::Duration| humantime::format_duration(time).to_string();
+        let payload = or_empty(table.max_payload.map(|size| format!("{size} B")));
+        let both = |first: String, second: String| {
+            [first, second].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+        };
+        let most = or_empty(table.most_in_flight.map(|most| format!(" ({most})")));
+        let row = [
+            format!("`{}`", name.as_str()),
+            table.version.to_string(),
+            format!("`:{}{}`", table.port, table.path),
+            format!(
+                "{} ({} to {})",
+                span(table.keep_alive),
+                span(*table.keep_alives.start()),
+                span(*table.keep_alives.end())
+            ),
+            format!("{}{most}", table.window),
+            payload,
+            both(number(table.topic_levels, " levels"), number(table.topic_length, " B")),
+            both(number(table.filters_per_subscribe, ""), number(table.subscriptions, "")),
+            or_empty(table.publish_rate.map(|rate| rate.to_string())),
+            number(table.client_id_length, " B"),
+            format!(
+                "{}{}",
+                span(table.session_expiry),
+                or_empty(table.longest_session.map(|most| format!(" ({})", span(most))))
+            ),
+            if table.retain { "yes" } else { "no" }.to_owned(),
+        ];
+        let row = format!("| {} |", row.join(" | "));
+        assert!(text.contains(&row), "docs/profiles.md lacks this line:\n{row}");
+        let sources = format!("| `{}` | ", name.as_str());
+        assert_eq!(text.matches(&sources).count(), 2, "a line of the table and one of its sources");
+    }
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    for section in &sections {
+        let home = home();
+        load(home.path(), &format!("gateway: {{id: x}}\n{section}"))
+            .unwrap_or_else(|error| panic!("{}", error.render(false)));
+    }
+    assert_eq!(sections.len(), 2);
 }

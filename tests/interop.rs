@@ -36,6 +36,8 @@ mod port;
 mod process;
 #[path = "interop/refused_lines.rs"]
 mod refused_lines;
+#[path = "interop/rotation.rs"]
+mod rotation;
 #[path = "interop/routes.rs"]
 mod routes;
 #[path = "interop/torture.rs"]

@@ -15,7 +15,7 @@ use hearthlink::{
         certificates::{Authority, Validity},
         cloud::{Cloud, CloudOptions, Dialect},
     },
-    link::LinkOptions,
+    link::{CloudLimits, LinkOptions, Versions},
     model::{Fault, FaultKind, LinkState, Message, Properties, QoS, Staleness, Timestamp},
 };
 use support::{
@@ -352,6 +352,82 @@ async fn a_reading_refused_for_good_is_dropped_counted_and_does_not_stop_the_oth
     assert_eq!(fault.kind, FaultKind::NotAuthorized);
     assert!(fault.detail.contains("h/g/toaster"), "{fault}");
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cloud_refuses_is_shown_by_topic_with_reason_and_count() {
+    let papers = Papers::new();
+    let peer = Peer::bind(&papers.server).await;
+    let gateway = Gateway::start(papers.options(&peer.url()));
+    let mut session = peer.online().await;
+    gateway.until_online().await;
+    for (name, reason) in [("h/g/lamp", 0x87), ("h/g/fan", 0x90), ("h/g/lamp", 0x87), ("h/g/toaster", 0)] {
+        gateway.append_message(Message::new(topic(name), "x", QoS::AtLeastOnce)).await;
+        let publish = session.publish().await;
+        assert_eq!(publish.topic, name);
+        session.send(&puback_with(publish.packet, reason)).await;
+    }
+    gateway.until_empty().await;
+    let snapshot = gateway.board.snapshot();
+    let shown: Vec<_> = snapshot
+        .refusals
+        .topics
+        .iter()
+        .map(|refusal| (&*refusal.topic, &*refusal.reason, refusal.count, refusal.dropped))
+        .collect();
+    assert_eq!(shown, [("h/g/lamp", "not authorized", 2, 2), ("h/g/fan", "topic name invalid", 1, 1)]);
+    assert!(snapshot.verdict.sentence.contains("`h/g/lamp` (not authorized)"), "{:?}", snapshot.verdict);
+    assert_eq!(gateway.store.stats().borrow().dropped_by_cloud, 3);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_beyond_the_limits_of_a_cloud_is_never_sent_in_either_version() {
+    for (dialect, version) in [(Dialect::Mqtt5, Versions::V5), (Dialect::Mqtt311, Versions::V311)] {
+        let papers = Papers::new();
+        let cloud = cloud(&papers, dialect).await;
+        let limits = CloudLimits { max_payload: Some(1000), topic_levels: Some(4), ..CloudLimits::default() };
+        let options = LinkOptions { limits, version, ..papers.options(&cloud.url()) };
+        let gateway = Gateway::start(options);
+        gateway.until_online().await;
+        gateway.append(&"x".repeat(1001)).await;
+        gateway.append_message(Message::new(topic("h/g/a/b/c"), "x", QoS::AtLeastOnce)).await;
+        gateway.append(&"x".repeat(1000)).await;
+        gateway.until_empty().await;
+        let stats = gateway.store.stats().borrow().clone();
+        assert_eq!(
+            (stats.beyond_limits, stats.dropped_by_cloud, stats.acknowledged),
+            (2, 0, 1),
+            "{version:?}"
+        );
+        let snapshot = gateway.board.snapshot();
+        let shown: Vec<_> = snapshot.refusals.topics.iter().map(|refusal| &*refusal.topic).collect();
+        assert_eq!(shown, ["h/g/a/b/c", "h/g/toaster"]);
+        assert_eq!(snapshot.counters.published, 3, "birth, fence and the one that fits");
+        gateway.stop().await;
+        cloud.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_was_chosen_is_the_only_one_that_is_spoken() {
+    let papers = Papers::new();
+    for (dialect, version, name) in
+        [(Dialect::Mqtt311, Versions::V311, Some("MQTT 3.1.1")), (Dialect::Mqtt311, Versions::V5, None)]
+    {
+        let cloud = cloud(&papers, dialect).await;
+        let gateway = Gateway::start(LinkOptions { version, ..papers.options(&cloud.url()) });
+        match name {
+            Some(name) => assert_eq!(gateway.until_online().await.protocol, Some(name)),
+            None => {
+                let tried = |_: &_| gateway.board.snapshot().counters.failures >= 4;
+                gateway.until("four attempts", tried).await;
+                assert_eq!(gateway.board.snapshot().counters.connects, 0);
+            }
+        }
+        gateway.stop().await;
+        cloud.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

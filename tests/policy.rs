@@ -13,7 +13,7 @@ use hearthlink::{
     config,
     demo::{
         certificates::{Authority, LOOPBACK_NAMES, Wish},
-        cloud::{Cloud, CloudOptions},
+        cloud::{Cloud, CloudOptions, Dialect},
     },
     health::Board,
     model::LinkState,
@@ -37,6 +37,10 @@ struct House {
 }
 
 async fn cloud_in(directory: &Path) -> Cloud {
+    cloud_of(directory, Dialect::default()).await
+}
+
+async fn cloud_of(directory: &Path, dialect: Dialect) -> Cloud {
     let authority = Authority::new("policy").unwrap();
     let ca = directory.join("ca.pem");
     authority.write(&ca).unwrap();
@@ -47,7 +51,7 @@ async fn cloud_in(directory: &Path) -> Cloud {
         key: server.key,
         client_ca: ca,
         address: ([127, 0, 0, 1], 0).into(),
-        dialect: Default::default(),
+        dialect,
     };
     Cloud::start(options).await.unwrap()
 }
@@ -237,4 +241,153 @@ async fn a_toaster_is_off_some_time_after_the_line_was_lost_and_only_then() {
     assert_eq!((&told["id"], &told["origin"]), (&outcome["id"], &"rule".into()), "{told}");
     house.stop().await;
     cloud.stop().await;
+}
+
+/// A phone that speaks 3.1.1 only.
+async fn old_phone(address: SocketAddr, filters: &[&str]) -> (rumqttc::AsyncClient, rumqttc::EventLoop) {
+    let options = rumqttc::MqttOptions::new("old-phone", address.ip().to_string(), address.port());
+    let (client, mut events) = rumqttc::AsyncClient::new(options, 100);
+    for filter in filters {
+        client.subscribe(*filter, rumqttc::QoS::AtLeastOnce).await.unwrap();
+        let subscribed = async {
+            while !matches!(
+                events.poll().await.unwrap(),
+                rumqttc::Event::Incoming(rumqttc::Incoming::SubAck(_))
+            ) {}
+        };
+        timeout(PATIENCE, subscribed).await.unwrap();
+    }
+    (client, events)
+}
+
+async fn next_to_old_phone(events: &mut rumqttc::EventLoop, topic: &str) -> Value {
+    let found = async {
+        loop {
+            if let rumqttc::Event::Incoming(rumqttc::Incoming::Publish(publish)) =
+                events.poll().await.unwrap()
+                && publish.topic == topic
+            {
+                return serde_json::from_slice(&publish.payload).unwrap();
+            }
+        }
+    };
+    timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("nothing came on {topic}"))
+}
+
+async fn next_on(events: &mut EventLoop, topic: &str) -> (Value, Option<Vec<u8>>) {
+    let found = async {
+        loop {
+            if let Event::Incoming(Packet::Publish(publish)) = events.poll().await.unwrap()
+                && publish.topic == topic
+            {
+                let correlation = publish.properties.and_then(|properties| properties.correlation_data);
+                let payload = serde_json::from_slice(&publish.payload).unwrap();
+                return (payload, correlation.map(|data| data.to_vec()));
+            }
+        }
+    };
+    timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("nothing came on {topic}"))
+}
+
+const RESULT: &str = "hearthlink/home/toaster/result";
+const SET: &str = "hearthlink/home/toaster/set";
+
+/// What is said in the payload, and what the outcome must say of it.
+fn said() -> Vec<(&'static str, &'static str, Option<&'static str>)> {
+    vec![
+        (r#"{"id":"p1","state":"ON","correlation":"c-1"}"#, "applied", None),
+        // Sent again: the recorded outcome, nothing runs.
+        (r#"{"id":"p1","state":"ON","correlation":"c-1"}"#, "applied", None),
+        (r#"{"id":"p2","state":"OFF","ttl":0,"correlation":"c-2"}"#, "expired", Some("too_late")),
+        (
+            r#"{"id":"p3","state":"OFF","expires_at":"2020-01-01T00:00:00Z","correlation":3}"#,
+            "expired",
+            Some("too_late"),
+        ),
+        (r#"{"id":"p4","state":"SIDEWAYS","correlation":"c-4"}"#, "refused", Some("not_allowed")),
+        (r#"{"id":"p5","state":"OFF","ttl":"soon","correlation":"c-5"}"#, "refused", Some("malformed")),
+    ]
+}
+
+fn agrees(outcome: &Value, order: &str, status: &str, reason: Option<&str>) {
+    let order: Value = serde_json::from_str(order).unwrap();
+    let of_the_clock = outcome["reason"] == "clock_unknown" && order.get("expires_at").is_some();
+    if !of_the_clock {
+        assert_eq!(outcome["status"], status, "{order}: {outcome}");
+        assert_eq!(outcome["reason"].as_str(), reason, "{order}: {outcome}");
+    }
+    assert_eq!((&outcome["id"], &outcome["correlation"]), (&order["id"], &order["correlation"]), "{outcome}");
+    assert!(outcome["message_id"].is_string() && outcome["device"] == "toaster", "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_mqtt_5_says_the_payload_can_say_too() {
+    let rest = "devices: [ { id: toaster, kind: toaster } ]\n\
+                routes: [ { local: \"sensors/#\", envelope: true } ]\n\
+                commands: { allow: [ { device: toaster, set: { state: [\"ON\", \"OFF\"] } } ] }\n";
+    let answers = "phones/anna";
+    for (dialect, protocol) in [(Dialect::Mqtt5, "MQTT 5"), (Dialect::Mqtt311, "MQTT 3.1.1")] {
+        let directory = tempfile::tempdir().unwrap();
+        let cloud = cloud_of(directory.path(), dialect).await;
+        let house = House::start(directory.path(), &cloud, rest).await;
+        house.until_online().await;
+        assert_eq!(house.board.snapshot().link.protocol, Some(protocol));
+        let with_way_back =
+            |order: &str| format!("{},\"reply_to\":\"{answers}\"}}", order.strip_suffix('}').unwrap());
+        let (sensor, mut sensor_events) = phone(house.broker, "sensor", "nothing").await;
+        let poll = tokio::spawn(async move { while sensor_events.poll().await.is_ok() {} });
+        let reading = match dialect {
+            Dialect::Mqtt311 => {
+                let filters = [RESULT, answers, "hearthlink/home/sensors/#"];
+                let (phone, mut events) = old_phone(cloud.broker_address(), &filters).await;
+                for (order, status, reason) in said() {
+                    let payload = with_way_back(order);
+                    phone.publish(SET, rumqttc::QoS::AtLeastOnce, false, payload).await.unwrap();
+                    for topic in [RESULT, answers] {
+                        agrees(&next_to_old_phone(&mut events, topic).await, order, status, reason);
+                    }
+                }
+                sensor.publish("sensors/attic", QoS::AtLeastOnce, false, "21.5").await.unwrap();
+                next_to_old_phone(&mut events, "hearthlink/home/sensors/attic").await
+            }
+            Dialect::Mqtt5 => {
+                let (phone, mut events) = phone(cloud.broker_address(), "phone", RESULT).await;
+                for filter in [answers, "hearthlink/home/sensors/#"] {
+                    phone.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
+                }
+                for (order, status, reason) in said() {
+                    let payload = with_way_back(order);
+                    phone.publish(SET, QoS::AtLeastOnce, false, payload).await.unwrap();
+                    for topic in [RESULT, answers] {
+                        agrees(&next_on(&mut events, topic).await.0, order, status, reason);
+                    }
+                }
+                // And the same by properties, which the payload need not repeat.
+                let properties = rumqttc::v5::mqttbytes::v5::PublishProperties {
+                    message_expiry_interval: Some(60),
+                    response_topic: Some(answers.to_owned()),
+                    correlation_data: Some("by property".into()),
+                    ..Default::default()
+                };
+                let order = r#"{"id":"q1","state":"OFF"}"#;
+                phone.publish_with_properties(SET, QoS::AtLeastOnce, false, order, properties).await.unwrap();
+                for topic in [RESULT, answers] {
+                    let (outcome, correlation) = next_on(&mut events, topic).await;
+                    assert_eq!(
+                        (&outcome["id"], &outcome["status"]),
+                        (&"q1".into(), &"applied".into()),
+                        "{outcome}"
+                    );
+                    assert_eq!(correlation.as_deref(), Some(&b"by property"[..]));
+                }
+                sensor.publish("sensors/attic", QoS::AtLeastOnce, false, "21.5").await.unwrap();
+                next_on(&mut events, "hearthlink/home/sensors/attic").await.0
+            }
+        };
+        assert_eq!((&reading["topic"], &reading["payload"]), (&"sensors/attic".into(), &"21.5".into()));
+        assert!(reading["message_id"].is_string() && reading["at"].is_string(), "{reading}");
+        poll.abort();
+        house.stop().await;
+        cloud.stop().await;
+    }
 }

@@ -42,6 +42,32 @@ fn the_configuration_in_the_readme_is_good() {
 }
 
 #[test]
+fn the_configurations_for_the_clouds_are_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new("clouds").unwrap();
+    authority.write(&directory.path().join("cloud-ca.pem")).unwrap();
+    authority.issue(&Wish::client("home")).unwrap().write(directory.path(), "home").unwrap();
+    let password = directory.path().join("cloud-password");
+    std::fs::write(&password, "secret").unwrap();
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let check = |number: usize, yaml: &str| {
+        std::fs::write(directory.path().join("home.yaml"), yaml).unwrap();
+        let output = hearthlink(directory.path(), &["check", "--config", "home.yaml"]);
+        (output.status.code(), format!("{number}: {}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let page = include_str!("../docs/clouds.md");
+    let yaml: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(yaml.len(), 4);
+    for (number, yaml) in yaml.into_iter().enumerate() {
+        let (code, said) = check(number, yaml);
+        assert_eq!(code, Some(0), "{said}");
+        // And it is this configuration that was checked: with a CA that is not there it is bad.
+        assert_eq!(check(number, &yaml.replace("cloud-ca.pem", "no-ca.pem")).0, Some(78));
+    }
+}
+
+#[test]
 fn every_command_in_the_readme_exists_with_its_options() {
     let directory = tempfile::tempdir().unwrap();
     let lines: Vec<String> = snippets("sh")

@@ -10,7 +10,8 @@ use std::{net::SocketAddr, time::Duration};
 use hearthlink::{
     clock::Clock,
     health::{
-        Board, BrokerReport, BusReport, CommandReport, DeviceReport, LinkReport, StoreReport, WrittenReport,
+        Board, BrokerReport, BusReport, CertificateReport, CommandReport, DeviceReport, LinkReport,
+        StoreReport, WrittenReport,
     },
     model::{
         Availability, CommandId, DeviceId, Fault, FaultKind, Fields, LinkState, Outcome, OutcomeStatus,
@@ -220,6 +221,50 @@ async fn the_status_for_programs_is_the_snapshot() {
 }
 
 #[tokio::test]
+async fn the_certificate_is_on_the_page_in_the_status_and_in_the_metrics() {
+    let page = page().await;
+    let without = page.get("/metrics").await;
+    assert!(without.contains("\nhearthlink_clock_trusted 1\n"), "{without}");
+    assert!(!without.contains("certificate") && !without.contains("cloud_up"), "{without}");
+    trouble(&page.board);
+    let day = Duration::from_secs(24 * 3600);
+    let now = Clock::system().now();
+    let not_after = now.plus(3 * day + day / 2);
+    page.board.certificate(Some(CertificateReport {
+        subject: "CN=<home>".into(),
+        issuer: "CN=CA".into(),
+        serial: "0A".into(),
+        fingerprint_sha256: "AB:CD".into(),
+        not_before: Timestamp::from_millis(now.as_millis() - 400 * 24 * 3600 * 1000),
+        not_after,
+    }));
+    let answer = page.get("/").await;
+    assert!(answer.contains("CN=&#60;home&#62;, expires in 3 days"), "{answer}");
+    let answer = page.get("/api/status").await;
+    let status: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let certificate = &status["certificate"];
+    assert_eq!((&certificate["days_left"], &certificate["expiry"]), (&3.into(), &"within_7_days".into()));
+    assert_eq!(certificate["not_after"], not_after.to_string());
+    let answer = page.get("/metrics").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    let until = not_after.as_millis() / 1000;
+    assert!(
+        body.contains(&format!("\nhearthlink_cloud_certificate_expiry_timestamp_seconds {until}\n")),
+        "{body}"
+    );
+    assert!(
+        body.contains("\nhearthlink_cloud_up 0\n") && body.contains("\nhearthlink_queue_messages 1812\n"),
+        "{body}"
+    );
+    // Every sample has its type before it.
+    for line in body.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split_once(' ').unwrap().0;
+        assert!(body.contains(&format!("# TYPE {name} ")), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_for_another_host_is_misdirected() {
     let page = page().await;
     for host in ["evil.example", "evil.example:8080", "localhost.evil.example", ""] {
@@ -253,7 +298,8 @@ async fn the_page_can_only_be_read() {
 #[tokio::test]
 async fn every_answer_forbids_what_the_page_does_not_need() {
     let page = page().await;
-    for path in ["/", "/api/status", "/page.js", "/page.css", "/icon.svg", "/nowhere", "/healthz"] {
+    for path in ["/", "/api/status", "/page.js", "/page.css", "/icon.svg", "/nowhere", "/healthz", "/metrics"]
+    {
         let answer = page.get(path).await.to_lowercase();
         for expected in [
             "content-security-policy: default-src 'none'; script-src 'self'",

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CloudTopics, LocalTopics,
+    cloud_tree::CloudTree,
     discovery::Discovery,
     downlink::Downlink,
     simulation::Hardware,
@@ -28,8 +29,8 @@ use crate::{
     config::{self, Config},
     devices::{DeviceError, Fleet},
     health::Board,
-    link::{Access, Link, LinkError, LinkOptions},
-    model::{DeviceId, Fields, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
+    link::{Link, LinkError, LinkOptions},
+    model::{DeviceId, Fields, GatewayId, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
 };
@@ -64,7 +65,7 @@ pub enum BuildError {
     /// The cloud's topics.
     #[error("`cloud.prefix` is too long: {0}")]
     Prefix(#[from] TopicError),
-    /// The password of the line.
+    /// The password of the proxy.
     #[error("failed to read the password file `{path}`: {reason}")]
     Password {
         /// The file.
@@ -104,7 +105,7 @@ pub(super) struct Parts {
 pub(super) struct Line {
     pub(super) link: Link,
     pub(super) inbox: mpsc::Receiver<Inbound>,
-    pub(super) topics: CloudTopics,
+    pub(super) tree: CloudTree,
     pub(super) downlink: Downlink,
 }
 
@@ -127,7 +128,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     if let Some(line) = &mut line {
         line.downlink.close(fleet.lan_obeyed());
     }
-    let topics = line.as_ref().map(|line| line.topics.clone());
+    let tree = line.as_ref().map(|line| line.tree.clone());
     let broker = Broker::bind(
         translate::broker(&config.broker, own_topics(config, &lan)),
         uplink(config, &lanes)?,
@@ -139,7 +140,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
         allow: translate::allow_list(&config.commands),
         timing: Timing { max_age: config.commands.max_age, ..Timing::default() },
         mailboxes: fleet.mailboxes.clone(),
-        tell: topics.as_ref().map_or_else(|| Arc::new(|_: &_, _: &_| Vec::new()) as Tell, translate::tell),
+        tell: tree.as_ref().map_or_else(|| Arc::new(|_: &_, _: &_| Vec::new()) as Tell, CloudTree::tell),
         receipts: receipts.clone(),
     };
     let (sender, told) = mpsc::channel(TOLD);
@@ -192,15 +193,19 @@ async fn open_store(
     Ok(opened.map_err(|error| BuildError::Interrupted(error.to_string()))??)
 }
 
+fn tree(cloud: &config::Cloud, gateway: &GatewayId) -> Result<CloudTree, BuildError> {
+    Ok(CloudTree::new(cloud.terms().tree, CloudTopics::new(&cloud.prefix, gateway)?))
+}
+
 fn uplink(config: &Config, lanes: &Lanes) -> Result<AnyUplink, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(Arc::new(NoCloud)) };
-    let topics = CloudTopics::new(&cloud.prefix, &config.gateway.id)?;
+    let tree = tree(cloud, &config.gateway.id)?;
     Ok(Arc::new(Routes {
         routes: config.routes.iter().cloned().zip(lanes.of_routes.iter().copied()).collect(),
         prefix: cloud.prefix.clone(),
         gateway: config.gateway.id.clone(),
         // What is subscribed must not be published.
-        sets: if translate::asks_who_sends(&config.commands) { topics.all_sets() } else { topics.sets() },
+        sets: tree.closed(translate::asks_who_sends(&config.commands)),
     }))
 }
 
@@ -222,36 +227,31 @@ fn line(
 ) -> Result<Option<Line>, BuildError> {
     let (Some(cloud), Some(options)) = (&config.cloud, link_options(config)?) else { return Ok(None) };
     let gateway = &config.gateway.id;
-    let topics = CloudTopics::new(&cloud.prefix, gateway)?;
+    let tree = tree(cloud, gateway)?;
     let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
     let options = LinkOptions { receipts: receipts.clone(), ..options };
     let (sender, inbox) = mpsc::channel(INBOX);
     let link = Link::prepare(options, store.clone(), sender, board.clone(), clock.clone())?;
-    Ok(Some(Line { link, inbox, topics, downlink }))
+    Ok(Some(Line { link, inbox, tree, downlink }))
 }
 
 /// What the link needs to know; `None`: there is no cloud.
 pub(super) fn link_options(config: &Config) -> Result<Option<LinkOptions>, BuildError> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
     let gateway = &config.gateway.id;
-    let topics = CloudTopics::new(&cloud.prefix, gateway)?;
+    let tree = tree(cloud, gateway)?;
     let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
-    let password = |file: &Option<PathBuf>| file.as_deref().map(first_line).transpose();
-    let access = match &cloud.username {
-        None => Access::Anonymous,
-        Some(username) => {
-            Access::Password { username: username.clone(), password: password(&cloud.password_file)? }
-        }
-    };
-    let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.clone());
-    let subscriptions = [topics.sets()].into_iter().chain(downlink.filters().cloned());
-    let of_senders = translate::asks_who_sends(&config.commands).then(|| topics.sets_of_senders());
-    let subscriptions = subscriptions.chain(of_senders).map(|filter| (filter, QoS::AtLeastOnce));
+    let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.as_deref());
+    let of_proxy = of_proxy.map(first_line).transpose()?;
+    let commands = tree.commands(translate::asks_who_sends(&config.commands));
+    let subscriptions = commands.into_iter().chain(downlink.filters().cloned());
+    let subscriptions = subscriptions.map(|filter| (filter, QoS::AtLeastOnce));
+    let devices = config.devices.iter();
     Ok(Some(LinkOptions {
         subscriptions: subscriptions.collect(),
-        access,
-        proxy: ways::proxy(cloud, password(&of_proxy)?),
-        ..translate::link(cloud, gateway, &topics)
+        hellos: devices.filter_map(|device| tree.hello(&device.id, &device.kind)).collect(),
+        proxy: ways::proxy(cloud, of_proxy),
+        ..translate::link(cloud, gateway, &tree)
     }))
 }
 

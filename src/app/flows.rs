@@ -14,7 +14,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CloudTopics, LocalTopics, downlink::Downlink};
+use super::{
+    LocalTopics,
+    cloud_tree::{CloudTree, FromTree},
+    downlink::Downlink,
+    translate::json,
+};
 use crate::{
     broker::{BrokerHandle, Heard, InProcess},
     commands::{Incoming, Told},
@@ -37,8 +42,6 @@ pub(super) const READINGS_IN_LINE: usize = 1024;
 const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(1);
 /// The member of a state that says when it was taken.
 const LAST_SEEN: &str = "last_seen";
-/// The member that the store adds to what is the gateway's own, with the record's name.
-const MESSAGE_ID: &str = "message_id";
 
 /// How many messages from the cloud may wait to be safe at home. Full: the next ones, commands included, wait for
 /// the first of them, which the broker ends within seconds.
@@ -49,7 +52,7 @@ pub(super) struct Telemetry {
     pub(super) broker: BrokerHandle,
     pub(super) local: LocalTopics,
     /// `None` without a cloud.
-    pub(super) cloud: Option<CloudTopics>,
+    pub(super) cloud: Option<CloudTree>,
     /// In the store, for states.
     pub(super) lane: Option<usize>,
     pub(super) line: mpsc::Sender<Kept>,
@@ -79,11 +82,10 @@ impl Telemetry {
                         retain: is_state,
                         ..message(topic, json(fields))
                     };
-                    let entry = |cloud: &CloudTopics| Entry {
-                        lane: self.lane.filter(|_| is_state),
-                        // It may be sent hours later, by a clock that was set meanwhile.
-                        stamp: Some(LAST_SEEN),
-                        ..Entry::new(message(cloud.state(device), fields.clone()))
+                    let entry = |cloud: &CloudTree| {
+                        let mut entry = cloud.reading(device, fields, *taken_at, LAST_SEEN);
+                        entry.message.retain = is_state;
+                        Entry { lane: self.lane.filter(|_| is_state), ..entry }
                     };
                     let mut seen = fields.clone();
                     seen.insert(LAST_SEEN.to_owned(), Value::from(taken_at.to_string()));
@@ -96,7 +98,7 @@ impl Telemetry {
                 }
                 DeviceEvent::Availability(device, availability) => {
                     let word = |topic: Topic| message(topic, availability.as_str().to_owned());
-                    let entry = |cloud: &CloudTopics| Entry::new(word(cloud.availability(device)));
+                    let entry = |cloud: &CloudTree| cloud.availability(device, *availability);
                     (word(self.local.availability(device)), self.cloud.as_ref().map(entry))
                 }
             };
@@ -163,12 +165,6 @@ impl Keeper {
     }
 }
 
-fn json(mut fields: Fields) -> String {
-    // It is the store's to say, and a member must not stand twice.
-    fields.remove(MESSAGE_ID);
-    Value::Object(fields).to_string()
-}
-
 /// On change, not for every reading: the store counts what it did not take.
 fn complain(kept: Result<Option<u64>, StoreError>, is_failing: &mut bool) {
     match kept {
@@ -183,7 +179,7 @@ fn complain(kept: Result<Option<u64>, StoreError>, is_failing: &mut bool) {
 
 /// What comes in on the line: commands to the desk, and what a route lets in to the house.
 pub(super) struct FromCloud {
-    pub(super) topics: CloudTopics,
+    pub(super) tree: CloudTree,
     pub(super) downlink: Downlink,
     pub(super) broker: BrokerHandle,
     pub(super) desk: mpsc::Sender<Incoming>,
@@ -201,21 +197,23 @@ impl FromCloud {
                 inbound = inbox.recv(), if settling.len() < SETTLING => inbound,
             };
             let Some(inbound) = inbound else { break };
-            let Some((device, sender)) = self.topics.command(&inbound.message.topic) else {
-                settling.push(self.to_home(inbound));
-                continue;
+            let Inbound { message, received, redelivered, staleness, ack } = inbound;
+            let (device, sender, message) = match self.tree.understand(message) {
+                FromTree::Command { device, sender, message } => (device, sender, message),
+                FromTree::Other(message) => {
+                    settling.push(self.to_home(message, ack));
+                    continue;
+                }
+                FromTree::Echo => {
+                    ack.send();
+                    continue;
+                }
             };
             // A name that cannot be one is nobody's.
-            let sender = sender.and_then(|sender| Sender::parse(sender).ok());
-            let command = Incoming {
-                device: addressee(device),
-                message: inbound.message,
-                received: inbound.received,
-                redelivered: inbound.redelivered,
-                staleness: inbound.staleness,
-                origin: Origin::Cloud(sender),
-                ack: inbound.ack,
-            };
+            let sender = sender.and_then(|sender| Sender::parse(&sender).ok());
+            let origin = Origin::Cloud(sender);
+            let device = addressee(&device);
+            let command = Incoming { device, message, received, redelivered, staleness, origin, ack };
             if self.desk.send(command).await.is_err() {
                 break;
             }
@@ -223,7 +221,7 @@ impl FromCloud {
     }
 
     /// Publishes it at home at once; acknowledges it to the cloud when it is safe there.
-    fn to_home(&self, Inbound { message, ack, .. }: Inbound) -> impl Future<Output = ()> + use<> {
+    fn to_home(&self, message: Message, ack: Ack) -> impl Future<Output = ()> + use<> {
         let safe = self.downlink.at_home(&message).map(|message| self.broker.deliver(&message));
         if safe.is_none() {
             tracing::warn!(topic = %message.topic, "the cloud sent a message that nobody asked for");
@@ -401,6 +399,7 @@ fn report(stats: &StoreStats) -> StoreReport {
             ("refuse_new", stats.refused_full),
             ("max_age", stats.dropped_expired),
             ("refused_by_cloud", stats.dropped_by_cloud),
+            ("beyond_limits", stats.beyond_limits),
             ("unreadable", stats.unreadable),
             ("superseded", stats.superseded),
             ("thinned", stats.thinned),
@@ -430,7 +429,7 @@ fn lane(stats: &LaneStats) -> LaneReport {
 mod tests {
     use super::*;
     use crate::{
-        app::uplink::NoCloud,
+        app::{CloudTopics, uplink::NoCloud},
         broker::{Broker, BrokerOptions, Limits},
         clock::Clock,
         model::{GatewayId, Timestamp},
@@ -457,7 +456,7 @@ mod tests {
         let device = DeviceId::parse("thermometer").unwrap();
         let mut ear = broker.handle().subscribe(&[(&local.state(&device)).into()], 4096);
         let prefix = Topic::parse("p").unwrap();
-        let cloud = CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap();
+        let cloud = CloudTree::Own(CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap());
         let (line, line_to_disk) = mpsc::channel(READINGS_IN_LINE);
         let (not_kept, count) = watch::channel(0);
         let (entities, _) = mpsc::channel(1);

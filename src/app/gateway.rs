@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::{self, BuildError, Line, Parts},
+    certificate::CertificateWatch,
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
@@ -215,7 +216,7 @@ impl Running {
         let (to_rule, told_rule) = mpsc::channel(OF_RULES);
         drains.spawn("outcomes", flows::outcomes(told, handle.clone(), local.clone(), to_rule));
         let (events_sender, events) = mpsc::channel(EVENTS);
-        let cloud = line.as_ref().map(|line| line.topics.clone());
+        let cloud = line.as_ref().map(|line| line.tree.clone());
         let (line_sender, line_to_disk) = mpsc::channel(flows::READINGS_IN_LINE);
         let (entities, told_entities) = mpsc::channel(discovery::TOLD);
         let announcer = Announcer::new(discovery, handle.clone(), local.clone());
@@ -229,6 +230,15 @@ impl Running {
             not_kept,
             entities,
         };
+        let certificate = CertificateWatch {
+            board: board.clone(),
+            clock: clock.clone(),
+            broker: handle.clone(),
+            store: store.clone(),
+            local: local.clone(),
+            cloud: line.as_ref().and_then(|line| line.tree.certificate()),
+        };
+        watchers.spawn("certificate's watch", certificate.run(watchers.token()));
         let keeper = Keeper { store: store.clone(), remembered: last_states.clone() };
         drains.spawn("keeper of readings", keeper.run(line_to_disk));
         drains.spawn("telemetry", telemetry.run(events));
@@ -268,8 +278,8 @@ impl Running {
             broker.run(token).await;
         });
         handle.publish(&presence(Availability::Online));
-        if let Some(Line { link, inbox, topics, downlink }) = line {
-            let from_cloud = FromCloud { topics, downlink, broker: handle, desk: cloud_commands };
+        if let Some(Line { link, inbox, tree, downlink }) = line {
+            let from_cloud = FromCloud { tree, downlink, broker: handle, desk: cloud_commands };
             running.intake.spawn("messages from the cloud", from_cloud.run(inbox, stop));
             let token = running.line.token();
             running.line.spawn("line to the cloud", async move {

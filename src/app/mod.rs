@@ -7,6 +7,8 @@
 //! broker, then the line, then the store, so that every outcome still finds its way out.
 
 mod build;
+mod certificate;
+mod cloud_tree;
 mod discovery;
 mod downlink;
 pub mod examination;
@@ -15,6 +17,7 @@ mod gateway;
 mod reload;
 mod simulation;
 mod stages;
+mod thingsboard;
 mod topics;
 mod translate;
 mod unopened;

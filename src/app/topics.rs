@@ -88,6 +88,11 @@ macro_rules! device_topics {
             self.0.below("bridge/state")
         }
 
+        /// The gateway's own certificate for the cloud and how near its end is: JSON, retained.
+        pub fn certificate(&self) -> Topic {
+            self.0.below("bridge/certificate")
+        }
+
         /// All that is the gateway's own beside its devices.
         pub fn bridge(&self) -> TopicFilter {
             self.0.all_below(BRIDGE)
@@ -162,6 +167,17 @@ impl CloudTopics {
         self.0.command(topic)
     }
 
+    /// Whether an answer may go to this topic, which a sender chose: it is nobody's command, and none on which the
+    /// gateway speaks of itself and its devices. A sender may do less in the cloud than the gateway may.
+    pub fn may_be_answered_on(&self, topic: &Topic) -> bool {
+        let root = self.0.0.as_str();
+        let above = root.rsplit_once('/').map_or(String::new(), |(above, _)| format!("{above}/"));
+        let of_all = |below: &str| TopicFilter::parse(&format!("{above}+/{below}"));
+        let ours = |below: &str| TopicFilter::parse(&format!("{root}/{below}"));
+        let closed = [of_all("+/set/#"), ours("+"), ours("+/availability"), ours("bridge/#")];
+        !topic.is_reserved() && !closed.into_iter().flatten().any(|closed| closed.matches(topic))
+    }
+
     /// The topic whose echo tells that everything that waited has been delivered.
     pub fn fence(&self) -> Topic {
         self.0.below("bridge/fence")
@@ -209,6 +225,27 @@ mod tests {
             let is_for_us = cloud.sets().matches(&topic) || cloud.sets_of_senders().matches(&topic);
             assert!(expected.is_none() || is_for_us, "{topic}");
             assert!(expected.is_none() || cloud.all_sets().matches(&topic), "{topic}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_no_command_and_not_the_gateways_own_word_whatever_topic_the_sender_chose() {
+        let gateway = GatewayId::parse("g").unwrap();
+        let cloud = CloudTopics::new(&Topic::parse("a/b").unwrap(), &gateway).unwrap();
+        for (topic, expected) in [
+            ("a/b/g/toaster/set", false),
+            ("a/b/g/toaster/set/anna", false),
+            ("a/b/other/lamp/set", false),
+            ("a/b/g/toaster", false),
+            ("a/b/g/toaster/availability", false),
+            ("a/b/g/bridge/state", false),
+            ("a/b/g/bridge/fence", false),
+            ("$aws/things/x/shadow/update", false),
+            ("a/b/g/phones/anna", true),
+            ("a/b/g/toaster/result", true),
+            ("phones/anna", true),
+        ] {
+            assert_eq!(cloud.may_be_answered_on(&Topic::parse(topic).unwrap()), expected, "{topic}");
         }
     }
 

@@ -1,17 +1,19 @@
 //! The file's shape, put into each room's own words, so that no room below knows the file.
 
+mod access;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CloudTopics, ways};
+use super::{CloudTopics, cloud_tree::CloudTree, ways};
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
-    config::{self, Config},
+    config::{self, Config, MqttVersion, Terms},
     devices::DeviceSpec,
-    link::{Access, LinkOptions, ProxyOptions},
-    model::{Availability, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
+    link::{CloudLimits, LinkOptions, ProxyOptions, Versions},
+    model::{Availability, Fields, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
 
@@ -192,39 +194,75 @@ fn values(config: &config::Values) -> Values {
     }
 }
 
-pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, topics: &CloudTopics) -> LinkOptions {
-    let presence = |availability: Availability| {
-        Message::new(topics.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
-    };
+pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, tree: &CloudTree) -> LinkOptions {
+    let client_id = config.client_id.clone().unwrap_or_else(|| gateway.to_string());
+    let terms = config.terms();
     LinkOptions {
         brokers: ways::brokers(config),
         proxy: ProxyOptions::default(),
-        access: Access::default(),
         ca_file: config.ca_file.clone(),
         certificate_file: config.certificate_file.clone(),
         key_file: config.key_file.clone(),
-        client_id: config.client_id.clone().unwrap_or_else(|| gateway.to_string()),
+        access: access::access(config, &client_id),
+        client_id,
         subscriptions: Vec::new(),
-        birth: presence(Availability::Online),
-        will: presence(Availability::Offline),
-        fence: topics.fence(),
-        keep_alive: config.keep_alive,
+        hellos: Vec::new(),
+        birth: tree.presence(Availability::Online),
+        will: tree.presence(Availability::Offline),
+        fence: tree.fence(),
+        keep_alive: terms.keep_alive,
         answer_limit: config.answer_limit,
         connect_limit: config.connect_limit,
         climb_after: config.climb_after,
         backoff: (&config.backoff).into(),
-        window: config.window,
+        window: terms.window,
         backlog_rate: config.backlog_rate,
         receipts: Receipts::default(),
-        session_expiry: config.session_expiry,
+        session_expiry: terms.session_expiry,
+        version: version(terms.version),
+        limits: CloudLimits { echoes: tree.echoes(), ..link_limits(config, &terms) },
     }
 }
 
-/// How the cloud is told of an outcome: on the device's own topic and, with MQTT 5, where the sender
-/// wants it. A response topic that would come back to us as a command or as the fence is not served.
+fn version(config: MqttVersion) -> Versions {
+    match config {
+        MqttVersion::Auto => Versions::Any,
+        MqttVersion::V5 => Versions::V5,
+        MqttVersion::V311 => Versions::V311,
+    }
+}
+
+fn link_limits(config: &config::Cloud, terms: &Terms) -> CloudLimits {
+    // On a 32-bit machine a bound beyond its memory is no bound.
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let naming = config.table().naming.iter();
+    let ending = naming.filter(|naming| naming.harm == config::Harm::EndsTheLine);
+    CloudLimits {
+        max_payload: terms.max_payload.map(bytes),
+        topic_levels: terms.topic_levels.map(usize::from),
+        topic_length: terms.topic_length.map(usize::from),
+        not_in_topics: ending.flat_map(|naming| naming.characters).copied().collect(),
+        filters_per_subscribe: usize::from(terms.filters_per_subscribe.max(1)),
+        publish_rate: terms.publish_rate,
+        retain: terms.retain,
+        echoes: true,
+    }
+}
+
+/// The member that the store adds to what is the gateway's own, with the record's name.
+const MESSAGE_ID: &str = "message_id";
+
+/// A state, as JSON.
+pub(super) fn json(mut fields: Fields) -> String {
+    // It is the store's to say, and a member must not stand twice.
+    fields.remove(MESSAGE_ID);
+    serde_json::Value::Object(fields).to_string()
+}
+
+/// How the cloud is told of an outcome: on the device's own topic and where the sender wants it. A topic on which the
+/// answer would be a command, to us or to another gateway, or would speak in our own name, is not served.
 pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
-    let (sets, fence) = (topics.all_sets(), topics.fence());
     Arc::new(move |told, reply_to| {
         // Ids, words, a text and a time: serialising them cannot fail. The time is added when it is sent, by a
         // clock that may be set by then; a repeated outcome keeps its own.
@@ -236,6 +274,9 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
         {
             fields.remove("at");
         }
+        if let (Some(fields), Some(said)) = (payload.as_object_mut(), &reply_to.said) {
+            fields.insert("correlation".to_owned(), said.clone());
+        }
         let payload = Bytes::from(payload.to_string());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
             let mut message = Message::new(topic, payload.clone(), QoS::AtLeastOnce);
@@ -243,7 +284,7 @@ pub(super) fn tell(topics: &CloudTopics) -> Tell {
                 .map(|data| Arc::new(Properties { correlation_data: Some(data), ..Properties::default() }));
             Entry { stamp: Some(stamp), ..Entry::new(message) }
         };
-        let answer = reply_to.topic.clone().filter(|topic| !sets.matches(topic) && *topic != fence);
+        let answer = reply_to.topic.clone().filter(|topic| topics.may_be_answered_on(topic));
         let mut entries = vec![entry(topics.result(&told.outcome.device), reply_to.correlation.clone())];
         entries.extend(answer.map(|topic| entry(topic, reply_to.correlation.clone())));
         entries

@@ -31,12 +31,43 @@ impl Uplink for Routes {
         if self.sets.matches(&topic) {
             return None;
         }
+        let local = message.topic.clone();
         let mut message = message.clone();
         message.topic = topic;
         message.retain = route.retain.unwrap_or(message.retain);
         let life = message.properties.as_ref().and_then(|properties| properties.expiry);
-        Some(Entry { life, lane: *lane, ..Entry::new(message) })
+        let stamp = route.envelope.then_some(ACCEPTED_AT);
+        if route.envelope {
+            message.payload = enveloped(&message, &local).into();
+        }
+        Some(Entry { life, lane: *lane, stamp, ..Entry::new(message) })
     }
+}
+
+/// The member of an envelope that the store adds beside `message_id`: a time that is right even if the clock was set
+/// only after the message was accepted.
+const ACCEPTED_AT: &str = "at";
+
+/// The payload in an object, with what MQTT 5 says beside a payload.
+fn enveloped(message: &Message, local: &Topic) -> String {
+    let mut fields = serde_json::Map::new();
+    fields.insert("topic".to_owned(), local.as_str().into());
+    match str::from_utf8(&message.payload) {
+        Ok(text) => fields.insert("payload".to_owned(), text.into()),
+        Err(_) => {
+            let digits = message.payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            fields.insert("payload_hex".to_owned(), digits.into())
+        }
+    };
+    if let Some(properties) = &message.properties {
+        if let Some(life) = properties.expiry {
+            fields.insert("ttl".to_owned(), life.as_secs().into());
+        }
+        if let Some(content_type) = &properties.content_type {
+            fields.insert("content_type".to_owned(), content_type.as_str().into());
+        }
+    }
+    serde_json::Value::Object(fields).to_string()
 }
 
 /// No cloud: nothing is kept for it.
@@ -65,7 +96,7 @@ mod tests {
         let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
         let local = TopicFilter::parse("sensors/#").unwrap();
         let cloud = Template::parse("{prefix}/{gateway}/{topic}").unwrap();
-        let route = Route { local, cloud, qos: None, retain: None, queue: Queue::default() };
+        let route = Route { local, cloud, qos: None, retain: None, envelope: false, queue: Queue::default() };
         let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
         let routes = Routes { routes: vec![(route, Some(3))], prefix, gateway, sets };
         for (topic, expected) in [
@@ -79,5 +110,36 @@ mod tests {
             assert_eq!(entry.as_ref().map(|entry| entry.message.topic.as_str()), expected, "{topic}");
             assert!(entry.is_none_or(|entry| entry.lane == Some(3)));
         }
+    }
+
+    #[test]
+    fn an_envelope_says_what_only_mqtt_5_says_beside_the_payload() {
+        use std::time::Duration;
+
+        use crate::model::Properties;
+
+        let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
+        let route: Route = serde_json::from_str(r#"{"local": "sensors/#", "envelope": true}"#).unwrap();
+        let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
+        let routes = Routes { routes: vec![(route, None)], prefix, gateway, sets };
+        let payload = |message: &Message| {
+            let entry = routes.route(message).unwrap();
+            assert_eq!(entry.stamp, Some("at"), "the store adds the time and the message's id");
+            serde_json::from_slice::<serde_json::Value>(&entry.message.payload).unwrap()
+        };
+        let mut message = Message::new(Topic::parse("sensors/attic").unwrap(), "21.5", QoS::AtLeastOnce);
+        message.properties = Some(Arc::new(Properties {
+            expiry: Some(Duration::from_secs(60)),
+            content_type: Some("text/plain".to_owned()),
+            ..Properties::default()
+        }));
+        let expected = serde_json::json!({
+            "topic": "sensors/attic", "payload": "21.5", "ttl": 60, "content_type": "text/plain"
+        });
+        assert_eq!(payload(&message), expected);
+        message.properties = None;
+        message.payload = vec![0xff, 0x00].into();
+        let expected = serde_json::json!({"topic": "sensors/attic", "payload_hex": "ff00"});
+        assert_eq!(payload(&message), expected);
     }
 }

@@ -1,10 +1,11 @@
-//! What a person types: `run`, `check`, `status`, `doctor`, `demo`, `user`, `hash-password`.
+//! What a person types: `run`, `check`, `enroll`, `status`, `doctor`, `demo`, `user`, `hash-password`.
 //!
 //! Owns the command line, its exit codes and the set-up of the log. Holds no logic of the gateway.
 
 mod check;
 mod configuration;
 mod doctor;
+mod enroll;
 mod exit;
 mod hash_password;
 mod http;
@@ -57,6 +58,9 @@ enum Command {
         #[arg(long)]
         simulate: bool,
     },
+    /// Get the gateway its certificate for the cloud: make a key and a request, import what was signed, show how long
+    /// it lasts.
+    Enroll(enroll::Arguments),
     /// Ask the running gateway how it is.
     Status(status::Arguments),
     /// Walk the whole way from the cloud's name to the last device and say what is wrong first.
@@ -84,6 +88,7 @@ pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
         Command::Run { config, simulate: false, .. } => run::run(&config),
         Command::Run { config, simulate: true, with_cloud } => run::simulate(&config, with_cloud),
         Command::Check { config, simulate } => check::run(&config, hardware(simulate)),
+        Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo { once } => demo(once),

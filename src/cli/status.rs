@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{DEFAULT_FILE, Exit, configuration, http};
 use crate::{
     config::Loader,
+    health::CertificateStatus,
     model::{Fields, Timestamp},
     web::words,
 };
@@ -104,6 +105,8 @@ struct Status {
     simulated: bool,
     verdict: Verdict,
     link: Link,
+    #[serde(default)]
+    certificate: Option<CertificateStatus>,
     store: Store,
     devices: Vec<Device>,
 }
@@ -157,6 +160,9 @@ fn text(status: &Status) -> String {
     }
     line(String::new());
     line(format!("Line     {}", line_words(status)));
+    if let Some(certificate) = &status.certificate {
+        line(format!("Cert     {}", words::certificate(certificate)));
+    }
     line(format!("Queue    {}", queue_words(status)));
     let width = status.devices.iter().map(|device| device.id.len()).max().unwrap_or_default();
     for (index, device) in status.devices.iter().enumerate() {

@@ -170,8 +170,10 @@ impl Desk {
         let reply_to = properties.map(ReplyTo::of).unwrap_or_default();
         let arrival = Arrival { received, life_left: properties.and_then(|p| p.expiry), staleness };
         let parsed = payload::parse(&message.payload);
-        let named = match &parsed {
-            Ok(Order { id, .. }) | Err(Malformed { id, .. }) => id.clone(),
+        let (named, reply_to) = match &parsed {
+            Ok(Order { id, reply_to: said, .. }) | Err(Malformed { id, reply_to: said, .. }) => {
+                (id.clone(), reply_to.or(said))
+            }
         };
         let may_run_unkept = match origin {
             Origin::Local(_) => named.is_none(),

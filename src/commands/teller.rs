@@ -7,6 +7,7 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +22,15 @@ use crate::{
 /// reports it as unknown.
 const MOST_HELD: usize = 256;
 
-/// Where the sender wants an answer beside the usual topic (MQTT 5 section 4.10).
+/// Where the sender wants an answer beside the usual topic (MQTT 5 section 4.10), by properties or by the payload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplyTo {
     /// The response topic.
     pub topic: Option<Topic>,
-    /// What the answer carries back.
+    /// What the answer carries back as a property.
     pub correlation: Option<Bytes>,
+    /// What it carries back in its payload.
+    pub said: Option<Value>,
 }
 
 impl ReplyTo {
@@ -35,6 +38,16 @@ impl ReplyTo {
         Self {
             topic: properties.response_topic.as_deref().and_then(|text| Topic::parse(text).ok()),
             correlation: properties.correlation_data.clone(),
+            said: None,
+        }
+    }
+
+    /// With what the payload says beside it; a property goes before.
+    pub(super) fn or(self, payload: &Self) -> Self {
+        Self {
+            topic: self.topic.or_else(|| payload.topic.clone()),
+            correlation: self.correlation,
+            said: payload.said.clone(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use super::{
+    CloudLimits, MqttVersion, ProfileName,
+    access::{Aws, Azure, Header},
     units,
     ways::{Proxy, Rung},
 };
@@ -17,8 +19,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloud {
-    /// Where: `wss://host[:port][/path]`, without a port 443, without a path `/mqtt`; or `mqtts://host[:port]`,
-    /// without a port 8883.
+    /// Where: `wss://host[:port][/path]`, without a port 443, without a path `/mqtt`, or what the profile says; or
+    /// `mqtts://host[:port]`, without a port 8883.
     pub url: CloudUrl,
     /// Further brokers of the same cloud, for when that one is ill; the preferred ones first.
     #[serde(default)]
@@ -60,28 +62,49 @@ pub struct Cloud {
     /// A file whose first line is the MQTT password; readable by its owner only.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// A file whose first line is a bearer token; readable by its owner only.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// What the WebSocket's upgrade says in addition.
+    #[serde(default)]
+    pub headers: Vec<Header>,
+    /// Logging in at AWS IoT otherwise than by the certificate.
+    #[serde(default)]
+    pub aws: Option<Aws>,
+    /// Logging in at Azure by a shared access signature.
+    #[serde(default)]
+    pub azure: Option<Azure>,
     /// The first level or levels of every cloud topic. Default `hearthlink`.
     #[serde(default = "default_prefix")]
     pub prefix: Topic,
-    /// MQTT keep-alive, in whole seconds from 5 s to 18 h. Default 45 s.
-    #[serde(default = "default_keep_alive", deserialize_with = "units::duration")]
-    pub keep_alive: Duration,
+    /// What kind of cloud it is: defaults for the rest of this section, and limits that the check applies.
+    #[serde(default)]
+    pub profile: Option<ProfileName>,
+    /// The MQTT to speak. Default: the profile's, else `auto`.
+    #[serde(default)]
+    pub version: Option<MqttVersion>,
+    /// What the cloud takes. Default: what the profile says.
+    #[serde(default)]
+    pub limits: CloudLimits,
+    /// MQTT keep-alive, in whole seconds from 5 s to 18 h. Default: the profile's, else 45 s.
+    #[serde(default, deserialize_with = "units::duration")]
+    pub keep_alive: Option<Duration>,
     /// How long the cloud may take to answer before the line counts as dead. 1 s to 5 min, default 15 s.
     #[serde(default = "default_answer_limit", deserialize_with = "units::duration")]
     pub answer_limit: Duration,
     /// How long name resolution, TCP, TLS, WebSocket and CONNECT may take together. 1 s to 5 min, default 30 s.
     #[serde(default = "default_connect_limit", deserialize_with = "units::duration")]
     pub connect_limit: Duration,
-    /// Publishes on their way at a time, 1 to 65,535. Default 64.
-    #[serde(default = "default_window")]
-    pub window: u16,
+    /// Publishes on their way at a time, 1 to 65,535. Default: the profile's, else 64.
+    #[serde(default)]
+    pub window: Option<u16>,
     /// How many messages a second of those that waited while the line was down, at most. 1 to 100,000; default:
     /// as fast as the cloud takes them.
     #[serde(default)]
     pub backlog_rate: Option<u32>,
-    /// How long the cloud is asked to keep our session while the line is down. Default 1 h.
-    #[serde(default = "default_session_expiry", deserialize_with = "units::duration")]
-    pub session_expiry: Duration,
+    /// How long the cloud is asked to keep our session while the line is down. Default: the profile's, else 1 h.
+    #[serde(default, deserialize_with = "units::duration")]
+    pub session_expiry: Option<Duration>,
     /// How waits between attempts grow.
     #[serde(default)]
     pub backoff: Backoff,
@@ -99,24 +122,12 @@ fn default_prefix() -> Topic {
     Topic::parse("hearthlink").expect("a constant without wildcards")
 }
 
-fn default_keep_alive() -> Duration {
-    Duration::from_secs(45)
-}
-
 fn default_answer_limit() -> Duration {
     Duration::from_secs(15)
 }
 
 fn default_connect_limit() -> Duration {
     Duration::from_secs(30)
-}
-
-fn default_window() -> u16 {
-    64
-}
-
-fn default_session_expiry() -> Duration {
-    Duration::from_secs(3600)
 }
 
 /// How waits between attempts grow; see [`retry::Policy`].

@@ -13,6 +13,7 @@
 //! (`tree`), `config` lays the trees and the environment over each other (`layers`), and a small
 //! deserialiser (`decode`) reads the result; one reading, so `check` and `run` can never disagree.
 
+mod access;
 mod broker;
 mod checks;
 mod cloud;
@@ -22,22 +23,26 @@ mod files;
 mod layers;
 mod load;
 mod problem;
+mod profile;
 mod routes;
 mod schema;
 mod secret;
 mod shape;
 mod suggestion;
 mod template;
+mod terms;
 mod tree;
 mod units;
 mod users;
 mod ways;
 
+pub use access::{Aws, AwsAuthorizer, AwsRole, Azure, Header};
 pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
 pub use commands::{Allow, Commands, Quiet, Rate, Values};
 pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};
+pub use profile::{Harm, MqttVersion, Naming, Profile, ProfileName, Tree};
 pub use routes::{Keep, Queue, Route, RouteIn};
 pub use schema::{
     Config, Device, Gateway, HomeAssistant, Log, LogFormat, LogLevel, OnLineLost, Receipts, Store, Web,
@@ -45,5 +50,6 @@ pub use schema::{
 };
 pub use secret::Secret;
 pub use template::{FilterTemplate, Names, Template, TemplateError};
+pub use terms::{CloudLimits, Terms};
 pub use users::{Entry as UsersEntry, UsersError, UsersText};
 pub use ways::{Proxy, ProxyUrl, Rung, Wrapping};

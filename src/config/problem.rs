@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, where, and what to do: for people, in colours or plain.
 //!
-//! Secrets stay out of sight: in the shown lines whatever follows a `password`, `password_hash`, `secret`
-//! or `token` is starred out, and so are credentials in a URL. The messages never repeat such values.
+//! Secrets stay out of sight: in the shown lines whatever follows a `password`, `password_hash`, `secret`,
+//! `token` or a header's `value` is starred out, and so are credentials in a URL. The messages never repeat such values.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -12,7 +12,7 @@ use miette::{
 use super::tree::Spot;
 
 /// Keys whose values are never shown.
-const SECRETS: [&str; 5] = ["password_hash", "password", "secret", "token", "bind_key"];
+const SECRETS: [&str; 6] = ["password_hash", "password", "secret", "token", "bind_key", "value"];
 
 /// What a check found, with the path of the value that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,6 +288,7 @@ mod tests {
             ("{password_file: a, password: b}\n", "{password_file: a, password: **\n"),
             ("  options: {bind_key: 0011, x: 1}\n", "  options: {bind_key: ***** ** **\n"),
             ("bind_key_file: secrets/attic\n", "bind_key_file: secrets/attic\n"),
+            ("- {name: X-Key, value: hush}\n", "- {name: X-Key, value: *****\n"),
             ("# no password here: none\n", "# no password here: none\n"),
         ] {
             let masked = mask(line);

@@ -30,6 +30,10 @@ pub struct Route {
     /// Whether the cloud keeps the last one; left out, each message keeps its own flag.
     #[serde(default)]
     pub retain: Option<bool>,
+    /// Whether each is wrapped in a JSON object that says in 3.1.1, too, what else only MQTT 5 says: its message id, when
+    /// it was accepted, its life and its content type. Default false: the payload as it came.
+    #[serde(default)]
+    pub envelope: bool,
     /// What is kept of them until the cloud has them. Default: everything, as `store` says.
     #[serde(default)]
     pub queue: Queue,

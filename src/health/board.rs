@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
-    BrokerReport, BusReport, CommandReport, DeviceReport, LastFault, LinkCounters, LinkReport, ReceiptReport,
-    ReceiptsReport, StoreReport, Verdict,
+    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandReport, DeviceReport, LastFault,
+    LinkCounters, LinkReport, ReceiptReport, ReceiptsReport, Refusal, RefusalsReport, StoreReport, Verdict,
 };
 use crate::{
     clock::Clock,
@@ -30,6 +30,7 @@ pub(super) struct Facts {
     /// Why the last connection or attempt ended, and when.
     link_last_fault: Option<LastFault>,
     pub(super) counters: LinkCounters,
+    pub(super) refusals: RefusalsReport,
     pub(super) store: StoreReport,
     pub(super) disk_fault_since: Option<Timestamp>,
     pub(super) over_budget_since: Option<Timestamp>,
@@ -68,6 +69,10 @@ pub struct Snapshot {
     pub link_last_fault: Option<LastFault>,
     /// What went over it.
     pub counters: LinkCounters,
+    /// What the cloud did not take.
+    pub refusals: RefusalsReport,
+    /// The gateway's own certificate for the cloud, if it has one.
+    pub certificate: Option<CertificateStatus>,
     /// The queue and its disk.
     pub store: StoreReport,
     /// The local broker.
@@ -85,6 +90,8 @@ pub struct Snapshot {
 pub struct Board {
     facts: Arc<Mutex<Facts>>,
     version: Arc<watch::Sender<u64>>,
+    /// Apart from the facts: who waits for this one is not woken by every other.
+    certificate: Arc<watch::Sender<Option<CertificateReport>>>,
     gateway: Arc<str>,
     clock: Clock,
     started: Timestamp,
@@ -101,6 +108,7 @@ impl Board {
                 link_ill_since: None,
                 link_last_fault: None,
                 counters: LinkCounters::default(),
+                refusals: RefusalsReport::default(),
                 store: StoreReport::default(),
                 disk_fault_since: None,
                 over_budget_since: None,
@@ -115,6 +123,7 @@ impl Board {
                 receipts_missed: 0,
             })),
             version: Arc::new(watch::channel(0).0),
+            certificate: Arc::new(watch::channel(None).0),
             gateway: gateway.into(),
             clock,
             started,
@@ -146,6 +155,23 @@ impl Board {
         });
     }
 
+    /// The certificate that the gateway shows to the cloud from now on; `None`: none.
+    pub fn certificate(&self, report: Option<CertificateReport>) {
+        let is_new = self.certificate.send_if_modified(|old| {
+            let is_new = *old != report;
+            *old = report;
+            is_new
+        });
+        if is_new {
+            self.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// That certificate, and when it changes.
+    pub fn watch_certificate(&self) -> watch::Receiver<Option<CertificateReport>> {
+        self.certificate.subscribe()
+    }
+
     /// Where the line stands, without the rest of the board.
     pub fn line(&self) -> LinkState {
         self.facts().link.state
@@ -154,6 +180,12 @@ impl Board {
     /// Counts on the line. Wakes nobody: it happens for every message.
     pub fn link_counters(&self, count: impl FnOnce(&mut LinkCounters)) {
         count(&mut self.facts().counters);
+    }
+
+    /// The cloud did not take something.
+    pub fn refused(&self, refusal: Refusal) {
+        let now = self.clock.now();
+        self.change(|facts| facts.refusals.add(refusal, now));
     }
 
     /// The store's report.
@@ -227,18 +259,23 @@ impl Board {
 
     /// Everything, as of now.
     pub fn snapshot(&self) -> Snapshot {
+        let (now, clock_trusted) = (self.clock.now(), self.clock.is_trusted());
+        let certificate = self.certificate.borrow().clone();
+        let certificate = certificate.map(|report| report.at(clock_trusted.then_some(now)));
         let facts = self.facts();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             gateway: self.gateway.as_ref().to_owned(),
-            now: self.clock.now(),
-            clock_trusted: self.clock.is_trusted(),
+            now,
+            clock_trusted,
             started: self.started,
             simulated: facts.are_devices_simulated,
-            verdict: Verdict::of(&facts),
+            verdict: Verdict::of(&facts, certificate.as_ref(), now),
             link: facts.link.clone(),
             link_last_fault: facts.link_last_fault.clone(),
             counters: facts.counters.clone(),
+            refusals: facts.refusals.clone(),
+            certificate,
             store: facts.store.clone(),
             broker: facts.broker.clone(),
             devices: facts.devices.values().cloned().collect(),
@@ -259,7 +296,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        health::{Level, WrittenReport},
+        health::{Expiry, Level, WrittenReport},
         model::{Availability, Fault, FaultKind},
     };
 
@@ -291,6 +328,28 @@ mod tests {
         assert_eq!(verdict.remedy.as_deref(), Some(FaultKind::Dns.remedy()));
         board.link(link(LinkState::Online, None));
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_refusal_is_a_warning_with_its_topic_for_an_hour_after_the_last_one() {
+        let (board, clock) = board();
+        board.link(link(LinkState::Online, None));
+        let refusal = |topic: &str, is_dropped| Refusal {
+            what: crate::health::Refused::Publish,
+            topic: topic.into(),
+            reason: "not authorized".into(),
+            is_dropped,
+        };
+        let first = clock.now();
+        board.refused(refusal("h/g/lamp", true));
+        board.refused(refusal("h/g/fan", false));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
+        assert!(verdict.sentence.contains("`h/g/fan` (not authorized)"), "{}", verdict.sentence);
+        assert!(verdict.sentence.contains("1 more topic"), "{}", verdict.sentence);
+        clock.advance(Duration::from_secs(3601));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
+        assert_eq!(board.snapshot().refusals.topics.len(), 2, "the list stays");
     }
 
     #[test]
@@ -379,6 +438,52 @@ mod tests {
         // The next day.
         board.store(report(0));
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_certificate_that_runs_out_is_warned_of_hides_no_fault_and_is_one_when_it_is_over() {
+        let (board, clock) = board();
+        let moment = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
+        board.link(link(LinkState::Online, None));
+        board.certificate(Some(CertificateReport {
+            subject: "CN=home".into(),
+            issuer: "CN=CA".into(),
+            serial: "01".into(),
+            fingerprint_sha256: "AB".into(),
+            not_before: moment("2026-01-01T00:00:00Z"),
+            not_after: moment("2027-01-01T00:00:00Z"),
+        }));
+        assert_eq!(board.snapshot().verdict.level, Level::Ok);
+        clock.set(moment("2026-12-26T12:00:00Z"));
+        let snapshot = board.snapshot();
+        let (certificate, verdict) = (snapshot.certificate.unwrap(), snapshot.verdict);
+        assert_eq!((certificate.days_left, certificate.expiry), (Some(5), Some(Expiry::Week)));
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(moment("2026-12-25T00:00:00Z"))));
+        let sentence = "This gateway's certificate for the cloud expires in 5 days (2027-01-01T00:00:00Z).";
+        assert_eq!(verdict.sentence, sentence);
+        assert!(verdict.remedy.unwrap().contains("hearthlink enroll"));
+
+        let bus = |fault: Option<&str>| {
+            board.bus(BusReport {
+                name: "the adapter".into(),
+                fault: fault.map(str::to_owned),
+                counts: Vec::new(),
+            });
+        };
+        bus(Some("it is off"));
+        assert!(board.snapshot().verdict.sentence.contains("it is off"), "no fault is hidden by a warning");
+        clock.set(moment("2027-01-03T12:00:00Z"));
+        let verdict = board.snapshot().verdict;
+        assert_eq!((verdict.level, verdict.since), (Level::Error, Some(moment("2027-01-01T00:00:00Z"))));
+        assert!(verdict.sentence.contains("expired 2 days ago"), "{}", verdict.sentence);
+        board.link(link(LinkState::Waiting, Some(FaultKind::Dns)));
+        assert!(board.snapshot().verdict.sentence.contains("host name"), "the line that is down comes first");
+        board.link(link(LinkState::Online, None));
+        bus(None);
+        clock.set_trusted(false);
+        let snapshot = board.snapshot();
+        assert_eq!(snapshot.verdict.level, Level::Ok, "nobody knows what time it is");
+        assert_eq!(snapshot.certificate.unwrap().expiry, None);
     }
 
     #[test]

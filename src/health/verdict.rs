@@ -1,8 +1,10 @@
 //! One sentence: everything works, or what is wrong, since when, and what to do.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::board::Facts;
+use super::{CertificateStatus, Expiry, Refused, board::Facts};
 use crate::model::{Availability, LinkState, Timestamp};
 
 /// How bad it is.
@@ -31,11 +33,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The worst fact, in words. The disk comes before the line, the line before a bus, a bus before a
-    /// device (which may hang on it), a device before wear.
-    pub(super) fn of(facts: &Facts) -> Self {
+    /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a
+    /// bus, a bus before a device (which may hang on it), a device before wear. A certificate that is over is a fault of
+    /// the line to come; one that soon will be hides no fault.
+    pub(super) fn of(facts: &Facts, certificate: Option<&CertificateStatus>, now: Timestamp) -> Self {
         let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
-        let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts)).or_else(|| wear(facts));
+        let worst = worst.or_else(|| over(certificate?)).or_else(|| refusals(facts, now));
+        let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts));
+        let worst = worst.or_else(|| runs_out(certificate?)).or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
@@ -118,6 +123,35 @@ fn line(facts: &Facts) -> Option<Verdict> {
     }
 }
 
+/// For so long after the last one it is the sentence.
+const REFUSAL_LASTS: Duration = Duration::from_secs(3600);
+
+fn refusals(facts: &Facts, now: Timestamp) -> Option<Verdict> {
+    let recent = |last: Timestamp| now.since(last).is_none_or(|age| age <= REFUSAL_LASTS);
+    let mut all = facts.refusals.topics.iter().filter(|refusal| recent(refusal.last));
+    let newest = all.next()?;
+    let others = match all.count() {
+        0 => String::new(),
+        1 => ", and 1 more topic".to_owned(),
+        count => format!(", and {count} more topics"),
+    };
+    let what = match newest.what {
+        Refused::Publish => "does not take messages on",
+        Refused::Subscribe => "does not let this gateway subscribe to",
+    };
+    let dropped: u64 = facts.refusals.topics.iter().map(|refusal| refusal.dropped).sum();
+    let lost = if dropped == 0 { String::new() } else { format!("; {dropped} dropped since the start") };
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!("The cloud {what} `{}` ({}){others}{lost}.", newest.topic, newest.reason),
+        remedy: Some(
+            "Let the cloud's policy allow it, or change the route or `cloud.limits`; `/api/status` lists every topic."
+                .to_owned(),
+        ),
+        since: Some(newest.last),
+    })
+}
+
 /// What to do stands in the fault itself.
 fn buses(facts: &Facts) -> Option<Verdict> {
     let mut ill = facts.buses.values().filter_map(|bus| Some((&bus.name, bus.fault.as_ref()?)));
@@ -151,6 +185,34 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         },
         remedy: Some("Check its power and its connection.".to_owned()),
         since: first.last_seen,
+    })
+}
+
+const RENEW: &str = "Renew it: `hearthlink enroll` makes the request, and `hearthlink enroll --import` puts what was signed in place.";
+
+/// The line is still up: nobody looks at the certificate of a connection that is open.
+fn over(certificate: &CertificateStatus) -> Option<Verdict> {
+    let ago = certificate.words().filter(|_| certificate.expiry == Some(Expiry::Expired))?;
+    let until = certificate.certificate.not_after;
+    Some(Verdict {
+        level: Level::Error,
+        sentence: format!(
+            "This gateway's certificate for the cloud expired {ago} ({until}): the line holds only until it is dialled \
+             the next time."
+        ),
+        remedy: Some(RENEW.to_owned()),
+        since: Some(until),
+    })
+}
+
+fn runs_out(certificate: &CertificateStatus) -> Option<Verdict> {
+    let expiry = certificate.expiry.filter(|expiry| *expiry > Expiry::Far)?;
+    let (words, until) = (certificate.words()?, certificate.certificate.not_after);
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!("This gateway's certificate for the cloud expires {words} ({until})."),
+        remedy: Some(RENEW.to_owned()),
+        since: certificate.certificate.since(expiry),
     })
 }
 

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     LinkOptions,
+    access::Issuer,
     bridge::Bridge,
     diagnose::{self, Breakage, Scene},
     dial::{self, Call, Progress},
@@ -38,6 +39,8 @@ const EVENTS: usize = 64;
 #[derive(Clone)]
 pub(super) struct Errand {
     pub(super) options: Arc<LinkOptions>,
+    /// Shared by all attempts, for what it bought.
+    pub(super) issuer: Arc<Issuer>,
     pub(super) credentials: Credentials,
     pub(super) clock: Clock,
     /// Which way.
@@ -135,6 +138,9 @@ async fn drive(
         Err(breakage) => Some(breakage),
     };
     if let Some(breakage) = breakage {
+        if matches!(breakage.fault.kind, FaultKind::Credentials | FaultKind::NotAuthorized) {
+            errand.issuer.was_refused().await;
+        }
         // Nobody listens any more: the link has stopped.
         let _ = events.send(Wire::Broken(breakage)).await;
     }
@@ -153,7 +159,7 @@ async fn dial(
     let call = Call {
         way: &errand.way,
         proxy: &options.proxy,
-        access: &options.access,
+        issuer: &errand.issuer,
         credentials: &errand.credentials,
         clock: &errand.clock,
         turn: errand.turn,
@@ -240,12 +246,13 @@ pub(super) mod tests {
         LinkOptions {
             brokers: vec![vec![Way::direct(CloudUrl::parse(&format!("wss://localhost:{port}")).unwrap())]],
             proxy: ProxyOptions::None,
-            access: Access::Anonymous,
+            access: Access::default(),
             ca_file: Some(ca_file.to_owned()),
             certificate_file: None,
             key_file: None,
             client_id: "gateway".to_owned(),
             subscriptions: settings.subscriptions,
+            hellos: Vec::new(),
             birth: settings.birth,
             will: settings.will,
             fence: settings.fence,
@@ -257,6 +264,8 @@ pub(super) mod tests {
             window: settings.window,
             backlog_rate: None,
             receipts: Receipts::default(),
+            version: Default::default(),
+            limits: Default::default(),
             session_expiry: Duration::ZERO,
         }
     }

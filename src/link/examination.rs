@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    access::Issuer,
     LinkError, LinkOptions, chain,
     diagnose::VersionHint,
     dial::{self, Call, Progress, Step},
@@ -85,11 +86,13 @@ pub enum Depth {
 /// [`LinkError`]: a certificate or key that cannot be used.
 pub async fn examine(options: LinkOptions, depth: Depth, clock: &Clock) -> Result<Vec<Walk>, LinkError> {
     let credentials = Credentials::of(&options, clock)?;
+    let issuer = Arc::new(Issuer::new(options.access.clone()));
     let options = Arc::new(options);
     let mut walks: Vec<Walk> = Vec::new();
     for way in options.brokers.iter().flatten() {
         let errand = Errand {
             options: options.clone(),
+            issuer: issuer.clone(),
             credentials: credentials.clone(),
             clock: clock.clone(),
             way: way.clone(),
@@ -129,7 +132,7 @@ async fn line(errand: &Errand) -> Vec<Seen> {
     let call = Call {
         way: &errand.way,
         proxy: &options.proxy,
-        access: &options.access,
+        issuer: &errand.issuer,
         credentials: &errand.credentials,
         clock: &errand.clock,
         turn: errand.turn,

@@ -22,6 +22,7 @@ mod chain;
 mod diagnose;
 mod dial;
 mod driver;
+pub mod enrolment;
 mod error;
 mod examination;
 mod intake;
@@ -36,10 +37,12 @@ mod way;
 mod window;
 mod wire;
 
-pub use access::Access;
+pub use access::{
+    Access, Authorizer, AwsKeys, Header, HeaderSource, Login, Password, Role, Sas, SignedToken,
+};
 pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
 pub use examination::{Depth, LinkStep, Seen, Walk, examine};
-pub use options::LinkOptions;
+pub use options::{CloudLimits, LinkOptions, Versions};
 pub use run::Link;
 pub use way::{Transport, Way};

@@ -46,6 +46,7 @@ pub(super) struct Pump {
     receipts: Receipts,
     acknowledged: Vec<u64>,
     refused: Vec<u64>,
+    oversize: Vec<u64>,
     /// One for each part of the outbox at most.
     fetches: VecDeque<Fetch>,
     is_hurried: bool,
@@ -62,6 +63,7 @@ impl Pump {
             receipts,
             acknowledged: Vec::new(),
             refused: Vec::new(),
+            oversize: Vec::new(),
             fetches: VecDeque::new(),
             is_hurried: false,
             // An earlier link may have ended with something in its hands.
@@ -87,6 +89,12 @@ impl Pump {
     pub(super) fn discard(&mut self, sequence: u64) {
         self.issue(Stage::Dropped, sequence);
         self.refused.push(sequence);
+    }
+
+    /// The cloud could not take this one, and was not asked.
+    pub(super) fn discard_oversize(&mut self, sequence: u64) {
+        self.issue(Stage::Dropped, sequence);
+        self.oversize.push(sequence);
     }
 
     /// Reads after all deletions so far; replaces a read of the same part that has not begun.
@@ -166,15 +174,17 @@ impl Pump {
     }
 
     fn begin(&mut self) -> bool {
-        let has_deletions = !self.acknowledged.is_empty() || !self.refused.is_empty();
+        let has_deletions =
+            !self.acknowledged.is_empty() || !self.refused.is_empty() || !self.oversize.is_empty();
         if !has_deletions && !self.is_down && self.fetches.is_empty() {
             return false;
         }
         let (acknowledged, refused) =
             (std::mem::take(&mut self.acknowledged), std::mem::take(&mut self.refused));
+        let oversize = std::mem::take(&mut self.oversize);
         let is_hurried = std::mem::take(&mut self.is_hurried);
         let is_down = std::mem::take(&mut self.is_down);
-        let deletions = Deletions { acknowledged, refused, is_hurried, is_down };
+        let deletions = Deletions { acknowledged, refused, oversize, is_hurried, is_down };
         self.job = Some(Box::pin(run(self.store.clone(), deletions, self.fetches.pop_front())));
         true
     }
@@ -183,19 +193,23 @@ impl Pump {
 struct Deletions {
     acknowledged: Vec<u64>,
     refused: Vec<u64>,
+    oversize: Vec<u64>,
     is_hurried: bool,
     /// These are the last ones of a connection.
     is_down: bool,
 }
 
 async fn run(store: Store, deletions: Deletions, fetch: Option<Fetch>) -> Result<Done, StoreError> {
-    let Deletions { acknowledged, refused, is_hurried, is_down } = deletions;
+    let Deletions { acknowledged, refused, oversize, is_hurried, is_down } = deletions;
     let mut deleted = None;
     if !acknowledged.is_empty() {
         deleted = Some(store.acknowledge(acknowledged.clone()).await?);
     }
     if !refused.is_empty() {
         store.discard(refused).await?;
+    }
+    if !oversize.is_empty() {
+        store.discard_oversize(oversize).await?;
     }
     if is_hurried || is_down {
         store.hurry();

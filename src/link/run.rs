@@ -13,8 +13,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     LinkError, LinkOptions,
+    access::Issuer,
     diagnose::Breakage,
     driver::{Driver, Errand},
+    enrolment,
     intake::{Intake, Taken},
     origin::count_down,
     pump::{Pump, Pumped},
@@ -49,6 +51,7 @@ pub struct Link {
     fresh: Option<Credentials>,
     /// Of the files, when `credentials` were read.
     stamps: Stamps,
+    issuer: Arc<Issuer>,
     appended: watch::Receiver<Highest>,
     pump: Pump,
     intake: Intake,
@@ -83,6 +86,7 @@ impl Link {
         // Before they are read: what changes meanwhile is seen.
         let stamps = Stamps::of(files(&options));
         let credentials = Credentials::of(&options, &clock)?;
+        enrolment::tell(&board, credentials.certificate(), options.key_file.as_deref());
         // Until the first connection it is down.
         store.set_line_up(false);
         Ok(Self {
@@ -91,6 +95,7 @@ impl Link {
             stamps,
             appended: store.appended(),
             pump: Pump::new(store, options.receipts.clone()),
+            issuer: Arc::new(Issuer::new(options.access.clone())),
             options: Arc::new(options),
             intake: Intake::new(inbox),
             board,
@@ -151,6 +156,7 @@ impl Link {
             ways: options.brokers.iter().map(Vec::len).collect(),
             climb_after: options.climb_after,
             subscriptions: options.subscriptions.clone(),
+            hellos: options.hellos.clone(),
             birth: options.birth.clone(),
             will: options.will.clone(),
             fence: options.fence.clone(),
@@ -159,6 +165,8 @@ impl Link {
             backoff: options.backoff,
             window: options.window,
             backlog_rate: options.backlog_rate,
+            version: options.version,
+            limits: options.limits.clone(),
         }
     }
 
@@ -244,6 +252,7 @@ impl Link {
             Effect::Delete(sequence) => self.pump.delete(sequence),
             Effect::Hurry => self.pump.hurry(),
             Effect::Discard(sequence) => self.pump.discard(sequence),
+            Effect::DiscardOversize(sequence) => self.pump.discard_oversize(sequence),
             Effect::Subscribe(filters) => {
                 self.tell(|client| client.subscribe(&filters))?;
             }
@@ -281,6 +290,7 @@ impl Link {
         let fresh = self.fresh.as_ref().filter(|_| wants_fresh);
         let errand = Errand {
             options: self.options.clone(),
+            issuer: self.issuer.clone(),
             credentials: fresh.unwrap_or(&self.credentials).clone(),
             clock: self.clock.clone(),
             way: self.way(place).clone(),
@@ -299,6 +309,7 @@ impl Link {
         {
             tracing::info!("the line has new credentials");
             self.credentials = fresh;
+            enrolment::tell(&self.board, self.credentials.certificate(), self.options.key_file.as_deref());
         }
         let due = held.driver.renew_at().filter(|_| self.clock.is_trusted());
         let left = due.map(|due| due.since(self.clock.now()).unwrap_or_default());
@@ -335,6 +346,9 @@ impl Link {
     fn report(&mut self, machine: &mut Machine) {
         if let Some(counters) = machine.changed_counters() {
             self.board.link_counters(|sums| *sums = counters);
+        }
+        for refusal in machine.take_refusals() {
+            self.board.refused(refusal);
         }
         let view = machine.view();
         if self.last_view.as_ref() == Some(&view) {
@@ -388,7 +402,7 @@ impl Link {
 
 fn files(options: &LinkOptions) -> Vec<PathBuf> {
     let files = [&options.ca_file, &options.certificate_file, &options.key_file];
-    files.into_iter().flatten().cloned().collect()
+    files.into_iter().flatten().chain(options.access.files()).cloned().collect()
 }
 
 /// Says goodbye on a connection that is no longer the line.

@@ -25,13 +25,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
+    CloudLimits, Versions,
     diagnose::Breakage,
     origin::Origin,
     window::{Fetch, Parcel, Window},
     wire::{Greeting, Refusal, Version, Wire},
 };
 use crate::{
-    health::LinkCounters,
+    health::{self, LinkCounters, Refused},
     model::{Fault, FaultKind, LinkState, Message, QoS, Staleness, Topic, TopicFilter},
     retry::{self, Backoff},
     store::{Highest, Record},
@@ -55,6 +56,7 @@ pub(super) struct Settings {
     /// How long the line is up at a place that is not the best before that one is tried.
     pub(super) climb_after: Duration,
     pub(super) subscriptions: Vec<(TopicFilter, QoS)>,
+    pub(super) hellos: Vec<Message>,
     pub(super) birth: Message,
     pub(super) will: Message,
     pub(super) fence: Topic,
@@ -64,6 +66,8 @@ pub(super) struct Settings {
     pub(super) window: u16,
     /// How many messages a second of those that waited, at most.
     pub(super) backlog_rate: Option<u32>,
+    pub(super) version: Versions,
+    pub(super) limits: CloudLimits,
 }
 
 /// What happened.
@@ -128,6 +132,8 @@ pub(super) enum Effect {
     Hurry,
     /// Delete what the cloud refused for good, counted.
     Discard(u64),
+    /// Delete what is beyond the cloud's limits, counted.
+    DiscardOversize(u64),
     /// Send DISCONNECT.
     Disconnect,
     /// Nothing more will come.
@@ -180,7 +186,11 @@ pub(super) struct Machine {
     history: History,
     /// What `history` sees: shown while the line is up too, until it is refuted.
     recurring: Option<Fault>,
+    /// For what waited.
     pacer: Pacer,
+    /// For everything.
+    rate: Pacer,
+    refusals: Vec<health::Refusal>,
     highest: Highest,
     connections: u64,
     /// Attempts and connections in a row that did not come as far as the subscriptions.
@@ -197,7 +207,7 @@ impl Machine {
         Self {
             random: fastrand::Rng::with_seed(seed),
             phase: Phase::Waiting { until: now, wait: Duration::ZERO },
-            choice: Choice::new(),
+            choice: Choice::new(settings.version),
             itinerary: Itinerary::new(&settings.ways),
             trials: Trials::new(settings.climb_after),
             backoff: Backoff::new(settings.backoff),
@@ -209,6 +219,8 @@ impl Machine {
             history: History::default(),
             recurring: None,
             pacer: Pacer::new(settings.backlog_rate, now),
+            rate: Pacer::new(settings.limits.publish_rate, now),
+            refusals: Vec::new(),
             highest: Highest::default(),
             connections: 0,
             vain: 0,
@@ -226,6 +238,15 @@ impl Machine {
             self.reported = self.counters.clone();
             self.counters.clone()
         })
+    }
+
+    /// What the cloud did not take since this was last asked.
+    pub(super) fn take_refusals(&mut self) -> Vec<health::Refusal> {
+        std::mem::take(&mut self.refusals)
+    }
+
+    fn note(&mut self, what: Refused, topic: &str, reason: impl Into<String>, is_dropped: bool) {
+        self.refusals.push(health::Refusal { what, topic: topic.to_owned(), reason: reason.into(), is_dropped });
     }
 
     /// Where the line stands.
@@ -381,6 +402,8 @@ impl Machine {
             asked.iter().zip(refusals).find_map(|((filter, _), refusal)| Some((filter, (*refusal)?)));
         if let Some((filter, Refusal { kind, reason })) = refused {
             let detail = format!("subscribing to `{filter}`: {reason}");
+            let filter = filter.to_string();
+            self.note(Refused::Subscribe, &filter, reason, false);
             return self.break_off(Fault::new(kind, detail), now);
         }
         if refusals.len() < asked.len() {
@@ -400,7 +423,9 @@ impl Machine {
         self.effects.push(Effect::LineUp);
         up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
         if up.drain.is_none() {
-            up.urgent.extend([Parcel::Birth, Parcel::Fence]);
+            up.urgent.extend((0..self.settings.hellos.len()).map(Parcel::Hello));
+            up.urgent.push_back(Parcel::Birth);
+            up.urgent.extend(self.settings.limits.echoes.then_some(Parcel::Fence));
         }
     }
 
@@ -423,7 +448,8 @@ impl Machine {
                     up.probed = Some(now);
                     up.ask(now);
                     let fence = (TopicFilter::from(&self.settings.fence), QoS::AtLeastOnce);
-                    self.effects.push(Effect::Subscribe(vec![fence]));
+                    let first = self.settings.subscriptions.first().filter(|_| !self.settings.limits.echoes);
+                    self.effects.push(Effect::Subscribe(vec![first.cloned().unwrap_or(fence)]));
                 }
                 self.on_fence_tick(now);
                 self.on_drain_tick(now);
@@ -463,7 +489,7 @@ impl Machine {
             self.itinerary.lost();
             true
         } else {
-            self.itinerary.failed(fault.kind)
+            self.choice.is_in_doubt() || self.itinerary.failed(fault.kind)
         };
         self.fault = Some(fault);
         self.end_trial();

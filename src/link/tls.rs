@@ -108,6 +108,11 @@ impl Credentials {
         Ok((Arc::new(config), witness))
     }
 
+    /// What is presented, without those behind it.
+    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.own.as_ref()?.key.cert.first()
+    }
+
     /// Whether our own certificate has expired by now, as far as the clock can be believed.
     pub(super) fn has_expired(&self, clock: &Clock) -> bool {
         self.own.as_ref().is_some_and(|own| clock.is_trusted() && own.expires < clock.now())

@@ -26,6 +26,8 @@ const REMEMBERED: usize = 1 << 16;
 pub(super) enum Parcel {
     /// A message of the outbox.
     Record(Record),
+    /// One of those that go before "online".
+    Hello(usize),
     /// "online".
     Birth,
     /// The token on our own topic.
@@ -98,7 +100,7 @@ impl Window {
         let mut sent_before = std::mem::take(&mut self.sent_before);
         sent_before.extend(self.flights.iter().filter_map(|flight| match &flight.parcel {
             Parcel::Record(record) => Some(record.sequence),
-            Parcel::Birth | Parcel::Fence | Parcel::Farewell => None,
+            Parcel::Hello(_) | Parcel::Birth | Parcel::Fence | Parcel::Farewell => None,
         }));
         while sent_before.len() > REMEMBERED {
             sent_before.pop_first();
@@ -222,7 +224,7 @@ impl Window {
     pub(super) fn oldest_sent(&self) -> Option<&Record> {
         self.flights.iter().filter(|flight| flight.packet.is_some()).find_map(|flight| match &flight.parcel {
             Parcel::Record(record) => Some(record),
-            Parcel::Birth | Parcel::Fence | Parcel::Farewell => None,
+            Parcel::Hello(_) | Parcel::Birth | Parcel::Fence | Parcel::Farewell => None,
         })
     }
 

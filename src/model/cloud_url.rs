@@ -81,7 +81,24 @@ pub struct CloudUrl {
     host: String,
     port: u16,
     path: String,
+    /// What of this was not written and may be filled in.
+    left_out: LeftOut,
 }
+
+/// Two addresses that lead to the same place are the same, whoever filled in what.
+#[derive(Clone, Copy)]
+struct LeftOut {
+    port: bool,
+    path: bool,
+}
+
+impl PartialEq for LeftOut {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for LeftOut {}
 
 impl CloudUrl {
     /// Parses an address.
@@ -115,6 +132,7 @@ impl CloudUrl {
             None if is_name(host) => host,
             None => return Err(bad_host()),
         };
+        let left_out = LeftOut { port: port.is_none(), path: !path.starts_with('/') || path == "/" };
         let port = match port {
             None => scheme.default_port(),
             Some(port) => match port.parse() {
@@ -132,7 +150,23 @@ impl CloudUrl {
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UrlError::Path(path));
         }
-        Ok(Self { scheme, host: host.to_owned(), port, path })
+        Ok(Self { scheme, host: host.to_owned(), port, path, left_out })
+    }
+
+    /// The same with this port and this path for WebSocket where none was written; a query stays.
+    #[must_use]
+    pub fn or(mut self, port: u16, path: &str) -> Self {
+        if self.scheme == Scheme::Tls {
+            return self;
+        }
+        if self.left_out.port {
+            self.port = port;
+        }
+        if self.left_out.path {
+            let query = self.path.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
+            self.path = format!("{path}{query}");
+        }
+        self
     }
 
     /// In what MQTT travels.
@@ -178,7 +212,8 @@ impl CloudUrl {
             Scheme::WebSocket => path.unwrap_or(if self.path.is_empty() { DEFAULT_PATH } else { &self.path }),
         };
         let port = port.unwrap_or(scheme.default_port());
-        Self { scheme, host: self.host.clone(), port, path: path.to_owned() }
+        let left_out = LeftOut { port: false, path: false };
+        Self { scheme, host: self.host.clone(), port, path: path.to_owned(), left_out }
     }
 
     fn up_to(&self, path: &str) -> String {
@@ -233,6 +268,20 @@ impl From<CloudUrl> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_not_written_is_filled_in() {
+        for (text, expected) in [
+            ("wss://a", "wss://a:15676/ws"),
+            ("wss://a/", "wss://a:15676/ws"),
+            ("wss://a?t=1", "wss://a:15676/ws?t=1"),
+            ("wss://a:443", "wss://a:443/ws"),
+            ("wss://a/mqtt", "wss://a:15676/mqtt"),
+            ("wss://a:1/b?c", "wss://a:1/b?c"),
+        ] {
+            assert_eq!(CloudUrl::parse(text).unwrap().or(15_676, "/ws").with_query(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn port_and_path_have_defaults() {

@@ -95,6 +95,12 @@ kinds! {
     /// User name or password refused, or the certificate is not mapped to a user.
     Credentials: "The cloud refused the user name or password",
         "Check `cloud.username` and the file named by `cloud.password_file`.";
+    /// What we are to log in with cannot be used: a file of it is missing, say.
+    OwnCredentials: "What this gateway is to log in with cannot be used",
+        "Put right what the detail names; Hearthlink reads it again at every attempt.";
+    /// Whoever sells us keys for the cloud does not.
+    KeyProvider: "AWS's credentials provider gave this gateway no keys",
+        "Check `cloud.aws.role`: host and alias, that the thing has the certificate and that its policy allows `iot:AssumeRoleWithCertificate`.";
     /// The cloud's policy forbids what we want (connect, subscribe or publish).
     NotAuthorized: "The cloud does not allow this gateway what it asks for",
         "Let the cloud's policy allow this client id to connect, and its topics below `cloud.prefix` to be published and subscribed.";

@@ -45,6 +45,8 @@ pub struct StoreStats {
     pub dropped_expired: u64,
     /// Dropped because the cloud refused them for good, since the start.
     pub dropped_by_cloud: u64,
+    /// Dropped because they were beyond what the cloud takes, since the start.
+    pub beyond_limits: u64,
     /// Dropped because the disk gave back something that is no message, since the start.
     pub unreadable: u64,
     /// Dropped for a newer one on their topic, by [`Keep::Latest`](super::Keep::Latest), since the start.
@@ -89,6 +91,8 @@ pub(super) enum Room {
 pub(super) enum Gone {
     Acknowledged,
     RefusedByCloud,
+    /// Larger, or on a deeper topic, than the cloud takes.
+    BeyondLimits,
     Full,
     Expired,
     Superseded,
@@ -253,6 +257,7 @@ impl Ledger {
         *match gone {
             Gone::Acknowledged => &mut stats.acknowledged,
             Gone::RefusedByCloud => &mut stats.dropped_by_cloud,
+            Gone::BeyondLimits => &mut stats.beyond_limits,
             Gone::Full => &mut stats.dropped_full,
             Gone::Expired => &mut stats.dropped_expired,
             Gone::Superseded => &mut stats.superseded,

@@ -238,6 +238,14 @@ impl Store {
         self.remove(sequences, Gone::RefusedByCloud).await.map(drop)
     }
 
+    /// Deletes what is beyond the limits of the cloud and cannot be sent (policy `beyond_limits`), counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`].
+    pub async fn discard_oversize(&self, sequences: Vec<u64>) -> Result<(), StoreError> {
+        self.remove(sequences, Gone::BeyondLimits).await.map(drop)
+    }
+
     async fn remove(&self, sequences: Vec<u64>, gone: Gone) -> Result<Durable<()>, StoreError> {
         let cost = sequences.len() * size_of::<u64>();
         self.write(cost, move |transaction, ledger| {

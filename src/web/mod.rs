@@ -1,4 +1,4 @@
-//! The status page: what people look at, and `/api/status` for programs.
+//! The status page: what people look at, `/api/status` and `/metrics` for programs.
 //!
 //! Owns the HTTP listener and the page. Gets the board's snapshots and nothing else, so whoever takes the
 //! page over can read and never act. Invariants: GET and HEAD only; a request whose `Host` is not this
@@ -9,6 +9,7 @@
 //! what a request every two seconds on loopback does as well (they come with the full page).
 
 mod guard;
+mod metrics;
 mod page;
 mod server;
 pub(crate) mod words;
@@ -87,6 +88,7 @@ fn router(address: SocketAddr, board: Board) -> Router {
         .route("/", get(page::show))
         .route("/api/status", get(status))
         .route("/api/receipts", get(async |State(board): State<Board>| Json(board.receipts())))
+        .route("/metrics", get(metrics::show))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))

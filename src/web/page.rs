@@ -9,7 +9,9 @@ use axum::{
 
 use super::words;
 use crate::{
-    health::{Board, CommandReport, DeviceReport, LaneReport, Level, Snapshot},
+    health::{
+        Board, CertificateStatus, CommandReport, DeviceReport, Expiry, LaneReport, Level, RefusalReport, Snapshot,
+    },
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
 };
 
@@ -69,6 +71,14 @@ impl Page {
         }
     }
 
+    fn certificate_words(&self, status: &CertificateStatus) -> String {
+        words::certificate(status)
+    }
+
+    fn is_certificate_near_its_end(&self, status: &CertificateStatus) -> bool {
+        status.expiry.is_some_and(|expiry| expiry > Expiry::Far)
+    }
+
     fn has_cloud(&self) -> bool {
         self.snapshot.link.state != LinkState::Off
     }
@@ -89,6 +99,14 @@ impl Page {
                 format!("{} {}", words::count(*number, "message"), words::dropped(policy))
             })
             .collect()
+    }
+
+    fn refusal_words(&self, refusal: &RefusalReport) -> String {
+        let times = words::count(refusal.count, "time");
+        match refusal.dropped {
+            0 => format!("{}; {times}", refusal.reason),
+            dropped => format!("{}; {times}, {} dropped", refusal.reason, words::count(dropped, "message")),
+        }
     }
 
     fn written(&self) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    health::{LinkReport, WrittenReport},
+    health::{CertificateStatus, LinkReport, WrittenReport},
     model::{LinkState, OutcomeStatus, Reason, Timestamp},
 };
 
@@ -92,6 +92,16 @@ pub(crate) fn link(report: &LinkReport) -> String {
     }
 }
 
+/// `CN=home, expires in 27 days`.
+pub(crate) fn certificate(status: &CertificateStatus) -> String {
+    let subject = &status.certificate.subject;
+    match status.words() {
+        Some(words) if status.days_left < Some(0) => format!("{subject}, expired {words}"),
+        Some(words) => format!("{subject}, expires {words}"),
+        None => format!("{subject}, valid until {}", status.certificate.not_after),
+    }
+}
+
 /// Why messages of the queue were dropped, by the policy's name.
 pub(crate) fn dropped(policy: &str) -> &str {
     match policy {
@@ -100,6 +110,7 @@ pub(crate) fn dropped(policy: &str) -> &str {
         "disk_too_slow" => "readings not kept because the disk was too slow",
         "max_age" => "dropped because they were too old",
         "refused_by_cloud" => "refused by the cloud",
+        "beyond_limits" => "larger than the cloud takes, or on topics that it does not take",
         "unreadable" => "damaged on the disk",
         "superseded" => "replaced by newer ones of their topic (keep: latest)",
         "thinned" => "not kept while the line was down (keep: every)",

@@ -255,9 +255,9 @@ pub fn program(name: &str) -> PathBuf {
     let folders = env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
     folders.map(|folder| folder.join(name)).find(|program| program.is_file()).unwrap_or_else(|| {
         panic!(
-            "the program `{name}` is missing: install Debian's `mosquitto`, `mosquitto-clients`, \
-             `python3-paho-mqtt`, `iproute2` and `nftables`, and Node.js (`.ci/run` installs those of Debian); \
-             interop tests are never skipped"
+            "the program `{name}` is missing: install Debian's `mosquitto`, `mosquitto-clients`, `nats-server`, \
+             `rabbitmq-server`, `squid`, `python3-paho-mqtt`, `iproute2` and `nftables`, and Node.js (`.ci/run` \
+             installs those of Debian); interop tests are never skipped"
         )
     })
 }

@@ -105,7 +105,7 @@ async fn a_gateway_without_a_line_for_six_hours_counts_what_it_drops_and_brings_
         "gateway: {{ id: home, data_dir: data }}\n\
          broker: {{ listeners: [ {{ address: \"127.0.0.1:0\" }} ] }}\n\
          web: {{ address: \"127.0.0.1:0\" }}\n\
-         cloud:\n  url: {}\n  ca_file: ca.pem\n  certificate_file: gateway.pem\n  key_file: gateway.key\n  \
+         cloud:\n  url: {}\n  ca_file: ca.pem\n  \
          connect_limit: 2s\n  backlog_rate: {RATE}\n  backoff: {{ first: 100ms, longest: 1s }}\n\
          store: {{ max_size: {MOST}, when_full: drop_oldest }}\n\
          routes:\n  - {{ local: \"plain/#\" }}\n  - {{ local: \"quick/#\", queue: {{ live_first: true }} }}\n",

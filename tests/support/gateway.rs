@@ -62,12 +62,13 @@ impl Papers {
         LinkOptions {
             brokers: vec![vec![Way::direct(CloudUrl::parse(url).unwrap())]],
             proxy: ProxyOptions::None,
-            access: Access::Anonymous,
+            access: Access::default(),
             ca_file: Some(self.ca.clone()),
             certificate_file: Some(self.gateway.certificate.clone()),
             key_file: Some(self.gateway.key.clone()),
             client_id: "gateway".to_owned(),
             subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
+            hellos: Vec::new(),
             birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
             will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
             fence: topic("h/g/bridge/fence"),
@@ -83,6 +84,8 @@ impl Papers {
             window: 20,
             backlog_rate: None,
             receipts: Receipts::default(),
+            version: Default::default(),
+            limits: Default::default(),
             session_expiry: Duration::from_secs(3600),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, between, files};
+use super::{Finding, access, between, files};
 use crate::{
     config::{Cloud, Config, Wrapping},
     model::{CloudUrl, Scheme},
@@ -12,6 +12,7 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
     let Some(cloud) = &config.cloud else { return Vec::new() };
     let mut findings = named_files(cloud);
     findings.extend(credentials(cloud));
+    findings.extend(access::all(cloud));
     findings.extend(ways(cloud));
     findings.extend(times(cloud));
     let prefix = cloud.prefix.as_str();
@@ -30,11 +31,7 @@ fn named_files(cloud: &Cloud) -> Vec<Finding> {
     let certificates =
         [("cloud.ca_file", &cloud.ca_file), ("cloud.certificate_file", &cloud.certificate_file)];
     let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.clone());
-    let secrets = [
-        ("cloud.key_file", &cloud.key_file),
-        ("cloud.password_file", &cloud.password_file),
-        ("cloud.proxy.password_file", &of_proxy),
-    ];
+    let secrets = [("cloud.key_file", &cloud.key_file), ("cloud.proxy.password_file", &of_proxy)];
     let certificates = certificates.into_iter().filter_map(|(at, path)| files::readable(at, path.as_ref()?));
     let secrets = secrets.into_iter().filter_map(|(at, path)| files::secret(at, path.as_ref()?));
     certificates.chain(secrets).collect()
@@ -53,9 +50,6 @@ fn credentials(cloud: &Cloud) -> Vec<Finding> {
         (Some(_), None) => findings.push(half("certificate_file", "a certificate", "key_file")),
         (None, Some(_)) => findings.push(half("key_file", "a private key", "certificate_file")),
         (Some(_), Some(_)) | (None, None) => {}
-    }
-    if cloud.password_file.is_some() && cloud.username.is_none() {
-        findings.push(half("password_file", "a password", "username"));
     }
     if cloud.client_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 256) {
         let remedy = "leave it out: `gateway.id` is taken then";
@@ -160,14 +154,15 @@ fn is_graphic(text: &str) -> bool {
 fn times(cloud: &Cloud) -> Vec<Finding> {
     let seconds = Duration::from_secs;
     let mut findings = Vec::new();
-    findings.extend(between("cloud.keep_alive", cloud.keep_alive, seconds(5), seconds(18 * 3600)));
+    let terms = cloud.terms();
+    findings.extend(between("cloud.keep_alive", terms.keep_alive, seconds(5), seconds(18 * 3600)));
     findings.extend(between("cloud.answer_limit", cloud.answer_limit, seconds(1), seconds(300)));
     findings.extend(between("cloud.connect_limit", cloud.connect_limit, seconds(1), seconds(300)));
     findings.extend(between("cloud.climb_after", cloud.climb_after, seconds(10), seconds(24 * 3600)));
-    findings.extend(between("cloud.window", cloud.window, 1, u16::MAX));
+    findings.extend(between("cloud.window", terms.window, 1, u16::MAX));
     let rate = cloud.backlog_rate.and_then(|rate| between("cloud.backlog_rate", rate, 1, 100_000));
     findings.extend(rate);
-    if cloud.keep_alive.subsec_nanos() != 0 {
+    if terms.keep_alive.subsec_nanos() != 0 {
         findings.push(Finding::new("cloud.keep_alive", "MQTT counts this in whole seconds", "round it"));
     }
     let backoff = &cloud.backoff;

@@ -3,9 +3,11 @@
 //! Pure functions from a [`Config`] to findings, except `files`, which looks at the disk. Each finding
 //! names its value by path (`broker.listeners[1].tls`); `load` turns paths into places.
 
+mod access;
 mod broker;
 mod cloud;
 mod files;
+mod profile;
 mod routes;
 mod rules;
 
@@ -28,8 +30,11 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
         paths.extend(tls.client_ca_file.as_mut());
     }
     if let Some(cloud) = &mut config.cloud {
-        let files =
-            [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file, &mut cloud.password_file];
+        cloud.complete_url();
+        for (_, path) in cloud.secret_files() {
+            *path = directory.join(&*path);
+        }
+        let files = [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file];
         paths.extend(files.into_iter().flatten());
         paths.extend(cloud.proxy.as_mut().and_then(|proxy| proxy.password_file.as_mut()));
     }
@@ -81,6 +86,7 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
     findings.extend(cloud::all(config));
     findings.extend(routes::all(config));
+    findings.extend(profile::all(config));
     findings
 }
 

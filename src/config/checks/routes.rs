@@ -6,9 +6,11 @@
 //! let through, in either direction, while no device is called `sensors`, and whoever routes messages takes that
 //! single topic for a command's.
 
+use std::net::IpAddr;
+
 use super::Finding;
 use crate::{
-    config::{Config, Names, Route, RouteIn, Template},
+    config::{Config, Listener, Names, Route, RouteIn, Template},
     model::{GatewayId, QoS, Topic, TopicFilter},
 };
 
@@ -40,6 +42,7 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
             findings.extend(own_topics(&at, route, config, &cloud.prefix));
         }
     }
+    findings.extend(into_itself(config));
     match &config.cloud {
         Some(cloud) => findings.extend(inwards(config, &cloud.prefix)),
         None if !config.routes_in.is_empty() => {
@@ -199,7 +202,69 @@ fn own_topics(at: &str, route: &Route, config: &Config, prefix: &Topic) -> Optio
         }
     }
     let bridge = filter(prefix, gateway, "bridge/#")?;
-    reach.overlaps(&bridge).then(|| foreign(at, &reach, &bridge))
+    if reach.overlaps(&bridge) {
+        return Some(foreign(at, &reach, &bridge));
+    }
+    reserved(at, &reach).or_else(|| others(at, &reach, prefix))
+}
+
+/// What begins with `$` is the broker's own; AWS has topics there that clients do publish to.
+fn reserved(at: &str, reach: &TopicFilter) -> Option<Finding> {
+    let is_reserved =
+        reach.share().is_some() || (reach.as_str().starts_with('$') && !reach.as_str().starts_with("$aws/"));
+    is_reserved.then(|| {
+        let what = format!("`{reach}` in the cloud begins with `$`, which is the broker's own");
+        Finding::new(format!("{at}.cloud"), what, "choose a topic without it")
+    })
+}
+
+/// A route into the tree of another gateway with the same prefix: it must not speak in that one's name, and what it
+/// commands there, that one's allow-list decides; which a person should know.
+fn others(at: &str, reach: &TopicFilter, prefix: &Topic) -> Option<Finding> {
+    let of_all = |below: &str| TopicFilter::parse(&format!("{prefix}/+/{below}")).ok();
+    let bridges = of_all("bridge/#")?;
+    let device = prefix.levels().count() + 1;
+    if reach.overlaps(&bridges) && reach.levels().nth(device) == Some("bridge") {
+        let what =
+            format!("`{reach}` in the cloud would speak in the name of another gateway on `{bridges}`");
+        let remedy = "begin `cloud` with `{prefix}/{gateway}/`, or with a tree that no gateway has";
+        return Some(Finding::new(format!("{at}.cloud"), what, remedy));
+    }
+    let sets = [of_all("+/set")?, of_all("+/set/+")?];
+    let asks = reach.levels().any(|level| level == "set");
+    let Some(commands) = sets.iter().find(|sets| asks && reach.overlaps(sets)) else {
+        // With a wildcard where the device stands it reaches whatever that gateway has.
+        return reach.overlaps(&bridges).then(|| {
+            let what =
+                format!("`{reach}` in the cloud can speak in the name of another gateway and its devices");
+            let remedy = "begin `cloud` with `{prefix}/{gateway}/`, or with a tree that no gateway has";
+            Finding::new(format!("{at}.cloud"), what, remedy).warning()
+        });
+    };
+    let what = format!("`{reach}` in the cloud commands another gateway on `{commands}`");
+    let remedy = "good if you mean it: that gateway's `commands.allow` decides; a route back from there must not end here";
+    Some(Finding::new(format!("{at}.cloud"), what, remedy).warning())
+}
+
+/// A cloud that is this gateway's own broker: whatever goes out would be there again.
+fn into_itself(config: &Config) -> Option<Finding> {
+    let url = &config.cloud.as_ref()?.url;
+    let address = url.host().parse::<IpAddr>();
+    let is_here = address.as_ref().map_or(url.host().eq_ignore_ascii_case("localhost"), IpAddr::is_loopback);
+    let listeners = config.broker.listeners.iter().enumerate();
+    let hears = |listener: &Listener| {
+        let ip = listener.address.ip();
+        let is_same = is_here && (ip.is_loopback() || ip.is_unspecified());
+        (is_same || address.as_ref().is_ok_and(|address| *address == ip))
+            && listener.address.port() == url.port()
+            && url.port() != 0
+    };
+    let (index, _) = { listeners }.find(|(_, listener)| hears(listener))?;
+    let what = format!(
+        "this would loop: the cloud is this gateway's own broker (entry {} of `broker.listeners`)",
+        index + 1
+    );
+    Some(Finding::new("cloud.url", what, "write the address of the cloud"))
 }
 
 fn filter(prefix: &Topic, gateway: &GatewayId, below: &str) -> Option<TopicFilter> {

@@ -21,7 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use ws_stream_tungstenite::WsStream;
 
 use super::{
-    access::{Access, Grant},
+    access::{Grant, Issuer, Place},
     chain,
     diagnose::{self, Scene},
     tls::{Credentials, Witness},
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    model::{Fault, FaultKind},
+    model::{CloudUrl, Fault, FaultKind},
 };
 use address::Host;
 pub use proxy::{ProxyOptions, Secret};
@@ -57,10 +57,11 @@ pub(super) enum Step {
 }
 
 /// What is dialled, and with what.
+#[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) way: &'a Way,
     pub(super) proxy: &'a ProxyOptions,
-    pub(super) access: &'a Access,
+    pub(super) issuer: &'a Issuer,
     pub(super) credentials: &'a Credentials,
     pub(super) clock: &'a Clock,
     /// How many attempts in a row came to nothing.
@@ -119,20 +120,18 @@ pub(super) struct Dialled {
 ///
 /// # Errors
 /// One [`Fault`]; `progress` says at which step.
-pub(super) async fn dial(
-    call: &Call<'_>,
-    limit: Duration,
-    progress: &mut Progress,
-) -> Result<Dialled, Fault> {
-    match timeout(limit, go(call, progress)).await {
+pub(super) async fn dial(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result<Dialled, Fault> {
+    match timeout(limit, go(call, limit, progress)).await {
         Ok(result) => result,
         Err(_) => Err(progress.timeout(limit)),
     }
 }
 
-async fn go(call: &Call<'_>, progress: &mut Progress) -> Result<Dialled, Fault> {
+async fn go(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result<Dialled, Fault> {
     let way = call.way;
-    let grant = call.access.grant().await?;
+    // Whoever sells keys has half the time: the rest is for what they are bought for.
+    let (place, to_provider) = (call.place(), |host, port| elsewhere(call, host, port));
+    let grant = call.issuer.grant(&place, call.clock.now(), limit / 2, to_provider).await?;
     progress.next(Step::Resolve, String::new());
     let tcp = open(call, progress).await?;
     let tls = handshake(call, tcp, progress).await?;
@@ -154,6 +153,16 @@ async fn go(call: &Call<'_>, progress: &mut Progress) -> Result<Dialled, Fault> 
         }
     };
     Ok(Dialled { stream, grant, witness })
+}
+
+/// A connection as to the cloud, with TLS and the certificate, but to another host and not for MQTT.
+async fn elsewhere(call: &Call<'_>, host: String, port: u16) -> Result<TlsStream<TcpStream>, Fault> {
+    let url = CloudUrl::parse(&format!("wss://{host}:{port}"))
+        .map_err(|error| Fault::new(FaultKind::Dns, error.to_string()))?;
+    let (way, mut progress) = (Way::direct(url), Progress::new());
+    let call = Call { way: &way, ..*call };
+    let tcp = open(&call, &mut progress).await?;
+    handshake(&call, tcp, &mut progress).await
 }
 
 /// TCP to the cloud, through the proxy if there is one.
@@ -223,6 +232,12 @@ fn seen_of_tls(stream: &TlsStream<TcpStream>) -> String {
 }
 
 impl Call<'_> {
+    fn place(&self) -> Place<'_> {
+        let url = &self.way.url;
+        let is_websocket = matches!(self.way.transport, Transport::WebSocket { .. });
+        Place { host: url.host(), port: url.port(), target: url.path_with_query(), is_websocket }
+    }
+
     /// What is known when TLS or WebSocket fails.
     fn scene(&self, witness: &Witness) -> Scene {
         Scene {

@@ -39,7 +39,7 @@ impl Machine {
                 return;
             }
         };
-        if message.topic == self.settings.fence {
+        if self.settings.limits.echoes && message.topic == self.settings.fence {
             if !message.retain && message.payload == up.token.as_bytes() {
                 if up.fence == Fence::Missed {
                     let topic = &self.settings.fence;
@@ -82,6 +82,11 @@ impl Machine {
         if up.unacknowledged > 0 {
             // The cloud may hold the echo back until we acknowledge what came before it.
             *until = now + FENCE_LIMIT;
+            return;
+        }
+        if !self.settings.limits.echoes {
+            // Nothing can tell more surely: what waited in such a cloud comes at once.
+            up.fence = Fence::Passed;
             return;
         }
         let topic = &self.settings.fence;

@@ -110,6 +110,9 @@ fn may_be_the_network(kind: FaultKind) -> bool {
         | FaultKind::WebSocket
         | FaultKind::Protocol
         | FaultKind::Credentials
+        // Another way may want something else, or nothing beside the certificate.
+        | FaultKind::OwnCredentials
+        | FaultKind::KeyProvider
         | FaultKind::NotAuthorized
         | FaultKind::IdleCut
         | FaultKind::HalfOpen

@@ -11,7 +11,9 @@ use super::{
     up::{Fence, Pause},
 };
 use crate::{
+    health::Refused,
     link::{
+        CloudLimits,
         origin::Origin,
         window::Parcel,
         wire::{self, Refusal, Verdict},
@@ -43,11 +45,24 @@ impl Machine {
                 self.window.put_back(record);
                 self.pause(&topic, refusal, now);
             }
-            (Parcel::Birth, Verdict::Accepted) | (Parcel::Fence, Verdict::Accepted) => {}
+            (Parcel::Hello(_) | Parcel::Birth | Parcel::Fence, Verdict::Accepted) => {}
+            (Parcel::Hello(place), Verdict::Refused(refusal)) => {
+                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
+                    up.refusal = Some((publish_refused(&topic, refusal), now));
+                    self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
+                }
+            }
+            (Parcel::Hello(place), Verdict::Later(refusal)) => {
+                up.urgent.push_front(Parcel::Hello(place));
+                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
+                    self.pause(&topic, refusal, now);
+                }
+            }
             (Parcel::Birth, Verdict::Refused(refusal)) => {
-                let topic = &self.settings.birth.topic;
+                let topic = self.settings.birth.topic.clone();
                 tracing::warn!(%topic, reason = refusal.reason, "the cloud refuses the gateway's own state");
-                up.refusal = Some((publish_refused(topic, refusal), now));
+                up.refusal = Some((publish_refused(&topic, refusal), now));
+                self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
             }
             (Parcel::Birth, Verdict::Later(refusal)) => {
                 up.urgent.push_front(Parcel::Birth);
@@ -62,7 +77,9 @@ impl Machine {
             }
             (Parcel::Fence, Verdict::Refused(refusal)) => {
                 // Its limit runs on: what waited in the cloud may be coming in right now.
-                up.refusal = Some((publish_refused(&self.settings.fence, refusal), now));
+                let fence = self.settings.fence.clone();
+                up.refusal = Some((publish_refused(&fence, refusal), now));
+                self.note(Refused::Publish, fence.as_str(), refusal.reason, false);
             }
             (Parcel::Farewell, _) => self.disconnect(now),
         }
@@ -76,6 +93,7 @@ impl Machine {
             tracing::warn!(%topic, reason, policy = "refused by the cloud", "dropped a message");
         }
         up.refusal = Some((publish_refused(topic, refusal), now));
+        self.note(Refused::Publish, topic.as_str(), reason, true);
         self.effects.push(Effect::Discard(record.sequence));
     }
 
@@ -103,10 +121,14 @@ impl Machine {
             "publishing to `{topic}`, {bytes} bytes: the cloud ended every connection on which it was sent"
         );
         self.given_up = Some(Fault::new(kind, detail));
-        self.effects.push(Effect::Discard(record.sequence));
+        let (topic, sequence) = (topic.clone(), record.sequence);
+        let reason = "the cloud ended every connection on which it was sent";
+        self.note(Refused::Publish, topic.as_str(), reason, true);
+        self.effects.push(Effect::Discard(sequence));
     }
 
     pub(super) fn pause(&mut self, topic: &Topic, refusal: Refusal, now: Instant) {
+        self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
         let Phase::Up(up) = &mut self.phase else { return };
         if up.pause.is_some() {
             return;
@@ -127,6 +149,10 @@ impl Machine {
             if !self.window.has_room_for_own() {
                 break;
             }
+            if let Err(until) = self.rate.look(now) {
+                up.paced = Some(until);
+                break;
+            }
             if let Some(parcel) = up.urgent.pop_front() {
                 self.publish(parcel, now);
                 continue;
@@ -134,8 +160,10 @@ impl Machine {
             if !self.window.has_room() {
                 break;
             }
-            let Some(record) = self.next_record(now) else { break };
-            self.send_record(record, now);
+            let Some((record, has_waited)) = self.next_record(now) else { break };
+            if self.send_record(record, now) && has_waited {
+                self.pacer.spend();
+            }
         }
         if let Phase::Up(up) = &self.phase
             && up.fence != Fence::NotSent
@@ -145,33 +173,52 @@ impl Machine {
         }
     }
 
-    /// Live ones first; then the oldest, if it waited only as fast as the backlog may go.
-    fn next_record(&mut self, now: Instant) -> Option<Record> {
+    /// Live ones first; then the oldest, if it waited, which is said beside it, only as fast as the backlog may go.
+    fn next_record(&mut self, now: Instant) -> Option<(Record, bool)> {
         if let Some(record) = self.window.take_live() {
-            return Some(record);
+            return Some((record, false));
         }
-        if self.window.is_backlog_next()?
-            && let Err(until) = self.pacer.take(now)
-        {
+        let has_waited = self.window.is_backlog_next()?;
+        if has_waited && let Err(until) = self.pacer.look(now) {
             if let Phase::Up(up) = &mut self.phase {
                 up.paced = Some(until);
             }
             return None;
         }
-        self.window.take_ordinary()
+        self.window.take_ordinary().map(|record| (record, has_waited))
     }
 
-    fn send_record(&mut self, record: Record, now: Instant) {
-        let Phase::Up(up) = &self.phase else { return };
-        let size = wire::packet_size(up.version, &record.message, Some(&record.id));
-        if up.greeting.max_packet.is_some_and(|max| size > max as usize) {
-            let refusal = Refusal::new(FaultKind::TooLarge, "packet too large");
-            return self.refuse(&record, refusal, now);
+    /// Whether it was sent: one that the cloud cannot take is dropped instead.
+    fn send_record(&mut self, record: Record, now: Instant) -> bool {
+        let Phase::Up(up) = &self.phase else { return false };
+        let max_packet = up.greeting.max_packet.map(|max| max as usize);
+        let size = || wire::packet_size(up.version, &record.message, Some(&record.id));
+        let beyond = beyond(&record.message, &self.settings.limits);
+        let beyond = beyond.or_else(|| {
+            let max = max_packet.filter(|max| size() > *max)?;
+            Some(format!("a packet of {} bytes, and the cloud takes {max}", size()))
+        });
+        if let Some(reason) = beyond {
+            self.discard_oversize(&record, reason, now);
+            return false;
         }
         if self.window.was_sent_before(&record) {
             self.counters.resent += 1;
         }
         self.publish(Parcel::Record(record), now);
+        true
+    }
+
+    fn discard_oversize(&mut self, record: &Record, reason: String, now: Instant) {
+        let topic = &record.message.topic;
+        let Phase::Up(up) = &mut self.phase else { return };
+        if !std::mem::replace(&mut up.has_told_of_oversize, true) {
+            // Once a connection: the store counts every one.
+            tracing::error!(%topic, reason, policy = "beyond_limits", "dropped a message that the cloud cannot take");
+        }
+        up.refusal = Some((Fault::new(FaultKind::TooLarge, format!("publishing to `{topic}`: {reason}")), now));
+        self.note(Refused::Publish, topic.as_str(), reason, true);
+        self.effects.push(Effect::DiscardOversize(record.sequence));
     }
 
     pub(super) fn publish(&mut self, parcel: Parcel, now: Instant) {
@@ -181,6 +228,10 @@ impl Machine {
                 let origin = Origin { id: record.id.clone(), born: record.born };
                 (record.message.clone(), Some(origin))
             }
+            Parcel::Hello(place) => match self.settings.hellos.get(*place) {
+                Some(hello) => (hello.clone(), None),
+                None => return,
+            },
             Parcel::Birth => (self.settings.birth.clone(), None),
             Parcel::Farewell => (self.settings.will.clone(), None),
             Parcel::Fence => {
@@ -194,15 +245,34 @@ impl Machine {
                 (token, None)
             }
         };
-        message.retain &= up.greeting.retain_available;
+        message.retain &= up.greeting.retain_available && self.settings.limits.retain;
         if self.window.is_empty() {
             up.progress = now;
         }
         up.ask(now);
         self.counters.published += 1;
+        self.rate.spend();
         self.window.send(parcel, message.size());
         self.effects.push(Effect::Publish(message, origin));
     }
+}
+
+/// What of a message the cloud is known not to take, if anything; before it is sent, since some clouds answer such a
+/// message by ending the connection.
+fn beyond(message: &Message, limits: &CloudLimits) -> Option<String> {
+    let (topic, payload) = (message.topic.as_str(), message.payload.len());
+    if let Some(max) = limits.max_payload.filter(|max| payload > *max) {
+        return Some(format!("a payload of {payload} bytes, and the cloud takes {max}"));
+    }
+    let levels = message.topic.levels().count();
+    if let Some(max) = limits.topic_levels.filter(|max| levels > *max) {
+        return Some(format!("a topic of {levels} levels, and the cloud takes {max}"));
+    }
+    if let Some(max) = limits.topic_length.filter(|max| topic.len() > *max) {
+        return Some(format!("a topic of {} bytes, and the cloud takes {max}", topic.len()));
+    }
+    let character = topic.chars().find(|character| limits.not_in_topics.contains(character))?;
+    Some(format!("a topic with {character:?}, which the cloud does not take"))
 }
 
 fn publish_refused(topic: &Topic, Refusal { kind, reason }: Refusal) -> Fault {

@@ -1,4 +1,5 @@
-//! A token bucket that keeps a backlog from filling the line after an outage.
+//! A token bucket that keeps a backlog from filling the line after an outage, and all publishes together within what the
+//! cloud takes. They are two: what waited goes out at its own pace, and also counts with the rest.
 //!
 //! Pure. It fills at the rate, and holds a tenth of a second's messages, so that a house that comes back does
 //! not begin with a burst.
@@ -28,13 +29,30 @@ impl Pacer {
     ///
     /// # Errors
     /// When there will be one.
+    #[cfg(test)]
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        self.look(now)?;
+        self.spend();
+        Ok(())
+    }
+
+    /// Takes a token that [`Pacer::look`] has seen; below none when nobody looked.
+    pub(super) fn spend(&mut self) {
+        if self.rate.is_some() {
+            self.tokens -= 1.0;
+        }
+    }
+
+    /// Whether there is a token.
+    ///
+    /// # Errors
+    /// When there will be one.
+    pub(super) fn look(&mut self, now: Instant) -> Result<(), Instant> {
         let Some(rate) = self.rate else { return Ok(()) };
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + passed * rate).min((rate * HOLDS).max(1.0));
         self.filled = now;
         if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
             return Ok(());
         }
         // Rounded up, so that the token is there when the time has come.

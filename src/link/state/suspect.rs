@@ -68,6 +68,8 @@ pub(super) fn may_be_meant(kind: FaultKind) -> bool {
         | FaultKind::Subprotocol
         | FaultKind::WebSocket
         | FaultKind::Credentials
+        | FaultKind::OwnCredentials
+        | FaultKind::KeyProvider
         | FaultKind::SubscriptionRefused
         | FaultKind::ClientId
         | FaultKind::Banned

@@ -15,6 +15,7 @@ use crate::{
     store::{Born, Part},
 };
 
+mod limits;
 mod model;
 mod trial;
 
@@ -32,6 +33,7 @@ pub(in crate::link) fn settings() -> Settings {
         ways: vec![1],
         climb_after: 600 * SECOND,
         subscriptions: vec![(TopicFilter::parse("h/g/+/set").unwrap(), QoS::AtLeastOnce)],
+        hellos: Vec::new(),
         birth: Message::new(topic("h/g/bridge/state"), "online", QoS::AtLeastOnce).retained(),
         will: Message::new(topic("h/g/bridge/state"), "offline", QoS::AtLeastOnce).retained(),
         fence: topic("h/g/bridge/fence"),
@@ -40,6 +42,8 @@ pub(in crate::link) fn settings() -> Settings {
         backoff: retry::Policy::default(),
         window: 4,
         backlog_rate: None,
+        version: Versions::Any,
+        limits: CloudLimits::default(),
     }
 }
 
@@ -247,6 +251,30 @@ fn each_attempt_in_vain_begins_with_another_address_until_the_line_is_up() {
     story.subscribed_after(300 * SECOND);
     story.broken(FaultKind::Closed, VersionHint::None);
     assert_eq!(story.machine.turn(), 0);
+}
+
+#[test]
+fn a_hang_up_that_may_be_about_the_version_takes_no_broker_its_turn() {
+    // A cluster that speaks 3.1.1 only: every server hangs up on MQTT 5, and the first one is as good as the others.
+    let mut story = Story::with(Settings { ways: vec![1, 1, 1], ..settings() });
+    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5, HERE)]);
+    story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, HERE)]);
+    let effects = story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
+    // One that hangs up on both is ill, and the next one has its turn.
+    story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    let next = |broker| Place { broker, way: 0 };
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, next(1))]);
+
+    // Nor does a hang-up excuse what is not one.
+    let mut story = Story::with(Settings { ways: vec![1, 1, 1], ..settings() });
+    story.after(Duration::ZERO);
+    story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
+    for broker in [0, 1, 2] {
+        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, next(broker))]);
+        story.broken(FaultKind::Tcp, VersionHint::None);
+    }
 }
 
 #[test]
@@ -503,7 +531,7 @@ fn what_is_larger_than_the_cloud_takes_is_dropped_and_never_sent() {
     let mut large = record(1);
     large.message.payload = vec![b'x'; 200].into();
     let effects = story.step(Event::Stored(fetch, vec![large, record(2)]));
-    assert!(effects.contains(&Effect::Discard(1)), "{effects:?}");
+    assert!(effects.contains(&Effect::DiscardOversize(1)), "{effects:?}");
     assert_eq!(published(&effects), ["2"]);
 }
 

@@ -22,8 +22,6 @@ use crate::{
 pub(super) const BYTES_A_SECOND: usize = 16 << 10;
 /// How long a refused message is shown after the last one.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// AWS IoT takes no more filters in one SUBSCRIBE.
-const FILTERS_A_SUBSCRIBE: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Up {
@@ -50,10 +48,11 @@ pub(super) struct Up {
     pub(super) unacknowledged: usize,
     pub(super) unhandled: usize,
     pub(super) pause: Option<Pause>,
-    /// Until when the backlog waits for its pace.
+    /// Until when what is next waits for its pace.
     pub(super) paced: Option<Instant>,
     /// The last refusal of a message, and when it was.
     pub(super) refusal: Option<(Fault, Instant)>,
+    pub(super) has_told_of_oversize: bool,
     pub(super) drain: Option<Drain>,
 }
 
@@ -90,13 +89,17 @@ impl Up {
         token: String,
         now: Instant,
     ) -> Self {
-        let mut filters = vec![(TopicFilter::from(&settings.fence), QoS::AtLeastOnce)];
-        filters.extend(settings.subscriptions.iter().cloned());
+        let fence = (TopicFilter::from(&settings.fence), QoS::AtLeastOnce);
+        let fence = settings.limits.echoes.then_some(fence);
+        let filters: Vec<_> = fence.into_iter().chain(settings.subscriptions.iter().cloned()).collect();
         Self {
             version,
             greeting,
             since: now,
-            subscribing: filters.chunks(FILTERS_A_SUBSCRIBE).map(<[_]>::to_vec).collect(),
+            subscribing: filters
+                .chunks(settings.limits.filters_per_subscribe.max(1))
+                .map(<[_]>::to_vec)
+                .collect(),
             asked: now,
             urgent: VecDeque::new(),
             token,
@@ -113,6 +116,7 @@ impl Up {
             pause: None,
             paced: None,
             refusal: None,
+            has_told_of_oversize: false,
             drain: None,
         }
     }

@@ -1,9 +1,10 @@
-//! Which MQTT version to speak next: MQTT 5 first, 3.1.1 where the cloud knows no better.
+//! Which MQTT version to speak next: MQTT 5 first, 3.1.1 where the cloud knows no better, or always the one that
+//! somebody chose.
 //!
 //! Pure. Invariants: what worked is kept until the cloud refuses it in so many words; two versions
 //! that are both refused alternate under the backoff, never in a hot loop.
 
-use crate::link::{diagnose::VersionHint, wire::Version};
+use crate::link::{Versions, diagnose::VersionHint, wire::Version};
 
 /// Servers that do not know a version often just hang up; so do servers that have other troubles.
 const HANG_UPS_TO_DOUBT: u8 = 2;
@@ -12,15 +13,35 @@ const HANG_UPS_TO_DOUBT: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Choice {
     version: Version,
+    is_chosen: bool,
     is_proven: bool,
     hang_ups: u8,
     has_just_changed: bool,
+    /// Since nothing was proven.
+    has_changed: bool,
+    is_in_doubt: bool,
 }
 
 impl Choice {
-    /// MQTT 5.
-    pub(super) fn new() -> Self {
-        Self { version: Version::V5, is_proven: false, hang_ups: 0, has_just_changed: false }
+    /// The first of those that are wanted.
+    pub(super) fn new(wanted: Versions) -> Self {
+        let version = match wanted {
+            Versions::Any | Versions::V5 => Version::V5,
+            Versions::V311 => Version::V4,
+        };
+        Self { is_chosen: wanted != Versions::Any, ..Self::of(version) }
+    }
+
+    fn of(version: Version) -> Self {
+        Self {
+            version,
+            is_chosen: false,
+            is_proven: false,
+            hang_ups: 0,
+            has_just_changed: false,
+            has_changed: false,
+            is_in_doubt: false,
+        }
     }
 
     /// What to speak.
@@ -30,7 +51,13 @@ impl Choice {
 
     /// It worked.
     pub(super) fn proved(&mut self) {
-        *self = Self { version: self.version, is_proven: true, hang_ups: 0, has_just_changed: false };
+        *self = Self { is_chosen: self.is_chosen, is_proven: true, ..Self::of(self.version) };
+    }
+
+    /// The last failure says as little about the broker as about the version, and the same two meet again next. Only
+    /// until the version has changed: then a hang-up is the broker's.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// An attempt failed before CONNACK. Says whether the next one, with the other version, may
@@ -45,11 +72,16 @@ impl Choice {
                 !self.is_proven && self.hang_ups >= HANG_UPS_TO_DOUBT
             }
         };
+        if self.is_chosen {
+            return false;
+        }
+        let is_hang_up = matches!(hint, VersionHint::PerhapsRefused);
+        self.is_in_doubt = is_hang_up && !is_refused && !self.is_proven && !self.has_changed;
         if !is_refused {
             return false;
         }
         let has_just_changed = !had_just_changed;
-        *self = Self { version: self.version.other(), is_proven: false, hang_ups: 0, has_just_changed };
+        *self = Self { has_just_changed, has_changed: true, ..Self::of(self.version.other()) };
         has_just_changed
     }
 }

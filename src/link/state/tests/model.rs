@@ -211,6 +211,7 @@ impl World {
                 self.store.remove(&sequence);
                 None
             }
+            Effect::DiscardOversize(sequence) => panic!("{sequence} is not too large"),
             Effect::Deliver { packet, .. } => {
                 self.unhandled.push_back(packet);
                 None

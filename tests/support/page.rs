@@ -1,0 +1,18 @@
+//! docs/clouds.md as the place where the brokers of the tests have their configurations from: what stands there is what
+//! was run.
+
+const PAGE: &str = include_str!("../../docs/clouds.md");
+
+/// The block of the page that begins with this line, with some of its words replaced; each must be there.
+#[track_caller]
+pub fn block(first_line: &str, replacements: &[(&str, String)]) -> String {
+    let (_, rest) = PAGE
+        .split_once(&format!("```text\n{first_line}\n"))
+        .unwrap_or_else(|| panic!("no block `{first_line}`"));
+    let mut text = rest.split("```").next().expect("a block ends").to_owned();
+    for (old, new) in replacements {
+        assert!(text.contains(old), "`{old}` is not in the block `{first_line}`");
+        text = text.replace(old, new);
+    }
+    text
+}
