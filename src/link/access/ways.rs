@@ -26,7 +26,9 @@ impl Access {
             Login::AwsAuthorizer(authorizer) => {
                 let token = authorizer.token.iter();
                 let token = token.flat_map(|token| [&token.file].into_iter().chain(&token.signature_file));
-                token.chain(authorizer.password.iter().filter_map(|password| password.file.as_ref())).collect()
+                token
+                    .chain(authorizer.password.iter().filter_map(|password| password.file.as_ref()))
+                    .collect()
             }
             Login::AzureSas(sas) => vec![&sas.key_file],
         };
