@@ -165,7 +165,7 @@ const CASES: &[Case] = &[
     .alone(None),
     case(
         "payload too large",
-        Staging::Reading(Manner::MaxPacket(400), 1_000),
+        Staging::Reading(Manner::MaxPacket(4_000), 8_000),
         FaultKind::TooLarge,
         "round_trip",
         "sensors/size",
