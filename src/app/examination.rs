@@ -275,6 +275,8 @@ fn of_running_line(running: Option<&Running>, keep_alive: Duration) -> Vec<Line>
     let mut subscribe = Line::good("subscribe", "by the running gateway");
     let mut round_trip = if line.echoed {
         Line::good("round_trip", "by the running gateway: its own message came back")
+    } else if line.state != "online" {
+        Line::not_tried("round_trip", "the running gateway waits for its own message")
     } else {
         let remedy = "Let the cloud's policy allow the gateway to publish and to receive its own topic `…/bridge/fence`.";
         Line::bad(

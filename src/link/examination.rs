@@ -12,8 +12,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    LinkError, LinkOptions,
     access::Issuer,
-    LinkError, LinkOptions, chain,
+    chain,
     diagnose::VersionHint,
     dial::{self, Call, Progress, Step},
     driver::{Driver, Errand},

@@ -246,7 +246,12 @@ impl Machine {
     }
 
     fn note(&mut self, what: Refused, topic: &str, reason: impl Into<String>, is_dropped: bool) {
-        self.refusals.push(health::Refusal { what, topic: topic.to_owned(), reason: reason.into(), is_dropped });
+        self.refusals.push(health::Refusal {
+            what,
+            topic: topic.to_owned(),
+            reason: reason.into(),
+            is_dropped,
+        });
     }
 
     /// Where the line stands.

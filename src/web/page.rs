@@ -10,7 +10,8 @@ use axum::{
 use super::words;
 use crate::{
     health::{
-        Board, CertificateStatus, CommandReport, DeviceReport, Expiry, LaneReport, Level, RefusalReport, Snapshot,
+        Board, CertificateStatus, CommandReport, DeviceReport, Expiry, LaneReport, Level, RefusalReport,
+        Snapshot,
     },
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
 };

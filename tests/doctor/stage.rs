@@ -63,7 +63,7 @@ impl Staged {
         };
         let url = staged.url(staging, house, &papers).await;
         let quick =
-            if matches!(staging, Staging::HalfOpen) { ", keep_alive: 5s, answer_limit: 2s" } else { "" };
+            if matches!(staging, Staging::HalfOpen) { ", keep_alive: 5s, answer_limit: 3s" } else { "" };
         staged.more = format!(
             "cloud: {{url: \"{url}\", ca_file: ca.pem, certificate_file: home.pem, key_file: home.key, \
              backoff: {{first: 50ms, longest: 500ms, stable_after: 60s}}{quick}}}\nroutes: [{{local: \"sensors/#\"}}]\n\

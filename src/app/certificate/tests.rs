@@ -58,7 +58,8 @@ impl House {
         let local = LocalTopics::default();
         let ear = broker.handle().subscribe(&[(&local.certificate()).into()], 64);
         let prefix = Topic::parse("p").unwrap();
-        let cloud = crate::app::CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap().certificate();
+        let cloud =
+            crate::app::CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap().certificate();
         Self { board, clock, store, broker, ear, local, cloud, _directory: directory }
     }
 

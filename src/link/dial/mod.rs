@@ -120,7 +120,11 @@ pub(super) struct Dialled {
 ///
 /// # Errors
 /// One [`Fault`]; `progress` says at which step.
-pub(super) async fn dial(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result<Dialled, Fault> {
+pub(super) async fn dial(
+    call: &Call<'_>,
+    limit: Duration,
+    progress: &mut Progress,
+) -> Result<Dialled, Fault> {
     match timeout(limit, go(call, limit, progress)).await {
         Ok(result) => result,
         Err(_) => Err(progress.timeout(limit)),

@@ -216,7 +216,8 @@ impl Machine {
             // Once a connection: the store counts every one.
             tracing::error!(%topic, reason, policy = "beyond_limits", "dropped a message that the cloud cannot take");
         }
-        up.refusal = Some((Fault::new(FaultKind::TooLarge, format!("publishing to `{topic}`: {reason}")), now));
+        up.refusal =
+            Some((Fault::new(FaultKind::TooLarge, format!("publishing to `{topic}`: {reason}")), now));
         self.note(Refused::Publish, topic.as_str(), reason, true);
         self.effects.push(Effect::DiscardOversize(record.sequence));
     }

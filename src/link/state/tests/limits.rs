@@ -173,8 +173,14 @@ fn each_refusal_is_told_with_its_topic_and_whether_it_cost_a_message() {
     story.store(1..=2);
     story.wire(Wire::PublishSent(3));
     story.wire(Wire::PublishSent(4));
-    story.wire(Wire::PublishAnswered(3, Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized"))));
-    story.wire(Wire::PublishAnswered(4, Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded"))));
+    story.wire(Wire::PublishAnswered(
+        3,
+        Verdict::Refused(Refusal::new(FaultKind::NotAuthorized, "not authorized")),
+    ));
+    story.wire(Wire::PublishAnswered(
+        4,
+        Verdict::Later(Refusal::new(FaultKind::QuotaExceeded, "quota exceeded")),
+    ));
     let told: Vec<_> = story
         .machine
         .take_refusals()
@@ -189,7 +195,10 @@ fn each_refusal_is_told_with_its_topic_and_whether_it_cost_a_message() {
     story.broken(FaultKind::Closed, VersionHint::None);
     story.after(300 * SECOND);
     story.wire(Wire::Connected(Greeting::default()));
-    story.wire(Wire::Subscribed(vec![None, Some(Refusal::new(FaultKind::SubscriptionRefused, "not authorized"))]));
+    story.wire(Wire::Subscribed(vec![
+        None,
+        Some(Refusal::new(FaultKind::SubscriptionRefused, "not authorized")),
+    ]));
     let told = story.machine.take_refusals();
     assert_eq!((told[0].what, &*told[0].topic, told.len()), (Refused::Subscribe, "h/g/+/set", 1));
 }
