@@ -326,7 +326,10 @@ async fn a_cloud_that_does_not_answer_connect_subscribe_or_ping_is_left() {
 
     let _session = peer.online().await;
     gateway.until_online().await;
-    let report = gateway.until("no PINGRESP", no_answer).await;
+    let is_half_open = |report: &hearthlink::health::LinkReport| {
+        report.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::HalfOpen)
+    };
+    let report = gateway.until("no PINGRESP", is_half_open).await;
     let fault = report.fault.unwrap();
     assert!(fault.detail.contains("PINGREQ"), "{fault}");
     gateway.stop().await;
