@@ -561,7 +561,7 @@ fn the_example_is_complete_and_passes() {
     for name in ["broker.pem", "devices-ca.pem", "cloud-ca.pem", "home.pem"] {
         fs::copy(home.path().join("cert.pem"), home.path().join(name)).unwrap();
     }
-    for name in ["broker.key", "home.key", "cloud-password"] {
+    for name in ["broker.key", "home.key", "cloud-password", "proxy-password"] {
         fs::copy(home.path().join("key.pem"), home.path().join(name)).unwrap();
     }
     let config = load(home.path(), &text).unwrap_or_else(|error| panic!("{}", error.render(false)));
@@ -629,6 +629,20 @@ fn every_section_in_the_brokers_page_is_good() {
     let both = format!("gateway: {{id: x}}\n{listeners}{}", users.strip_prefix("broker:\n").unwrap());
     let config = load(home.path(), &both).unwrap_or_else(|error| panic!("{}", error.render(false)));
     assert_eq!((config.broker.listeners.len(), config.broker.users.len()), (3, 1));
+}
+
+#[test]
+fn every_section_in_the_page_on_ways_is_good() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ways.md")).unwrap();
+    let home = home();
+    fs::copy(home.path().join("password"), home.path().join("proxy-password")).unwrap();
+    let sections: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    for section in &sections {
+        load(home.path(), &format!("gateway: {{id: x}}\n{section}"))
+            .unwrap_or_else(|error| panic!("{}", error.render(false)));
+    }
+    assert_eq!(sections.len(), 3);
 }
 
 #[test]

@@ -215,8 +215,8 @@ fn import(enrolment: &Enrolment, file: &Path, ca: Option<&Path>) -> anyhow::Resu
     if now.is_none() {
         text += "This machine's clock is not set yet, so nobody could say whether the certificate is valid today.\n";
     }
-    text += "\nWhat to do now: `hearthlink check`; then start the gateway, or restart it if it runs with the old \
-             certificate: `sudo systemctl restart hearthlink`.";
+    text += "\nWhat to do now: `hearthlink check`; then start the gateway; one that runs already tries the new \
+             certificate by itself, and `hearthlink status` says if the cloud refuses it.";
     say(text);
     Ok(Exit::Success)
 }

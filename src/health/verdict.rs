@@ -38,7 +38,8 @@ impl Verdict {
     /// the line to come; one that soon will be hides no fault.
     pub(super) fn of(facts: &Facts, certificate: Option<&CertificateStatus>, now: Timestamp) -> Self {
         let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
-        let worst = worst.or_else(|| over(certificate?)).or_else(|| refusals(facts, now));
+        let worst = worst.or_else(|| over(certificate?)).or_else(|| kept_out(facts));
+        let worst = worst.or_else(|| refusals(facts, now));
         let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts));
         let worst = worst.or_else(|| runs_out(certificate?)).or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
@@ -121,6 +122,20 @@ fn line(facts: &Facts) -> Option<Verdict> {
             since,
         }),
     }
+}
+
+fn kept_out(facts: &Facts) -> Option<Verdict> {
+    let fault = facts.link.kept_out.as_ref()?;
+    Some(Verdict {
+        level: Level::Warning,
+        sentence: format!(
+            "New credentials for the cloud are kept out, and the line goes on with the old ones: {} ({}).",
+            fault.kind.sentence(),
+            fault.detail
+        ),
+        remedy: Some(fault.kind.remedy().to_owned()),
+        since: None,
+    })
 }
 
 /// For so long after the last one it is the sentence.

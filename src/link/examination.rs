@@ -86,7 +86,7 @@ pub enum Depth {
 /// # Errors
 /// [`LinkError`]: a certificate or key that cannot be used.
 pub async fn examine(options: LinkOptions, depth: Depth, clock: &Clock) -> Result<Vec<Walk>, LinkError> {
-    let credentials = Credentials::of(&options, clock)?;
+    let credentials = Credentials::of(&options)?;
     let issuer = Arc::new(Issuer::new(options.access.clone()));
     let options = Arc::new(options);
     let mut walks: Vec<Walk> = Vec::new();

@@ -85,7 +85,7 @@ impl Link {
         }
         // Before they are read: what changes meanwhile is seen.
         let stamps = Stamps::of(files(&options));
-        let credentials = Credentials::of(&options, &clock)?;
+        let credentials = Credentials::of(&options)?;
         enrolment::tell(&board, credentials.certificate(), options.key_file.as_deref());
         // Until the first connection it is down.
         store.set_line_up(false);
@@ -118,7 +118,7 @@ impl Link {
         let mut machine = Machine::new(self.settings(), fastrand::u64(..), Instant::now());
         let mut watch = {
             let (options, clock) = (self.options.clone(), self.clock.clone());
-            Watch::start(self.stamps.clone(), move || Credentials::of(&options, &clock))
+            Watch::start(self.stamps.clone(), move || Credentials::renewed(&options, &clock))
         };
         let mut pending = Some(Event::Appended(*self.appended.borrow_and_update()));
         let mut is_stopping = false;

@@ -44,28 +44,34 @@ struct Own {
 }
 
 impl Credentials {
-    /// Those that the options name.
-    pub(super) fn of(options: &LinkOptions, clock: &Clock) -> Result<Self, LinkError> {
+    /// Those that the options name. A certificate that has expired is no error here: the home must run all the same, and
+    /// the cloud's refusal says so.
+    pub(super) fn of(options: &LinkOptions) -> Result<Self, LinkError> {
         let own = match (&options.certificate_file, &options.key_file) {
             (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
             (None, None) => None,
             _ => return Err(LinkError::HalfACertificate),
         };
-        Self::load(options.ca_file.as_deref(), own, clock)
+        Self::load(options.ca_file.as_deref(), own)
+    }
+
+    /// The same, to take the place of others that may still be good: so this one must not have expired.
+    pub(super) fn renewed(options: &LinkOptions, clock: &Clock) -> Result<Self, LinkError> {
+        let new = Self::of(options)?;
+        match (&new.own, &options.certificate_file) {
+            (Some(own), Some(path)) if new.has_expired(clock) => {
+                Err(LinkError::CertificateExpired { path: path.clone(), expired: own.expires })
+            }
+            _ => Ok(new),
+        }
     }
 
     /// Reads the private CA (or the system's roots) and the client certificate with its key.
-    pub(super) fn load(
-        ca_file: Option<&Path>,
-        own: Option<(&Path, &Path)>,
-        clock: &Clock,
-    ) -> Result<Self, LinkError> {
+    pub(super) fn load(ca_file: Option<&Path>, own: Option<(&Path, &Path)>) -> Result<Self, LinkError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let own = match own {
             None => None,
-            Some((certificate_file, key_file)) => {
-                Some(Own::load(certificate_file, key_file, &provider, clock)?)
-            }
+            Some((certificate_file, key_file)) => Some(Own::load(certificate_file, key_file, &provider)?),
         };
         let roots = match ca_file {
             Some(path) => private_roots(path)?,
@@ -124,7 +130,6 @@ impl Own {
         certificate_file: &Path,
         key_file: &Path,
         provider: &rustls::crypto::CryptoProvider,
-        clock: &Clock,
     ) -> Result<Self, LinkError> {
         let chain = read_certificates(certificate_file)?;
         let key = PrivateKeyDer::from_pem_slice(&read(key_file)?).map_err(|error| match error {
@@ -151,12 +156,6 @@ impl Own {
                 });
             }
             Err(error) => return Err(bad_certificate(error.to_string())),
-        }
-        if clock.is_trusted() && expires < clock.now() {
-            return Err(LinkError::CertificateExpired {
-                path: certificate_file.to_owned(),
-                expired: expires,
-            });
         }
         Ok(Self { key: Arc::new(key), expires })
     }
@@ -316,7 +315,7 @@ mod tests {
 
         fn load(&self, certificate: &Path, key: &Path) -> Result<Credentials, LinkError> {
             let ca = self.write("ca.pem", &self_signed(2040).0);
-            Credentials::load(Some(&ca), Some((certificate, key)), &Clock::system())
+            Credentials::load(Some(&ca), Some((certificate, key)))
         }
     }
 
@@ -339,7 +338,7 @@ mod tests {
     fn each_broken_file_has_its_own_error_that_names_it() {
         let files = Files::new();
         let (certificate, key) = self_signed(2040);
-        let (expired, expired_key) = self_signed(2021);
+        let (_, expired_key) = self_signed(2021);
         let good_certificate = files.write("c.pem", &certificate);
         let good_key = files.write("k.pem", &key);
         let nothing = files.write("nothing.pem", "hello\n");
@@ -352,8 +351,6 @@ mod tests {
         assert!(matches!(load(&good_certificate, &nothing), LinkError::NoKey(path) if path == nothing));
         let other_key = files.write("other.pem", &expired_key);
         assert!(matches!(load(&good_certificate, &other_key), LinkError::KeyDoesNotFit { .. }));
-        let old = files.write("old.pem", &expired);
-        assert!(matches!(load(&old, &other_key), LinkError::CertificateExpired { path, .. } if path == old));
         let broken =
             files.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
         assert!(matches!(load(&broken, &good_key), LinkError::BadCertificate { path, .. } if path == broken));
@@ -366,7 +363,19 @@ mod tests {
         let (certificate, key) = (files.write("c.pem", &certificate), files.write("k.pem", &key));
         let clock = Clock::manual(Timestamp::from_millis(0));
         clock.set_trusted(false);
-        let credentials = Credentials::load(Some(&certificate), Some((&certificate, &key)), &clock).unwrap();
+        let credentials = Credentials::load(Some(&certificate), Some((&certificate, &key))).unwrap();
         assert!(!credentials.has_expired(&clock));
+    }
+
+    #[test]
+    fn an_expired_certificate_keeps_nobody_from_starting_and_takes_no_good_ones_place() {
+        let files = Files::new();
+        let (certificate, key) = self_signed(2021);
+        let (certificate, key) = (files.write("c.pem", &certificate), files.write("k.pem", &key));
+        let mut options = crate::link::driver::tests::options(1, &certificate);
+        (options.certificate_file, options.key_file) = (Some(certificate.clone()), Some(key));
+        assert!(Credentials::of(&options).unwrap().has_expired(&Clock::system()));
+        let error = Credentials::renewed(&options, &Clock::system()).err().unwrap();
+        assert!(matches!(error, LinkError::CertificateExpired { path, .. } if path == certificate));
     }
 }

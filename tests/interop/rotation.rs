@@ -100,6 +100,8 @@ fn a_certificate_that_the_cloud_refuses_is_kept_out_and_the_line_stays() {
     let status = gateway.wait_longer_for_status("it is kept out", Duration::from_secs(40), kept_out);
     assert_eq!(status["link"]["kept_out"]["kind"], "client_certificate_refused", "{}", status["link"]);
     assert_eq!((&status["link"]["state"], let_in(&scene)), (&"online".into(), before), "the line stays");
+    let sentence = status["verdict"]["sentence"].as_str().unwrap_or_default();
+    assert!(sentence.contains("are kept out"), "{sentence}");
     gateway.wait_for_log("kept out");
 
     // Half of a pair is not tried at all.

@@ -119,7 +119,7 @@ fn keys_of_every_form_sign_requests_and_are_taken_by_the_line() {
         let own = Some((&*desk.enrolment.certificate_file, &*desk.enrolment.key_file));
         let ca_file = desk.directory.path().join("roots.pem");
         fs::write(&ca_file, &ca.pem).unwrap();
-        let credentials = Credentials::load(Some(&ca_file), own, &Clock::system());
+        let credentials = Credentials::load(Some(&ca_file), own);
         assert!(credentials.is_ok(), "{form} {kind}: {:?}", credentials.err());
     }
 }
@@ -315,7 +315,7 @@ fn the_board_shows_the_certificate_of_the_line() {
     let clock = Clock::system();
     let ca_file = desk.directory.path().join("ca.pem");
     fs::write(&ca_file, &ca.pem).unwrap();
-    let credentials = Credentials::load(Some(&ca_file), own, &clock).unwrap();
+    let credentials = Credentials::load(Some(&ca_file), own).unwrap();
     let board = Board::new("g", clock);
     tell(&board, credentials.certificate(), None);
     let status = board.snapshot().certificate.unwrap();
