@@ -66,6 +66,11 @@ impl Backoff {
         self.policy.first.min(self.policy.longest).mul_f64(random.clamp(0.0, 1.0))
     }
 
+    /// The upper end of the wait that a failure now would have.
+    pub fn upper_end(&self) -> Duration {
+        self.ceiling()
+    }
+
     /// As if it had never failed.
     pub fn reset(&mut self) {
         self.failures = 0;

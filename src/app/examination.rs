@@ -151,16 +151,30 @@ pub async fn examine(
     let running = running.filter(|running| running.gateway == config.gateway.id.as_str());
     let store = look_at_store(config).await;
     let is_running = running.is_some() || matches!(store, Ok(StoreFinding::InUse));
+    // Only where it is sure that nobody has the store: another connection by this name would throw the gateway out.
+    let is_alone = !is_running && matches!(store, Ok(StoreFinding::NotYet | StoreFinding::Sound { .. }));
     let mut lines = match build::link_options(config)? {
         None => vec![Line::not_tried("cloud", "no cloud is configured"), of_clock(clock)],
         Some(options) => {
-            let depth = if is_running { Depth::Line } else { Depth::RoundTrip };
-            let keep_alive = options.keep_alive;
-            let walks = link::examine(options, depth, clock).await?;
-            let mut lines = of_walks(&walks, clock);
-            let is_good = walks.last().is_some_and(Walk::is_good);
-            if is_running && is_good {
-                lines.extend(of_running_line(running.as_ref(), keep_alive));
+            let depth = if is_alone { Depth::RoundTrip } else { Depth::Line };
+            let (keep_alive, echoes) = (options.keep_alive, options.limits.echoes);
+            let mut lines = match link::examine(options, depth, clock).await {
+                Ok(walks) => {
+                    let mut lines = of_walks(&walks, clock);
+                    if is_running && walks.last().is_some_and(Walk::is_good) {
+                        lines.extend(of_running_line(running.as_ref(), keep_alive));
+                    }
+                    lines
+                }
+                // The gateway that runs may have kept them out, and goes on with the old ones.
+                Err(error) => vec![Line::fault("access", &error.fault()), of_clock(clock)],
+            };
+            if !echoes {
+                lines.retain(|line| line.step != "round_trip");
+                lines.push(Line::not_tried(
+                    "round_trip",
+                    "this cloud sends nothing back that the gateway published",
+                ));
             }
             complete(&mut lines);
             lines

@@ -52,12 +52,13 @@ impl Trust {
 }
 
 /// What is told of a fault of TLS beside the library's words; `has_proxy`: one is on the way.
-pub(super) fn judged(
-    mut fault: Fault,
-    shown: &[CertificateDer<'_>],
-    trust: &Trust,
-    has_proxy: bool,
-) -> Fault {
+pub(super) fn judged(fault: Fault, shown: &[CertificateDer<'_>], trust: &Trust, has_proxy: bool) -> Fault {
+    let Fault { kind, detail } = named(fault, shown, trust, has_proxy);
+    // Names in a certificate are a stranger's words.
+    Fault::new(kind, detail)
+}
+
+fn named(mut fault: Fault, shown: &[CertificateDer<'_>], trust: &Trust, has_proxy: bool) -> Fault {
     let chain: Vec<_> = shown.iter().filter_map(parsed).collect();
     let (Some(leaf), Some(top)) = (chain.first(), chain.last()) else { return fault };
     match fault.kind {

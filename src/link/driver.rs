@@ -113,8 +113,10 @@ impl Evidence {
         let scene = Scene {
             is_connected,
             // A WebSocket that is open was opened after our certificate was seen: a hang-up has another cause. With TLS
-            // alone, it may have; but then there are many others, so only a missing one is blamed.
-            was_asked: !self.is_websocket && self.witness.was_asked() && !self.witness.has_certificate(),
+            // alone, it may have; but then there are many others, so only a missing or expired one is blamed.
+            was_asked: !self.is_websocket
+                && self.witness.was_asked()
+                && (!self.witness.has_certificate() || self.has_expired),
             has_certificate: self.witness.has_certificate(),
             has_expired: self.has_expired,
             is_clock_trusted: self.is_clock_trusted,

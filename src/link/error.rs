@@ -88,8 +88,8 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// The same of a running link, which goes on with what it had.
-    pub(super) fn fault(&self) -> Fault {
+    /// The same as a fault: of a running link, which goes on with what it had, or for whoever examines it.
+    pub fn fault(&self) -> Fault {
         let kind = match self {
             LinkError::CertificateExpired { .. } => FaultKind::ClientCertificateExpired,
             LinkError::Missing(_)

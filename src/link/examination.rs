@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    LinkError, LinkOptions,
+    LinkError, LinkOptions, Versions,
     access::Issuer,
     chain,
     diagnose::VersionHint,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    model::{Fault, FaultKind, Message, QoS, TopicFilter},
+    model::{Fault, FaultKind, Message, QoS, TopicFilter, printable},
 };
 
 /// How long DISCONNECT may take.
@@ -97,7 +97,10 @@ pub async fn examine(options: LinkOptions, depth: Depth, clock: &Clock) -> Resul
             credentials: credentials.clone(),
             clock: clock.clone(),
             way: way.clone(),
-            version: Version::V5,
+            version: match options.version {
+                Versions::Any | Versions::V5 => Version::V5,
+                Versions::V311 => Version::V4,
+            },
             turn: 0,
             tasks: TaskTracker::new(),
         };
@@ -114,7 +117,7 @@ async fn walk(mut errand: Errand, way: &Way, depth: Depth) -> Walk {
     let mut steps = line(&errand).await;
     if depth == Depth::RoundTrip && steps.iter().all(|(_, result)| result.is_ok()) {
         let (seen, hint) = mqtt(&errand).await;
-        if hint == VersionHint::None {
+        if hint == VersionHint::None || options.version != Versions::Any {
             steps.extend(seen);
         } else {
             // Servers that do not know a version refuse it, or just hang up.
@@ -151,7 +154,7 @@ async fn line(errand: &Errand) -> Vec<Seen> {
             } else {
                 seen
             };
-            (named(step), Ok(seen))
+            (named(step), Ok(printable(&seen)))
         })
         .collect();
     if let Err(fault) = dialled {
@@ -205,7 +208,8 @@ impl Visit {
             _ => None,
         });
         let greeted = connected.await.map(|greeting| told(errand, &greeting));
-        if !self.step(LinkStep::Connack, greeted) {
+        // Where nothing comes back there is no fence, and what is subscribed to would be taken from the gateway.
+        if !self.step(LinkStep::Connack, greeted) || !options.limits.echoes {
             return;
         }
         let filters = [(TopicFilter::from(fence), QoS::AtMostOnce)];

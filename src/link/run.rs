@@ -20,7 +20,7 @@ use super::{
     intake::{Intake, Taken},
     origin::count_down,
     pump::{Pump, Pumped},
-    state::{Effect, Event, Machine, Place, Purpose, Settings, View},
+    state::{Effect, Event, Machine, Place, Settings, View, Which},
     tls::Credentials,
     watch::{Stamps, Watch},
     way::Way,
@@ -29,26 +29,28 @@ use super::{
 use crate::{
     clock::Clock,
     health::{Board, LinkReport},
-    model::{Ack, FaultKind, Inbound, LinkState, Stage, Timestamp},
+    model::{Ack, Fault, FaultKind, Inbound, LinkState, Stage, Timestamp},
     store::{Highest, Store},
 };
 
 /// How long the last words of connections may take when the link has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A connection, and whether it has the credentials that nobody has proved yet.
+/// A connection, and the credentials that it has.
 struct Held {
     driver: Driver,
-    is_fresh: bool,
+    credentials: Credentials,
 }
 
 /// The line to the cloud, ready to run: files read and checked.
 pub struct Link {
     options: Arc<LinkOptions>,
-    /// What worked last, or what there was at the start.
-    credentials: Credentials,
-    /// What lies in the files since, and was not proved yet.
-    fresh: Option<Credentials>,
+    /// What worked last, or what there was at the start; or why that cannot be used.
+    credentials: Result<Credentials, LinkError>,
+    /// What lies in the files since, and was not proved yet, with its number.
+    fresh: Option<(u64, Credentials)>,
+    /// How many sets were read since the start.
+    sets: u64,
     /// Of the files, when `credentials` were read.
     stamps: Stamps,
     issuer: Arc<Issuer>,
@@ -85,13 +87,21 @@ impl Link {
         }
         // Before they are read: what changes meanwhile is seen.
         let stamps = Stamps::of(files(&options));
-        let credentials = Credentials::of(&options)?;
-        enrolment::tell(&board, credentials.certificate(), options.key_file.as_deref());
+        if options.certificate_file.is_some() != options.key_file.is_some() {
+            return Err(LinkError::HalfACertificate);
+        }
+        // What is wrong with them keeps the line down, and not the home: a new certificate may lie there without its key
+        // because the power went in between.
+        let credentials = Credentials::of(&options);
+        if let Ok(credentials) = &credentials {
+            enrolment::tell(&board, credentials.certificate(), options.key_file.as_deref());
+        }
         // Until the first connection it is down.
         store.set_line_up(false);
         Ok(Self {
             credentials,
             fresh: None,
+            sets: 0,
             stamps,
             appended: store.appended(),
             pump: Pump::new(store, options.receipts.clone()),
@@ -140,10 +150,16 @@ impl Link {
                     let _ = timeout(LAST_WORDS, self.tasks.wait()).await;
                     return self.pump.finish().await.map_err(|_| LinkError::StoreStopped);
                 }
-                if self.obey(effect, machine.turn()).is_err() {
-                    let full = Breakage::new(FaultKind::NoAnswer, "the connection takes no more requests");
-                    pending = Some(Event::Wire(Wire::Broken(full)));
-                    break;
+                match self.obey(effect, machine.turn()) {
+                    Ok(None) => {}
+                    // Dialling is the last of its effects.
+                    Ok(Some(event)) => pending = Some(event),
+                    Err(Full) => {
+                        let full =
+                            Breakage::new(FaultKind::NoAnswer, "the connection takes no more requests");
+                        pending = Some(Event::Wire(Wire::Broken(full)));
+                        break;
+                    }
                 }
             }
             self.report(&mut machine);
@@ -185,7 +201,7 @@ impl Link {
             () = stop.cancelled(), if !is_stopping => Ok(Event::Stop),
             wire = next_wire(&mut self.driver) => {
                 if matches!(wire, Wire::Connected(_)) {
-                    self.adopt();
+                    self.plan_renewal();
                 }
                 Ok(Event::Wire(wire))
             }
@@ -193,7 +209,7 @@ impl Link {
             loaded = watch.next() => Ok(self.on_loaded(loaded)),
             () = sleep_until(renewal) => {
                 self.renewal = None;
-                Ok(Event::Fresh)
+                Ok(Event::Due)
             }
             answer = self.pump.next() => match answer {
                 Ok(Pumped::Read(fetch, records)) => Ok(Event::Stored(fetch, records)),
@@ -212,21 +228,26 @@ impl Link {
         }
     }
 
-    fn obey(&mut self, effect: Effect, turn: usize) -> Result<(), Full> {
+    /// What is to be done; an event that follows at once, if one does.
+    fn obey(&mut self, effect: Effect, turn: usize) -> Result<Option<Event>, Full> {
         match effect {
-            Effect::Dial(version, place) => {
-                // New credentials may be wrong and the old ones still good: they take turns.
-                self.driver = Some(self.start(version, place, turn, turn.is_multiple_of(2)));
-            }
-            Effect::Try(version, place, purpose) => {
-                tracing::info!(?purpose, way = %self.way(place), "trying a second connection to the cloud");
-                self.trial = Some(self.start(version, place, turn, purpose == Purpose::Renew));
-            }
+            Effect::Dial(version, place, which) => match self.credentials(which) {
+                Ok(credentials) => self.driver = Some(self.start(version, place, turn, credentials)),
+                Err(fault) => return Ok(Some(Event::Wire(Wire::Broken(fault.into())))),
+            },
+            Effect::Try(version, place, which, purpose) => match self.credentials(which) {
+                Ok(credentials) => {
+                    tracing::info!(?purpose, way = %self.way(place), "trying a second connection to the cloud");
+                    self.trial = Some(self.start(version, place, turn, credentials));
+                }
+                Err(fault) => return Ok(Some(Event::Trial(Wire::Broken(fault.into())))),
+            },
             Effect::EndTrial => self.trial = None,
             Effect::ChangeOver => {
                 self.driver = self.trial.take();
-                self.adopt();
+                self.plan_renewal();
             }
+            Effect::Adopt => self.adopt(),
             Effect::HangUp => {
                 self.driver = None;
                 self.let_go();
@@ -277,7 +298,7 @@ impl Link {
             // `run` returns at it.
             Effect::Finish => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     fn way(&self, place: Place) -> &Way {
@@ -286,31 +307,38 @@ impl Link {
         ways.get(place.way).unwrap_or(&ways[0])
     }
 
-    fn start(&self, version: Version, place: Place, turn: usize, wants_fresh: bool) -> Held {
-        let fresh = self.fresh.as_ref().filter(|_| wants_fresh);
+    fn credentials(&self, which: Which) -> Result<Credentials, Fault> {
+        match (which, &self.fresh) {
+            (Which::Fresh(wanted), Some((number, fresh))) if *number == wanted => Ok(fresh.clone()),
+            _ => self.credentials.clone().map_err(|error| error.fault()),
+        }
+    }
+
+    fn start(&self, version: Version, place: Place, turn: usize, credentials: Credentials) -> Held {
         let errand = Errand {
             options: self.options.clone(),
             issuer: self.issuer.clone(),
-            credentials: fresh.unwrap_or(&self.credentials).clone(),
+            credentials: credentials.clone(),
             clock: self.clock.clone(),
             way: self.way(place).clone(),
             version,
             turn,
             tasks: self.tasks.clone(),
         };
-        Held { is_fresh: fresh.is_some(), driver: Driver::start(errand) }
+        Held { driver: Driver::start(errand), credentials }
     }
 
-    /// The connection is let in: what it came with is good.
+    /// The line is up with what it has: that is good, and stays so whatever comes into the files.
     fn adopt(&mut self) {
-        let Some(held) = &mut self.driver else { return };
-        if std::mem::take(&mut held.is_fresh)
-            && let Some(fresh) = self.fresh.take()
-        {
-            tracing::info!("the line has new credentials");
-            self.credentials = fresh;
-            enrolment::tell(&self.board, self.credentials.certificate(), self.options.key_file.as_deref());
-        }
+        let Some(held) = &self.driver else { return };
+        tracing::info!("the line has new credentials");
+        enrolment::tell(&self.board, held.credentials.certificate(), self.options.key_file.as_deref());
+        self.credentials = Ok(held.credentials.clone());
+    }
+
+    /// The connection is let in; what it said for that may be good for some time only.
+    fn plan_renewal(&mut self) {
+        let Some(held) = &self.driver else { return };
         let due = held.driver.renew_at().filter(|_| self.clock.is_trusted());
         let left = due.map(|due| due.since(self.clock.now()).unwrap_or_default());
         self.renewal = left.map(|left| Instant::now() + left);
@@ -319,10 +347,14 @@ impl Link {
     fn on_loaded(&mut self, loaded: Result<Credentials, LinkError>) -> Event {
         match loaded {
             Ok(credentials) => {
-                self.fresh = Some(credentials);
-                Event::Fresh
+                self.sets += 1;
+                self.fresh = Some((self.sets, credentials));
+                Event::Fresh(self.sets)
             }
-            Err(error) => Event::Stale(error.fault()),
+            Err(error) => {
+                self.fresh = None;
+                Event::Stale(error.fault())
+            }
         }
     }
 

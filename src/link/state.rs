@@ -43,8 +43,8 @@ use itinerary::Itinerary;
 pub(super) use itinerary::Place;
 use pacer::Pacer;
 use suspect::Suspect;
-pub(super) use trial::Purpose;
 use trial::Trials;
+pub(super) use trial::{Purpose, Which};
 use up::{Fence, Up};
 use version::Choice;
 
@@ -87,8 +87,10 @@ pub(super) enum Event {
     Unhandled,
     /// [`Machine::deadline`] has passed.
     Tick,
-    /// There are other credentials, checked.
-    Fresh,
+    /// There are other credentials, checked; each set has its number.
+    Fresh(u64),
+    /// What the line said to be let in runs out.
+    Due,
     /// Other credentials that are there cannot be used.
     Stale(Fault),
     /// On the second connection.
@@ -101,9 +103,11 @@ pub(super) enum Event {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Open a connection there.
-    Dial(Version, Place),
+    Dial(Version, Place, Which),
     /// Open a second connection there.
-    Try(Version, Place, Purpose),
+    Try(Version, Place, Which, Purpose),
+    /// The credentials of the connection are the line's from now on.
+    Adopt,
     /// Drop the second connection.
     EndTrial,
     /// The second connection takes the first one's place, which is gone.
@@ -140,6 +144,9 @@ pub(super) enum Effect {
     Finish,
 }
 
+/// What is wrong with a cloud that acknowledges nothing.
+const ONLY_QOS_0: &str = "it takes QoS 0 only, by which nothing is acknowledged";
+
 /// Where the line stands, for the board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
@@ -173,7 +180,8 @@ pub(super) struct Machine {
     settings: Settings,
     random: fastrand::Rng,
     phase: Phase,
-    choice: Choice,
+    /// For each broker.
+    choices: Vec<Choice>,
     itinerary: Itinerary,
     trials: Trials,
     backoff: Backoff,
@@ -193,8 +201,10 @@ pub(super) struct Machine {
     refusals: Vec<health::Refusal>,
     highest: Highest,
     connections: u64,
-    /// Attempts and connections in a row that did not come as far as the subscriptions.
+    /// Rounds in a row in which nothing came as far as the subscriptions.
     vain: usize,
+    /// Where `fault` was met.
+    failed_at: Place,
     fault: Option<Fault>,
     counters: LinkCounters,
     reported: LinkCounters,
@@ -207,7 +217,7 @@ impl Machine {
         Self {
             random: fastrand::Rng::with_seed(seed),
             phase: Phase::Waiting { until: now, wait: Duration::ZERO },
-            choice: Choice::new(settings.version),
+            choices: settings.ways.iter().map(|_| Choice::new(settings.version)).collect(),
             itinerary: Itinerary::new(&settings.ways),
             trials: Trials::new(settings.climb_after),
             backoff: Backoff::new(settings.backoff),
@@ -224,6 +234,7 @@ impl Machine {
             highest: Highest::default(),
             connections: 0,
             vain: 0,
+            failed_at: Place::default(),
             fault: None,
             counters: LinkCounters::default(),
             reported: LinkCounters::default(),
@@ -264,7 +275,10 @@ impl Machine {
             wait: None,
             keep_alive: None,
             echoed: false,
-            place: self.itinerary.at(),
+            place: match self.phase {
+                Phase::Waiting { .. } if self.fault.is_some() => self.failed_at,
+                _ => self.itinerary.at(),
+            },
             refusal: self.trials.refusal.clone(),
         };
         match &self.phase {
@@ -294,7 +308,7 @@ impl Machine {
         view
     }
 
-    /// How often in a row dialling has come to nothing: the next attempt begins with another address each time.
+    /// How many rounds in a row have come to nothing: the next one begins with other addresses.
     pub(super) fn turn(&self) -> usize {
         self.vain
     }
@@ -309,6 +323,16 @@ impl Machine {
                 up.deadline(&self.settings, &self.window).into_iter().chain(trial).min()
             }
         }
+    }
+
+    fn choice_at(&mut self, place: Place) -> &mut Choice {
+        self.choices.get_mut(place.broker).expect("the itinerary knows only brokers that are there")
+    }
+
+    fn dial(&mut self) {
+        let (place, which) = (self.itinerary.at(), self.trials.dials_with());
+        let version = self.choice_at(place).version();
+        self.effects.push(Effect::Dial(version, place, which));
     }
 
     /// Takes one event at the moment `now` and says what to do, in order.
@@ -326,7 +350,8 @@ impl Machine {
             }
             Event::Unhandled => self.on_unhandled(now),
             Event::Tick => self.on_tick(now),
-            Event::Fresh => self.on_fresh(now),
+            Event::Fresh(number) => self.on_fresh(number, now),
+            Event::Due => self.on_due(now),
             Event::Stale(fault) => self.on_stale(fault),
             Event::Trial(wire) => self.on_trial(wire, now),
             Event::Stop => self.on_stop(now),
@@ -375,17 +400,19 @@ impl Machine {
     }
 
     fn on_connected(&mut self, greeting: Greeting, now: Instant) {
-        self.choice.proved();
+        let here = self.itinerary.at();
+        self.choice_at(here).proved();
+        let version = self.choice_at(here).version();
+        self.choices.iter_mut().for_each(|choice| choice.hint(version));
         self.counters.connects += 1;
         self.connections += 1;
         if !greeting.takes_qos_1 {
-            let detail = "it takes QoS 0 only, by which nothing is acknowledged";
-            return self.break_off(Fault::new(FaultKind::Protocol, detail), now);
+            return self.break_off(Fault::new(FaultKind::Protocol, ONLY_QOS_0), now);
         }
         let limit = if self.suspect.is_alone() { 1 } else { self.window_limit(&greeting) };
         self.window.open(limit, self.highest);
         let token = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
-        let mut up = Up::new(self.choice.version(), greeting, &self.settings, token, now);
+        let mut up = Up::new(version, greeting, &self.settings, token, now);
         up.refusal = self.given_up.take().map(|fault| (fault, now));
         up.ask(now);
         self.effects.extend(up.subscribing.front().cloned().map(Effect::Subscribe));
@@ -423,7 +450,7 @@ impl Machine {
         }
         self.fault = None;
         self.itinerary.proved();
-        self.plan_climb(now);
+        self.plan_trials(now);
         let Phase::Up(up) = &mut self.phase else { return };
         self.effects.push(Effect::LineUp);
         up.fence = Fence::Waiting { until: now + FENCE_LIMIT };
@@ -438,7 +465,7 @@ impl Machine {
         match &mut self.phase {
             Phase::Waiting { until, .. } if now >= *until => {
                 self.phase = Phase::Dialling;
-                self.effects.push(Effect::Dial(self.choice.version(), self.itinerary.at()));
+                self.dial();
             }
             Phase::Waiting { .. } | Phase::Dialling | Phase::Ended => {}
             Phase::Up(up) => {
@@ -464,10 +491,12 @@ impl Machine {
     }
 
     fn on_broken(&mut self, breakage: Breakage, now: Instant) {
-        if matches!(self.phase, Phase::Dialling) && self.choice.failed(breakage.version) {
+        let here = self.itinerary.at();
+        if matches!(self.phase, Phase::Dialling) && self.choice_at(here).failed(breakage.version) {
             self.counters.failures += 1;
             self.fault = Some(breakage.fault);
-            self.effects.extend([Effect::HangUp, Effect::Dial(self.choice.version(), self.itinerary.at())]);
+            self.effects.push(Effect::HangUp);
+            self.dial();
             return;
         }
         if self.falls_to_trial(&breakage.fault) {
@@ -487,16 +516,21 @@ impl Machine {
             Phase::Waiting { .. } | Phase::Dialling => Duration::ZERO,
         };
         let was_up = matches!(&self.phase, Phase::Up(up) if up.fence != Fence::NotSent);
-        self.vain = if was_up { 0 } else { self.vain.wrapping_add(1) };
+        let here = self.itinerary.at();
         self.counters.failures += 1;
-        self.note_hold(held);
         let is_round = if was_up {
+            self.note_hold(held);
             self.itinerary.lost();
             true
         } else {
-            self.choice.is_in_doubt() || self.itinerary.failed(fault.kind)
+            self.choice_at(here).is_in_doubt() || self.itinerary.failed(fault.kind)
         };
+        self.vain = if was_up { 0 } else { self.vain.wrapping_add(usize::from(is_round)) };
+        if is_round && !was_up {
+            self.trials.take_turns();
+        }
         self.fault = Some(fault);
+        self.failed_at = here;
         self.end_trial();
         self.effects.push(Effect::HangUp);
         let random = self.random.f64();

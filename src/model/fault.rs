@@ -156,6 +156,11 @@ impl FaultKind {
     }
 }
 
+/// The same with another sign for each control character.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
 /// A fault with its detail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
@@ -166,9 +171,10 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault with what was said.
+    /// A fault with what was said. Some of it may come from a stranger's certificate or answer, so nothing in it can
+    /// steer a terminal.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: printable(&detail.into()) }
     }
 }
 

@@ -22,7 +22,7 @@ mod wall_time;
 pub use cloud_url::{CloudUrl, Scheme, UrlError};
 pub use command::{Actuation, ActuationReply, Command, Mailbox, Origin, Request, RequestError};
 pub use entity::{Category, ColorMode, Entity, Platform, StateClass, Text};
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, printable};
 pub use id::{ClientId, CommandId, DeviceId, GatewayId, IdError, MessageId, Sender};
 pub use inbound::{Ack, Inbound, Staleness};
 pub use link_state::LinkState;

@@ -40,7 +40,7 @@ pub enum StoreFinding {
 /// [`StoreError::Open`], `FromTheFuture`, `Damaged` or `Disk`.
 pub fn examine_store(path: &Path) -> Result<StoreFinding, StoreError> {
     let open_error = |error: io::Error| StoreError::open(path, &error);
-    if !path.exists() {
+    if !path.try_exists().map_err(open_error)? {
         let directory = nearest(path);
         let is_closed = fs::metadata(&directory).map_err(open_error)?.permissions().readonly();
         if is_closed {

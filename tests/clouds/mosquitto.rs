@@ -37,6 +37,7 @@ fn play_on(papers: &Papers, mut mosquitto: cloud::Cloud, name: &str, login: &str
         name,
         protocol: "MQTT 5",
         path: "/mqtt",
+        profile: Some("mosquitto"),
         login,
         gateways: &[at(mosquitto.gateway_port)],
         phone: mosquitto.phone(),

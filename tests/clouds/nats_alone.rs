@@ -28,6 +28,7 @@ fn nats_with_a_password_loses_nothing_and_runs_nothing_twice() {
         name: "NATS, user and password",
         protocol: "MQTT 3.1.1",
         path: "/mqtt",
+        profile: Some("nats"),
         login: &papers.by_password(PASSWORD),
         gateways: &[server.gateway],
         phone: server.phone(),

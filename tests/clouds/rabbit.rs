@@ -26,6 +26,7 @@ fn rabbitmq_with_a_client_certificate_loses_nothing_and_runs_nothing_twice() {
         name: "RabbitMQ, client certificate",
         protocol: "MQTT 3.1.1",
         path: "/ws",
+        profile: Some("rabbitmq"),
         login: &papers.by_certificate(),
         gateways: &[node.gateway],
         phone: node.phone(),

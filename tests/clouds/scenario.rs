@@ -63,6 +63,8 @@ pub struct Stage<'a> {
     pub protocol: &'a str,
     /// Of the URL.
     pub path: &'a str,
+    /// `cloud.profile` of the gateway's file; `None`: without one.
+    pub profile: Option<&'a str>,
     /// `cloud:` of the gateway's file, without the URL.
     pub login: &'a str,
     /// Where gateways connect, the preferred place first.
@@ -137,8 +139,9 @@ impl<'a> Run<'a> {
             .iter()
             .map(|line| format!("wss://localhost:{}{}", line.address().port(), stage.path))
             .collect();
+        let profile = stage.profile.map_or(String::new(), |name| format!("  profile: {name}\n"));
         plan.line = format!(
-            "cloud:\n  url: {}\n  other_urls: [{}]\n{}  backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
+            "cloud:\n{profile}  url: {}\n  other_urls: [{}]\n{}  backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
             urls[0],
             urls[1..].join(", "),
             stage.login

@@ -57,7 +57,7 @@ fn forget(scene: &Scene, gateway: &Gateway, limit: Duration) -> Duration {
     let noticed = since.elapsed();
     assert!(scene.topology.counter("forgotten") > forgotten, "the router dropped what it did not know");
     assert!(noticed <= limit + GRACE, "noticed after {noticed:?}, more than {limit:?}");
-    gateway.wait_for_log("no_answer");
+    gateway.wait_for_log("half_open");
     let status = gateway.wait_online();
     assert_eq!(counters(&status).0, connects + 1, "one new connection, {}", status["counters"]);
     noticed

@@ -38,7 +38,7 @@ async fn only_what_the_connection_took_counts_as_sent() {
     link.obey(publish(&id), 0).unwrap();
     assert!(heard.try_recv().is_err(), "there is no connection");
 
-    link.obey(Effect::Dial(Version::V5, Place::default()), 0).unwrap();
+    link.obey(Effect::Dial(Version::V5, Place::default(), Which::Proven), 0).unwrap();
     link.obey(publish(&id), 0).unwrap();
     let receipt = Receipt { subject: Subject::Message(id.clone(), None), stage: Stage::Sent };
     assert_eq!(heard.try_recv().unwrap(), receipt);

@@ -35,9 +35,14 @@ impl Itinerary {
         self.at
     }
 
-    /// The best place, when we are not there.
-    pub(super) fn better(&self) -> Option<Place> {
-        (self.at != Place::default()).then(Place::default)
+    /// The places that are better than where we are, the best one first; the `turn`th of them, from the first again
+    /// after the last.
+    pub(super) fn better(&self, turn: usize) -> Option<Place> {
+        let of_broker =
+            |(broker, ways): (usize, &Vec<bool>)| (0..ways.len()).map(move |way| Place { broker, way });
+        let better: Vec<_> =
+            self.tried.iter().enumerate().flat_map(of_broker).take_while(|place| *place != self.at).collect();
+        better.get(turn.checked_rem(better.len())?).copied()
     }
 
     /// Another connection than the one that was dialled is the line now.
@@ -149,7 +154,7 @@ mod tests {
         assert!(!itinerary.failed(FaultKind::Tcp));
         assert_eq!(itinerary.at(), place(0, 1));
         itinerary.proved();
-        assert_eq!(itinerary.better(), Some(place(0, 0)));
+        assert_eq!((itinerary.better(0), itinerary.better(7)), (Some(place(0, 0)), Some(place(0, 0))));
         itinerary.lost();
         assert_eq!(itinerary.at(), place(0, 1), "what worked is tried first");
         assert!(!itinerary.failed(FaultKind::ServerUnavailable));
@@ -164,7 +169,15 @@ mod tests {
     fn one_place_is_a_round() {
         let mut itinerary = Itinerary::new(&[1]);
         assert!(itinerary.failed(FaultKind::Tcp) && itinerary.failed(FaultKind::Dns));
-        assert_eq!((itinerary.at(), itinerary.better()), (place(0, 0), None));
+        assert_eq!((itinerary.at(), itinerary.better(3)), (place(0, 0), None));
+    }
+
+    #[test]
+    fn each_better_place_has_its_turn() {
+        let mut itinerary = Itinerary::new(&[2, 2]);
+        itinerary.go(place(1, 1));
+        let places: Vec<_> = (0..4).map(|turn| itinerary.better(turn).unwrap()).collect();
+        assert_eq!(places, [place(0, 0), place(0, 1), place(1, 0), place(0, 0)]);
     }
 
     proptest! {

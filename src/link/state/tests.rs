@@ -185,7 +185,7 @@ fn staleness(effects: &[Effect]) -> Staleness {
 #[test]
 fn subscriptions_come_first_then_birth_then_fence_then_records() {
     let mut story = Story::new();
-    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5, HERE)]);
+    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5, HERE, Which::Proven)]);
     assert_eq!(story.state(), LinkState::Connecting);
     story.step(appended(1));
     let effects = story.wire(Wire::Connected(Greeting::default()));
@@ -216,11 +216,11 @@ fn a_refused_version_is_changed_at_once_and_what_worked_is_remembered() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     let effects = story.broken(FaultKind::Protocol, VersionHint::Refused);
-    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE, Which::Proven)]);
     story.wire(Wire::Connected(Greeting::default()));
     story.broken(FaultKind::Closed, VersionHint::None);
     for _ in 0..5 {
-        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, HERE)]);
+        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, HERE, Which::Proven)]);
         story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
     }
 }
@@ -230,9 +230,9 @@ fn a_silent_hang_up_on_connect_must_happen_twice_to_change_the_version() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     assert_eq!(story.broken(FaultKind::Closed, VersionHint::PerhapsRefused), [Effect::HangUp]);
-    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5, HERE)]);
+    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5, HERE, Which::Proven)]);
     let effects = story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
-    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE, Which::Proven)]);
 }
 
 #[test]
@@ -257,22 +257,32 @@ fn each_attempt_in_vain_begins_with_another_address_until_the_line_is_up() {
 fn a_hang_up_that_may_be_about_the_version_takes_no_broker_its_turn() {
     // A cluster that speaks 3.1.1 only: every server hangs up on MQTT 5, and the first one is as good as the others.
     let mut story = Story::with(Settings { ways: vec![1, 1, 1], ..settings() });
-    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5, HERE)]);
+    assert_eq!(story.after(Duration::ZERO), [Effect::Dial(Version::V5, HERE, Which::Proven)]);
     story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
-    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, HERE)]);
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, HERE, Which::Proven)]);
     let effects = story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
-    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE, Which::Proven)]);
     // One that hangs up on both is ill, and the next one has its turn.
     story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
     let next = |broker| Place { broker, way: 0 };
-    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, next(1))]);
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, next(1), Which::Proven)]);
+    // What one of them speaks is the first guess for the others.
+    let mut story = Story::with(Settings { ways: vec![1, 1], ..settings() });
+    story.after(Duration::ZERO);
+    story.broken(FaultKind::Protocol, VersionHint::Refused);
+    story.wire(Wire::Connected(Greeting::default()));
+    story.wire(Wire::Subscribed(vec![None, None]));
+    story.broken(FaultKind::Closed, VersionHint::None);
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, HERE, Which::Proven)]);
+    story.broken(FaultKind::Tcp, VersionHint::None);
+    assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V4, next(1), Which::Proven)]);
 
     // Nor does a hang-up excuse what is not one.
     let mut story = Story::with(Settings { ways: vec![1, 1, 1], ..settings() });
     story.after(Duration::ZERO);
     story.broken(FaultKind::Closed, VersionHint::PerhapsRefused);
     for broker in [0, 1, 2] {
-        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, next(broker))]);
+        assert_eq!(story.after(300 * SECOND), [Effect::Dial(Version::V5, next(broker), Which::Proven)]);
         story.broken(FaultKind::Tcp, VersionHint::None);
     }
 }
@@ -282,10 +292,10 @@ fn two_refused_versions_do_not_make_a_hot_loop() {
     let mut story = Story::new();
     story.after(Duration::ZERO);
     let effects = story.broken(FaultKind::Protocol, VersionHint::Refused);
-    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE)]);
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial(Version::V4, HERE, Which::Proven)]);
     assert_eq!(story.broken(FaultKind::Protocol, VersionHint::Refused), [Effect::HangUp]);
     assert_eq!(story.state(), LinkState::Waiting);
-    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5, HERE)]);
+    assert_eq!(story.after(2 * SECOND), [Effect::Dial(Version::V5, HERE, Which::Proven)]);
 }
 
 #[test]

@@ -55,6 +55,13 @@ impl Choice {
         *self = Self { is_chosen: self.is_chosen, is_proven: true, ..Self::of(self.version) };
     }
 
+    /// Another broker of the same cloud speaks this: where nothing is known it is the better guess.
+    pub(super) fn hint(&mut self, version: Version) {
+        if !self.is_proven && !self.is_chosen {
+            self.version = version;
+        }
+    }
+
     /// The last failure says as little about the broker as about the version, and the same two meet again next. Only
     /// until the version has changed: then a hang-up is the broker's.
     pub(super) fn is_in_doubt(&self) -> bool {

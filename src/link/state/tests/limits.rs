@@ -144,10 +144,10 @@ fn as_many_filters_as_the_cloud_takes_are_asked_for_at_a_time() {
 fn a_version_that_somebody_chose_is_kept_whatever_the_cloud_says() {
     for (version, wanted) in [(Versions::V5, Version::V5), (Versions::V311, Version::V4)] {
         let mut story = Story::with(Settings { version, ..settings() });
-        assert_eq!(story.after(Duration::ZERO), [Effect::Dial(wanted, HERE)]);
+        assert_eq!(story.after(Duration::ZERO), [Effect::Dial(wanted, HERE, Which::Proven)]);
         for hint in [VersionHint::Refused, VersionHint::PerhapsRefused, VersionHint::PerhapsRefused] {
             assert_eq!(story.broken(FaultKind::Protocol, hint), [Effect::HangUp]);
-            assert_eq!(story.after(300 * SECOND), [Effect::Dial(wanted, HERE)]);
+            assert_eq!(story.after(300 * SECOND), [Effect::Dial(wanted, HERE, Which::Proven)]);
         }
     }
 }

@@ -76,6 +76,8 @@ struct World {
     is_connected: bool,
     /// A second connection is being opened.
     is_trying: bool,
+    /// Of credentials.
+    sets: u64,
     /// The second connection has its CONNACK already when it takes the line's place.
     is_let_in: bool,
     packets: u16,
@@ -107,6 +109,7 @@ impl World {
             unsettled: BTreeSet::new(),
             is_connected: false,
             is_trying: false,
+            sets: 0,
             is_let_in: false,
             packets: 0,
             flights: VecDeque::new(),
@@ -220,6 +223,7 @@ impl World {
             | Effect::Acknowledge(_)
             | Effect::Hurry
             | Effect::LineUp
+            | Effect::Adopt
             | Effect::Disconnect
             | Effect::Finish => None,
         }
@@ -277,7 +281,8 @@ impl World {
             }
             Act::Arrive | Act::Break => {}
             Act::Renew => {
-                self.step(Event::Fresh);
+                self.sets += 1;
+                self.step(Event::Fresh(self.sets));
                 self.wait(Duration::ZERO);
             }
             Act::Trial(_) if !self.is_trying => {}
