@@ -38,6 +38,7 @@ fn twenty_new_certificates_under_load_lose_nothing_and_keep_the_line_down_for_le
     // The time when it came in place of the properties.
     let watched =
         ["-q", "1", "-i", "watcher", "-t", "hearthlink/home/sensors/#", "-F", "MSG\t%t\t%q\t%r\t%U\t%p"];
+    let presence = scene.cloud.phone().subscribe(&["-i", "presence", "-t", "hearthlink/home/bridge/state"]);
     let watcher = scene.cloud.phone().subscribe_into(&scene.path().join("watcher.log"), &watched);
     let gateway = scene.gateway("routes:\n  - local: sensors/#\n");
     let mut sensor = gateway.lan().publisher(&["-i", "sensor", "-q", "1", "-t", "sensors/attic", "-l"]);
@@ -86,6 +87,20 @@ fn twenty_new_certificates_under_load_lose_nothing_and_keep_the_line_down_for_le
     let status = gateway.wait_online();
     assert_eq!(status["counters"]["failures"], 0, "no attempt failed: {}", status["counters"]);
     assert!(silence < LONGEST_SILENCE.as_secs_f64(), "the line was down for {silence} s");
+    let offline = presence.received().iter().filter(|message| message.payload == "offline").count();
+    assert_eq!(offline, 0, "nobody is told that the gateway is gone");
+    // The one that counts is the last one: the cloud starts anew, and the gateway shows it again.
+    let last = status["certificate"]["fingerprint_sha256"].as_str().map(str::to_owned);
+    assert!(last.is_some(), "{}", status["certificate"]);
+    let shown = super::gateway::hearthlink()
+        .args(["enroll", "--show", "--json", "--certificate"])
+        .arg(&scene.identity.certificate)
+        .arg("--key")
+        .arg(&scene.identity.key)
+        .output()
+        .expect("our own program");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!(shown["fingerprint_sha256"].as_str().map(str::to_owned), last, "{shown}");
 }
 
 #[test]

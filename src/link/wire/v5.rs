@@ -10,8 +10,8 @@ use rumqttc::{
         mqttbytes::{
             QoS as WireQoS,
             v5::{
-                ConnAck, ConnectProperties, Filter, LastWill, PubAckReason, Publish, PublishProperties,
-                SubscribeReasonCode,
+                ConnAck, ConnectProperties, Filter, LastWill, LastWillProperties, PubAckReason, Publish,
+                PublishProperties, SubscribeReasonCode,
             },
         },
     },
@@ -27,6 +27,9 @@ use crate::{
 
 /// The user property with the record's id, the same on every re-send.
 const MESSAGE_ID: &str = "message-id";
+/// How long the cloud waits before it publishes the last will, in seconds (MQTT 5 section 3.1.3.2.2): a second connection
+/// that takes the line's place must not look like its end.
+const WILL_DELAY: u32 = 1;
 /// rumqttc refuses to be told less; a server may still ask for less.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
@@ -57,7 +60,15 @@ pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOp
             message: link.will.payload.clone(),
             qos: WireQoS::AtLeastOnce,
             retain: link.will.retain,
-            properties: None,
+            properties: Some(LastWillProperties {
+                delay_interval: Some(WILL_DELAY),
+                payload_format_indicator: None,
+                message_expiry_interval: None,
+                content_type: None,
+                response_topic: None,
+                correlation_data: None,
+                user_properties: Vec::new(),
+            }),
         });
     if let Some(username) = &grant.username {
         options.set_credentials(username, grant.password.clone().unwrap_or_default());
