@@ -3,7 +3,7 @@
 //! Decides nothing. Every wait is cancel-safe; nothing here waits for the store or the inbox while
 //! the line has something to say.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -67,6 +67,8 @@ pub struct Link {
     /// Those who carry the bytes of connections, also of those that we let go.
     tasks: TaskTracker,
     last_view: Option<View>,
+    /// What was logged of each place since the line was up last: the same again is no news.
+    logged: BTreeMap<Place, Fault>,
     connected: Option<(u64, Timestamp)>,
 }
 
@@ -115,6 +117,7 @@ impl Link {
             renewal: None,
             tasks: TaskTracker::new(),
             last_view: None,
+            logged: BTreeMap::new(),
             connected: None,
         })
     }
@@ -406,7 +409,7 @@ impl Link {
         self.last_view = Some(view);
     }
 
-    fn log(&self, view: &View) {
+    fn log(&mut self, view: &View) {
         let last = self.last_view.as_ref();
         if let Some(fault) = &view.refusal
             && last.is_none_or(|last| last.refusal != view.refusal)
@@ -418,13 +421,15 @@ impl Link {
             return;
         }
         match (view.state, &view.fault) {
-            (LinkState::Waiting, Some(fault))
-                if last.is_none_or(|last| last.fault.as_ref() != Some(fault)) =>
-            {
-                let (kind, remedy) = (fault.kind, fault.kind.remedy());
-                tracing::warn!(?kind, detail = fault.detail, wait = ?view.wait, remedy, "the line to the cloud is down");
+            (LinkState::Waiting, Some(fault)) => {
+                let before = self.logged.insert(view.place, fault.clone());
+                if before.as_ref() != Some(fault) {
+                    let (kind, remedy, way) = (fault.kind, fault.kind.remedy(), self.way(view.place));
+                    tracing::warn!(?kind, detail = fault.detail, %way, wait = ?view.wait, remedy, "the line to the cloud is down");
+                }
             }
             (LinkState::Online, _) => {
+                self.logged.clear();
                 tracing::info!(protocol = view.protocol, way = %self.way(view.place), "the line to the cloud is up");
             }
             _ => tracing::debug!(state = ?view.state, "the line to the cloud changed"),
