@@ -1,6 +1,6 @@
 //! The house of these tests: a sensor whose topic goes to the cloud, a plug that obeys, a panel that sees.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, os::unix::fs::PermissionsExt};
 
 use hearthlink::demo::certificates::Authority;
 use serde_json::Value;
@@ -17,12 +17,17 @@ pub const RETAINED: u8 = 1;
 /// A house whose cloud is at an address where nobody answers.
 pub fn house() -> House {
     let house = House::new(&format!(
-        "cloud: {{ url: \"wss://127.0.0.1:{}\", ca_file: ca.pem }}\n\
+        "cloud: {{ url: \"wss://127.0.0.1:{}\", ca_file: ca.pem, \
+         proxy: {{ url: none, username: home, password_file: proxy-password }} }}\n\
          devices:\n  - {{ id: plug, kind: tasmota, options: {{ topic: plug }} }}\n\
          routes: [ {{ local: \"sensors/#\" }} ]\n",
         free_port()
     ));
     Authority::new("disk").unwrap().write(&house.path().join("ca.pem")).unwrap();
+    // Of what the gateway reads at its start alone, this can be missing later.
+    let password = house.path().join("proxy-password");
+    std::fs::write(&password, "secret\n").unwrap();
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
     house
 }
 

@@ -114,13 +114,13 @@ async fn a_home_that_starts_on_a_read_only_disk_works_and_says_that_it_keeps_not
     assert_eq!(kept(&house).await, ["before".to_owned(), "after".to_owned()].into());
 }
 
-/// A home whose disk is well again while the cloud's certificate is away, so that its gateway tries to start anew.
+/// A home whose disk is well again while a password is away, so that its gateway tries to start anew.
 async fn home_that_cannot_start_anew() -> Home {
     let (house, disk) = (house(), FaultyDisk::new());
     disk.refuse(Refusal::Full);
     let home = Home::start_in(house, disk).await;
-    let certificate = home.house.path().join("ca.pem");
-    std::fs::rename(&certificate, certificate.with_extension("away")).unwrap();
+    let password = home.house.path().join("proxy-password");
+    std::fs::rename(&password, password.with_extension("away")).unwrap();
     home.disk.heal();
     let is_tried = async {
         while !home.program.last_words().contains("cannot be started anew") {
@@ -135,8 +135,8 @@ async fn home_that_cannot_start_anew() -> Home {
 async fn a_home_that_cannot_start_anew_tries_again_until_it_can() {
     let mut home = home_that_cannot_start_anew().await;
     home.program.must_run();
-    let certificate = home.house.path().join("ca.pem");
-    std::fs::rename(certificate.with_extension("away"), &certificate).unwrap();
+    let password = home.house.path().join("proxy-password");
+    std::fs::rename(password.with_extension("away"), &password).unwrap();
     home.disk_is_well().await;
     home.program.must_run();
 }
