@@ -317,9 +317,10 @@ impl<'a> Run<'a> {
         state.wait_for("the retained word is online", |message| {
             message.payload == "online" && message.retained
         });
-        let gateway = self.gateway.crash();
+        let mut gateway = self.gateway;
+        gateway.kill();
         state.wait_for("the last will", |message| message.payload == "offline");
-        gateway.wait_online();
+        gateway.start_again().wait_online();
     }
 
     /// Adds what was said since the last look, and asks the tally.

@@ -168,11 +168,13 @@ fn commands_from_while_the_gateway_was_away_never_actuate() {
 #[test]
 fn phone_learns_that_the_gateway_crashed_and_came_back() {
     let scene = Scene::new();
-    let gateway = scene.gateway(HOME);
+    let mut gateway = scene.gateway(HOME);
     let bridge = scene.cloud.phone().subscribe(&["-q", "1", "-t", "hearthlink/home/bridge/state"]);
     bridge.wait_for("the retained word is online", |message| message.payload == "online" && message.retained);
-    let gateway = gateway.crash();
+    gateway.kill();
+    // It waits a second: who is back by then was never gone.
     bridge.wait_for("the last will", |message| message.payload == "offline");
+    let gateway = gateway.start_again();
     gateway.wait_online();
     let words: Vec<String> = bridge
         .wait_for_count(3, super::process::PATIENCE)

@@ -117,7 +117,7 @@ impl Gateway {
         self.start_again()
     }
 
-    /// Starts it again after [`Gateway::terminate`].
+    /// Starts it again after [`Gateway::terminate`] or [`Gateway::kill`].
     #[track_caller]
     pub fn start_again(self) -> Self {
         let Self { process, config, place, ports, .. } = self;
@@ -136,8 +136,14 @@ impl Gateway {
     /// SIGKILL, as a power cut: nothing is said and nothing is written. Then it is started again.
     #[track_caller]
     pub fn crash(mut self) -> Self {
-        self.process.kill();
+        self.kill();
         self.start_again()
+    }
+
+    /// SIGKILL, and it stays away until [`Gateway::start_again`].
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 
     /// How many sockets it has open.
