@@ -162,21 +162,14 @@ pub async fn examine(
                 Ok(walks) => {
                     let mut lines = of_walks(&walks, clock);
                     if is_running && walks.last().is_some_and(Walk::is_good) {
-                        lines.extend(of_running_line(running.as_ref(), keep_alive));
+                        lines.extend(of_running_line(running.as_ref(), keep_alive, echoes));
                     }
                     lines
                 }
                 // The gateway that runs may have kept them out, and goes on with the old ones.
                 Err(error) => vec![Line::fault("access", &error.fault()), of_clock(clock)],
             };
-            if !echoes {
-                lines.retain(|line| line.step != "round_trip");
-                lines.push(Line::not_tried(
-                    "round_trip",
-                    "this cloud sends nothing back that the gateway published",
-                ));
-            }
-            complete(&mut lines);
+            complete(&mut lines, echoes);
             lines
         }
     };
@@ -226,8 +219,11 @@ fn of_walks(walks: &[Walk], clock: &Clock) -> Vec<Line> {
     lines
 }
 
+/// Why no message of the gateway's own is awaited.
+const NO_ECHO: &str = "this cloud sends nothing back that the gateway published";
+
 /// Adds the steps that were not tried, and puts all into their order.
-fn complete(lines: &mut Vec<Line>) {
+fn complete(lines: &mut Vec<Line>, echoes: bool) {
     let has_failed =
         lines.iter().any(|line| line.verdict == Verdict::Bad && line.step != "way" && line.step != "clock");
     for (step, name) in STEPS {
@@ -238,6 +234,7 @@ fn complete(lines: &mut Vec<Line>) {
             _ if has_failed => "not tried",
             LinkStep::Proxy => "none on this way",
             LinkStep::Upgrade => "none on this way, it is MQTT in TLS",
+            LinkStep::RoundTrip if !echoes => NO_ECHO,
             _ => "not tried",
         };
         lines.push(Line::not_tried(name, why));
@@ -251,7 +248,7 @@ fn complete(lines: &mut Vec<Line>) {
 }
 
 /// CONNACK, subscription and round trip by the word of the gateway that runs.
-fn of_running_line(running: Option<&Running>, keep_alive: Duration) -> Vec<Line> {
+fn of_running_line(running: Option<&Running>, keep_alive: Duration, echoes: bool) -> Vec<Line> {
     let Some(running) = running else {
         let why =
             "a gateway runs and its status page does not answer; to connect in its name would throw it out";
@@ -270,12 +267,8 @@ fn of_running_line(running: Option<&Running>, keep_alive: Duration) -> Vec<Line>
         };
     }
     let mut words = format!("by the running gateway: {}", line.protocol.as_deref().unwrap_or("connected"));
-    if let Some(theirs) = line.keep_alive_seconds.filter(|theirs| *theirs < keep_alive.as_secs_f64()) {
-        let ours = keep_alive.as_secs();
-        words += &format!(
-            ", the cloud wants a keep-alive of {theirs} s, shorter than `cloud.keep_alive` ({ours} s), and gets it"
-        );
-    }
+    let theirs = line.keep_alive_seconds.and_then(|theirs| Duration::try_from_secs_f64(theirs).ok());
+    words += &theirs.map_or(String::new(), |theirs| link::shorter_keep_alive(theirs, keep_alive));
     let mut connack = Line::good("connack", words);
     let past = running.link_last_fault.as_ref();
     let age = past.and_then(|past| running.now.since(past.at)).filter(|age| *age < RECENT);
@@ -287,7 +280,9 @@ fn of_running_line(running: Option<&Running>, keep_alive: Duration) -> Vec<Line>
         connack.remedy = Some(fault.kind.remedy().to_owned());
     }
     let mut subscribe = Line::good("subscribe", "by the running gateway");
-    let mut round_trip = if line.echoed {
+    let mut round_trip = if !echoes {
+        Line::not_tried("round_trip", NO_ECHO)
+    } else if line.echoed {
         Line::good("round_trip", "by the running gateway: its own message came back")
     } else if line.state != "online" {
         Line::not_tried("round_trip", "the running gateway waits for its own message")
@@ -457,7 +452,7 @@ mod tests {
             vec![(LinkStep::Dns, Ok("`a` is 192.0.2.1".into())), (LinkStep::Tcp, Err(fault))],
         )];
         let mut lines = of_walks(&walks, &trusted());
-        complete(&mut lines);
+        complete(&mut lines, true);
         let shape: Vec<_> = lines.iter().map(|line| (line.step, line.verdict)).collect();
         use Verdict::{Bad, Good, NotTried};
         assert_eq!(

@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 
@@ -23,8 +23,8 @@ use super::{
     bridge::Bridge,
     diagnose::{self, Breakage, Scene},
     dial::{self, Call, Progress},
-    tls::{Credentials, Witness},
-    way::{Transport, Way},
+    tls::Credentials,
+    way::Way,
     wire::{self, Client, Line, LineError, Version, Wire},
 };
 use crate::{
@@ -34,6 +34,9 @@ use crate::{
 
 /// Events on their way to the link. Full: the task waits, and with it the socket.
 const EVENTS: usize = 64;
+
+/// How long DISCONNECT may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What an attempt needs.
 #[derive(Clone)]
@@ -50,6 +53,20 @@ pub(super) struct Errand {
     pub(super) turn: usize,
     /// Whoever carries bytes when the attempt is long over.
     pub(super) tasks: TaskTracker,
+}
+
+impl Errand {
+    /// What of it is below MQTT.
+    pub(super) fn call(&self) -> Call<'_> {
+        Call {
+            way: &self.way,
+            proxy: &self.options.proxy,
+            issuer: &self.issuer,
+            credentials: &self.credentials,
+            clock: &self.clock,
+            turn: self.turn,
+        }
+    }
 }
 
 /// One attempt and, if it succeeds, its connection.
@@ -87,6 +104,14 @@ impl Driver {
         &self.client
     }
 
+    /// Says goodbye, so that the cloud does not publish the will; whoever does not take it has hung up by himself.
+    pub(super) async fn leave(mut self) {
+        if self.client.disconnect().is_ok() {
+            let gone = async { while !matches!(self.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
+            let _ = timeout(FAREWELL, gone).await;
+        }
+    }
+
     /// When what was said to be let in should be said anew, on another connection.
     pub(super) fn renew_at(&self) -> Option<Timestamp> {
         self.renewal.get().copied()
@@ -102,25 +127,12 @@ impl Drop for Driver {
 /// What is known of a connection when it fails.
 struct Evidence {
     bridge: Bridge,
-    witness: Arc<Witness>,
-    has_expired: bool,
-    is_clock_trusted: bool,
-    is_websocket: bool,
+    scene: Scene,
 }
 
 impl Evidence {
     fn explain(&self, error: &LineError, is_connected: bool) -> Breakage {
-        let scene = Scene {
-            is_connected,
-            // A WebSocket that is open was opened after our certificate was seen: a hang-up has another cause. With TLS
-            // alone, it may have; but then there are many others, so only a missing or expired one is blamed.
-            was_asked: !self.is_websocket
-                && self.witness.was_asked()
-                && (!self.witness.has_certificate() || self.has_expired),
-            has_certificate: self.witness.has_certificate(),
-            has_expired: self.has_expired,
-            is_clock_trusted: self.is_clock_trusted,
-        };
+        let scene = Scene { is_connected, ..self.scene };
         match error {
             LineError::V4(error) => diagnose::v4(error, self.bridge.end(), scene),
             LineError::V5(error) => diagnose::v5(error, self.bridge.end(), scene),
@@ -158,29 +170,15 @@ async fn dial(
     renewal: &OnceLock<Timestamp>,
 ) -> Result<(Option<Wire>, Evidence), Breakage> {
     let options = &errand.options;
-    let call = Call {
-        way: &errand.way,
-        proxy: &options.proxy,
-        issuer: &errand.issuer,
-        credentials: &errand.credentials,
-        clock: &errand.clock,
-        turn: errand.turn,
-    };
     let deadline = Instant::now() + options.connect_limit;
-    let dialled = dial::dial(&call, options.connect_limit, &mut Progress::new()).await?;
+    let dialled = dial::dial(&errand.call(), options.connect_limit, &mut Progress::new()).await?;
     if let Some(at) = dialled.grant.renew_at {
         let _ = renewal.set(at);
     }
     let bridge = Bridge::open(dialled.stream, &errand.tasks)
         .map_err(|error| Fault::new(FaultKind::Closed, format!("no socket to MQTT: {error}")))?;
     line.aim_at(bridge.socket(), options, &dialled.grant);
-    let evidence = Evidence {
-        bridge,
-        witness: dialled.witness,
-        has_expired: errand.credentials.has_expired(&errand.clock),
-        is_clock_trusted: errand.clock.is_trusted(),
-        is_websocket: matches!(errand.way.transport, Transport::WebSocket { .. }),
-    };
+    let evidence = Evidence { bridge, scene: dialled.scene };
     match timeout_at(deadline, line.poll()).await {
         Ok(Ok(first)) => {
             line.insist_on_keep_alive(options.keep_alive);

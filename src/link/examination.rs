@@ -16,19 +16,15 @@ use super::{
     access::Issuer,
     chain,
     diagnose::VersionHint,
-    dial::{self, Call, Progress, Step},
+    dial::{self, Progress, Step},
     driver::{Driver, Errand},
     tls::Credentials,
-    way::Way,
     wire::{Greeting, Refusal, Verdict, Version, Wire},
 };
 use crate::{
     clock::Clock,
     model::{Fault, FaultKind, Message, QoS, TopicFilter, printable},
 };
-
-/// How long DISCONNECT may take.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A step of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,14 +93,11 @@ pub async fn examine(options: LinkOptions, depth: Depth, clock: &Clock) -> Resul
             credentials: credentials.clone(),
             clock: clock.clone(),
             way: way.clone(),
-            version: match options.version {
-                Versions::Any | Versions::V5 => Version::V5,
-                Versions::V311 => Version::V4,
-            },
+            version: Version::first_of(options.version),
             turn: 0,
             tasks: TaskTracker::new(),
         };
-        walks.push(walk(errand, way, depth).await);
+        walks.push(walk(errand, depth).await);
         if walks.last().is_some_and(Walk::is_good) {
             break;
         }
@@ -112,7 +105,7 @@ pub async fn examine(options: LinkOptions, depth: Depth, clock: &Clock) -> Resul
     Ok(walks)
 }
 
-async fn walk(mut errand: Errand, way: &Way, depth: Depth) -> Walk {
+async fn walk(mut errand: Errand, depth: Depth) -> Walk {
     let options = errand.options.clone();
     let mut steps = line(&errand).await;
     if depth == Depth::RoundTrip && steps.iter().all(|(_, result)| result.is_ok()) {
@@ -127,22 +120,13 @@ async fn walk(mut errand: Errand, way: &Way, depth: Depth) -> Walk {
     }
     errand.tasks.close();
     let _ = timeout(options.answer_limit, errand.tasks.wait()).await;
-    Walk { way: way.to_string(), steps }
+    Walk { way: errand.way.to_string(), steps }
 }
 
 /// Everything below MQTT.
 async fn line(errand: &Errand) -> Vec<Seen> {
-    let options = &errand.options;
-    let call = Call {
-        way: &errand.way,
-        proxy: &options.proxy,
-        issuer: &errand.issuer,
-        credentials: &errand.credentials,
-        clock: &errand.clock,
-        turn: errand.turn,
-    };
     let mut progress = Progress::new();
-    let dialled = dial::dial(&call, options.connect_limit, &mut progress).await;
+    let dialled = dial::dial(&errand.call(), errand.options.connect_limit, &mut progress).await;
     let certificate =
         progress.witness.as_ref().map_or(String::new(), |witness| chain::described(witness.shown()));
     let mut steps: Vec<Seen> = progress
@@ -183,10 +167,9 @@ async fn mqtt(errand: &Errand) -> (Vec<Seen>, VersionHint) {
         hint: VersionHint::None,
     };
     visit.go(errand).await;
-    let Visit { mut driver, steps, hint, .. } = visit;
-    if steps.last().is_some_and(|(_, result)| result.is_ok()) && driver.client().disconnect().is_ok() {
-        let gone = async { while !matches!(driver.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
-        let _ = timeout(FAREWELL, gone).await;
+    let Visit { driver, steps, hint, .. } = visit;
+    if steps.last().is_some_and(|(_, result)| result.is_ok()) {
+        driver.leave().await;
     }
     (steps, hint)
 }
@@ -296,17 +279,22 @@ impl Visit {
     }
 }
 
+/// What is said, behind other words, of a cloud that wants to hear from us more often than we would speak; else nothing.
+pub fn shorter_keep_alive(theirs: Duration, ours: Duration) -> String {
+    if theirs >= ours {
+        return String::new();
+    }
+    let (theirs, ours) = (theirs.as_secs_f64(), ours.as_secs());
+    format!(", the cloud wants a keep-alive of {theirs} s, shorter than `cloud.keep_alive` ({ours} s), and gets it")
+}
+
 /// What the cloud said, as far as it changes anything.
 fn told(errand: &Errand, greeting: &Greeting) -> String {
     let mut words = errand.version.name().to_owned();
     words += if greeting.session_present { ", the session is kept" } else { ", a new session" };
-    let ours = errand.options.keep_alive;
-    if let Some(theirs) = greeting.keep_alive.filter(|theirs| *theirs < ours) {
-        let (theirs, ours) = (theirs.as_secs(), ours.as_secs());
-        words += &format!(
-            ", the cloud wants a keep-alive of {theirs} s, shorter than `cloud.keep_alive` ({ours} s), and gets it"
-        );
-    }
+    words += &greeting
+        .keep_alive
+        .map_or(String::new(), |theirs| shorter_keep_alive(theirs, errand.options.keep_alive));
     if let Some(largest) = greeting.max_packet {
         words += &format!(", takes {largest} bytes a message at most");
     }

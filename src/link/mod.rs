@@ -42,7 +42,7 @@ pub use access::{
 };
 pub use dial::{ProxyOptions, Secret};
 pub use error::LinkError;
-pub use examination::{Depth, LinkStep, Seen, Walk, examine};
+pub use examination::{Depth, LinkStep, Seen, Walk, examine, shorter_keep_alive};
 pub use options::{CloudLimits, LinkOptions, Versions};
 pub use run::Link;
 pub use way::{Transport, Way};

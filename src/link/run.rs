@@ -257,7 +257,7 @@ impl Link {
             }
             Effect::Leave => {
                 if let Some(held) = self.driver.take() {
-                    self.tasks.spawn(leave(held.driver));
+                    self.tasks.spawn(held.driver.leave());
                 }
                 self.let_go();
             }
@@ -440,15 +440,6 @@ impl Link {
 fn files(options: &LinkOptions) -> Vec<PathBuf> {
     let files = [&options.ca_file, &options.certificate_file, &options.key_file];
     files.into_iter().flatten().chain(options.access.files()).cloned().collect()
-}
-
-/// Says goodbye on a connection that is no longer the line.
-async fn leave(mut driver: Driver) {
-    if driver.client().disconnect().is_ok() {
-        let gone = async { while !matches!(driver.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
-        // Whoever does not take it has hung up by himself.
-        let _ = timeout(LAST_WORDS, gone).await;
-    }
 }
 
 async fn next_wire(held: &mut Option<Held>) -> Wire {

@@ -113,7 +113,8 @@ impl Progress {
 pub(super) struct Dialled {
     pub(super) stream: Box<dyn Stream>,
     pub(super) grant: Grant,
-    pub(super) witness: Arc<Witness>,
+    /// What is known if it fails before CONNACK.
+    pub(super) scene: Scene,
 }
 
 /// Goes all the steps, within `limit` together.
@@ -138,11 +139,14 @@ async fn go(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result
     let grant = call.issuer.grant(&place, call.clock.now(), limit / 2, to_provider).await?;
     progress.next(Step::Resolve, String::new());
     let tcp = open(call, progress).await?;
-    let tls = handshake(call, tcp, progress).await?;
-    let witness = progress.witness.clone().ok_or_else(|| Fault::new(FaultKind::Tls, "nobody looked"))?;
+    let (tls, witness) = handshake(call, tcp, progress).await?;
+    let mut scene = call.scene(&witness);
     let stream: Box<dyn Stream> = match &way.transport {
         Transport::Tls { .. } => {
             progress.next(Step::Tls, seen_of_tls(&tls));
+            // It may have been refused, and the alert been lost; but there are many other reasons to hang up, so only a
+            // missing or expired one is blamed.
+            scene.was_asked &= !scene.has_certificate || scene.has_expired;
             Box::new(tls)
         }
         Transport::WebSocket { subprotocol } => {
@@ -150,13 +154,15 @@ async fn go(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result
             let upgraded = upgrade::upgrade(tls, &way.url, subprotocol, &grant).await;
             let socket = upgraded.map_err(|error| match error {
                 UpgradeError::Fault(fault) => fault,
-                UpgradeError::WebSocket(error) => diagnose::websocket_fault(&error, call.scene(&witness)),
+                UpgradeError::WebSocket(error) => diagnose::websocket_fault(&error, scene),
             })?;
+            // It was opened after our certificate was seen: a hang-up has another cause.
+            scene.was_asked = false;
             progress.done.push((Step::Upgrade, format!("`{subprotocol}` at {}", way.url)));
             Box::new(WsStream::new(socket))
         }
     };
-    Ok(Dialled { stream, grant, witness })
+    Ok(Dialled { stream, grant, scene })
 }
 
 /// A connection as to the cloud, with TLS and the certificate, but to another host and not for MQTT.
@@ -166,7 +172,7 @@ async fn elsewhere(call: &Call<'_>, host: String, port: u16) -> Result<TlsStream
     let (way, mut progress) = (Way::direct(url), Progress::new());
     let call = Call { way: &way, ..*call };
     let tcp = open(&call, &mut progress).await?;
-    handshake(&call, tcp, &mut progress).await
+    Ok(handshake(&call, tcp, &mut progress).await?.0)
 }
 
 /// TCP to the cloud, through the proxy if there is one.
@@ -202,7 +208,7 @@ async fn handshake(
     call: &Call<'_>,
     tcp: TcpStream,
     progress: &mut Progress,
-) -> Result<TlsStream<TcpStream>, Fault> {
+) -> Result<(TlsStream<TcpStream>, Arc<Witness>), Fault> {
     let alpn = match &call.way.transport {
         Transport::Tls { alpn } => alpn.as_deref(),
         Transport::WebSocket { .. } => None,
@@ -226,7 +232,7 @@ async fn handshake(
                 format!("the server does not speak the protocol `{alpn}` that was asked for by ALPN");
             Err(Fault::new(FaultKind::Tls, detail))
         }
-        _ => Ok(stream),
+        _ => Ok((stream, witness)),
     }
 }
 

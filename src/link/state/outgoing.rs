@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Effect, Machine, Phase,
+    Effect, Machine, Phase, Settings,
     incoming::FENCE_LIMIT,
     suspect::may_be_meant,
     up::{Fence, Pause},
@@ -45,43 +45,26 @@ impl Machine {
                 self.window.put_back(record);
                 self.pause(&topic, refusal, now);
             }
-            (Parcel::Hello(_) | Parcel::Birth | Parcel::Fence, Verdict::Accepted) => {}
-            (Parcel::Hello(place), Verdict::Refused(refusal)) => {
-                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
-                    up.refusal = Some((publish_refused(&topic, refusal), now));
-                    self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
+            (Parcel::Farewell, _) => self.disconnect(now),
+            (_, Verdict::Accepted) => {}
+            (own, Verdict::Refused(refusal)) => {
+                // The limit of a refused fence runs on: what waited in the cloud may be coming in right now.
+                let Some(topic) = topic_of(&own, &self.settings) else { return };
+                if let Parcel::Birth = own {
+                    tracing::warn!(%topic, reason = refusal.reason, "the cloud refuses the gateway's own state");
                 }
-            }
-            (Parcel::Hello(place), Verdict::Later(refusal)) => {
-                up.urgent.push_front(Parcel::Hello(place));
-                if let Some(topic) = self.settings.hellos.get(place).map(|hello| hello.topic.clone()) {
-                    self.pause(&topic, refusal, now);
-                }
-            }
-            (Parcel::Birth, Verdict::Refused(refusal)) => {
-                let topic = self.settings.birth.topic.clone();
-                tracing::warn!(%topic, reason = refusal.reason, "the cloud refuses the gateway's own state");
                 up.refusal = Some((publish_refused(&topic, refusal), now));
                 self.note(Refused::Publish, topic.as_str(), refusal.reason, false);
             }
-            (Parcel::Birth, Verdict::Later(refusal)) => {
-                up.urgent.push_front(Parcel::Birth);
-                let topic = self.settings.birth.topic.clone();
+            (own, Verdict::Later(refusal)) => {
+                let Some(topic) = topic_of(&own, &self.settings) else { return };
+                match own {
+                    // Without it nothing that comes in counts as live, however long the connection lasts.
+                    Parcel::Fence => up.urgent.push_back(own),
+                    _ => up.urgent.push_front(own),
+                }
                 self.pause(&topic, refusal, now);
             }
-            (Parcel::Fence, Verdict::Later(refusal)) => {
-                // Without it nothing that comes in counts as live, however long the connection lasts.
-                up.urgent.push_back(Parcel::Fence);
-                let topic = self.settings.fence.clone();
-                self.pause(&topic, refusal, now);
-            }
-            (Parcel::Fence, Verdict::Refused(refusal)) => {
-                // Its limit runs on: what waited in the cloud may be coming in right now.
-                let fence = self.settings.fence.clone();
-                up.refusal = Some((publish_refused(&fence, refusal), now));
-                self.note(Refused::Publish, fence.as_str(), refusal.reason, false);
-            }
-            (Parcel::Farewell, _) => self.disconnect(now),
         }
     }
 
@@ -265,15 +248,28 @@ fn beyond(message: &Message, limits: &CloudLimits) -> Option<String> {
     if let Some(max) = limits.max_payload.filter(|max| payload > *max) {
         return Some(format!("a payload of {payload} bytes, and the cloud takes {max}"));
     }
-    let levels = message.topic.levels().count();
-    if let Some(max) = limits.topic_levels.filter(|max| levels > *max) {
-        return Some(format!("a topic of {levels} levels, and the cloud takes {max}"));
+    if let Some(max) = limits.topic_levels {
+        let levels = message.topic.levels().count();
+        if levels > max {
+            return Some(format!("a topic of {levels} levels, and the cloud takes {max}"));
+        }
     }
     if let Some(max) = limits.topic_length.filter(|max| topic.len() > *max) {
         return Some(format!("a topic of {} bytes, and the cloud takes {max}", topic.len()));
     }
     let character = topic.chars().find(|character| limits.not_in_topics.contains(character))?;
     Some(format!("a topic with {character:?}, which the cloud does not take"))
+}
+
+/// Where it goes; `None`: there is no such hello.
+fn topic_of(parcel: &Parcel, settings: &Settings) -> Option<Topic> {
+    match parcel {
+        Parcel::Record(record) => Some(record.message.topic.clone()),
+        Parcel::Hello(place) => Some(settings.hellos.get(*place)?.topic.clone()),
+        Parcel::Birth => Some(settings.birth.topic.clone()),
+        Parcel::Fence => Some(settings.fence.clone()),
+        Parcel::Farewell => Some(settings.will.topic.clone()),
+    }
 }
 
 fn publish_refused(topic: &Topic, Refusal { kind, reason }: Refusal) -> Fault {

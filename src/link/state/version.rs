@@ -25,12 +25,8 @@ pub(super) struct Choice {
 impl Choice {
     /// The first of those that are wanted.
     pub(super) fn new(wanted: Versions) -> Self {
-        let version = match wanted {
-            Versions::Any | Versions::V5 => Version::V5,
-            Versions::V311 => Version::V4,
-        };
         let is_chosen = wanted != Versions::Any;
-        Self { is_chosen, ..Self::of(version) }
+        Self { is_chosen, ..Self::of(Version::first_of(wanted)) }
     }
 
     fn of(version: Version) -> Self {

@@ -11,7 +11,7 @@ mod v5;
 
 use std::time::Duration;
 
-use super::{LinkOptions, access::Grant, diagnose::Breakage};
+use super::{LinkOptions, Versions, access::Grant, diagnose::Breakage};
 use crate::model::{FaultKind, Message, MessageId, QoS, TopicFilter};
 
 /// What we tell the cloud that we take unacknowledged (MQTT 5 section 3.1.2.11.3).
@@ -31,6 +31,14 @@ pub(super) enum Version {
 }
 
 impl Version {
+    /// What is spoken first.
+    pub(super) fn first_of(wanted: Versions) -> Self {
+        match wanted {
+            Versions::Any | Versions::V5 => Version::V5,
+            Versions::V311 => Version::V4,
+        }
+    }
+
     /// As people write it.
     pub(super) fn name(self) -> &'static str {
         match self {
