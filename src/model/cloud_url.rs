@@ -189,9 +189,23 @@ impl CloudUrl {
         &self.path
     }
 
-    /// The host, and the port unless it is the usual one: what HTTP calls the authority, IPv6 in brackets.
+    /// The host, and the port unless it is the usual one: what HTTP calls the authority, IPv6 in brackets, in small
+    /// letters, since signatures are over it.
     pub fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() { in_brackets(&self.host) } else { self.host_and_port() }
+        let authority = if self.port == self.scheme.default_port() {
+            in_brackets(&self.host)
+        } else {
+            self.host_and_port()
+        };
+        authority.to_ascii_lowercase()
+    }
+
+    /// The region that an endpoint of AWS IoT tells: `a1b2c3-ats.iot.eu-central-1.amazonaws.com` is in eu-central-1.
+    pub fn aws_region(&self) -> Option<String> {
+        let host = self.host.to_ascii_lowercase();
+        let mut levels = host.split('.').skip_while(|level| *level != "iot").skip(1);
+        let region = levels.next()?;
+        (levels.next() == Some("amazonaws")).then(|| region.to_owned())
     }
 
     /// The host and the port, IPv6 in brackets.

@@ -156,9 +156,9 @@ impl FaultKind {
     }
 }
 
-/// The same with another sign for each control character.
+/// The same with a blank for each control character.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// A fault with its detail.
@@ -198,5 +198,11 @@ mod tests {
         assert_eq!(distinct(all.iter().map(|kind| kind.sentence().to_owned()).collect()), all.len());
         assert_eq!(distinct(all.iter().map(|kind| kind.remedy().to_owned()).collect()), all.len());
         assert!(all.iter().all(|kind| !kind.sentence().ends_with('.') && kind.remedy().ends_with('.')));
+    }
+
+    #[test]
+    fn what_a_stranger_says_steers_no_terminal() {
+        let fault = Fault::new(FaultKind::Tls, "signed by `CN=\u{1b}[2Ja\u{9b}\r\nb`");
+        assert_eq!(fault.detail, "signed by `CN= [2Ja   b`");
     }
 }

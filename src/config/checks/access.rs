@@ -139,15 +139,10 @@ fn region(cloud: &Cloud, aws: &Aws) -> Option<Finding> {
                 Finding::new("cloud.aws.region", what, "write it like `eu-central-1`")
             })
         }
-        None => {
-            let host = cloud.url.host().to_ascii_lowercase();
-            let mut levels = host.split('.').skip_while(|level| *level != "iot").skip(1);
-            let is_told = levels.next().is_some() && levels.next() == Some("amazonaws");
-            (!is_told).then(|| {
-                let what = format!("the host `{host}` does not tell the region that signs");
-                Finding::new("cloud.aws", what, "add `region:`, for example `region: eu-central-1`")
-            })
-        }
+        None => cloud.url.aws_region().is_none().then(|| {
+            let what = format!("the host `{}` does not tell the region that signs", cloud.url.host());
+            Finding::new("cloud.aws", what, "add `region:`, for example `region: eu-central-1`")
+        }),
     }
 }
 

@@ -3,15 +3,15 @@
 //! <https://docs.aws.amazon.com/iot/latest/developerguide/custom-auth.html>: with a WebSocket what it is told stands in
 //! the upgrade's headers; over plain MQTT in the user name, as a query behind it.
 
-use super::{Grant, Place, files, header, sigv4, ways::Authorizer};
-use crate::model::Fault;
+use super::{Grant, files, header, sigv4, ways::Authorizer};
+use crate::model::{CloudUrl, Fault, Scheme};
 
 const NAME: &str = "x-amz-customauthorizer-name";
 const SIGNATURE: &str = "x-amz-customauthorizer-signature";
 
 /// # Errors
 /// [`crate::model::FaultKind::OwnCredentials`] when a file is of no use.
-pub(super) async fn grant(authorizer: &Authorizer, place: &Place<'_>) -> Result<Grant, Fault> {
+pub(super) async fn grant(authorizer: &Authorizer, url: &CloudUrl) -> Result<Grant, Fault> {
     let mut told = Vec::new();
     if let Some(name) = &authorizer.name {
         told.push((NAME, name.clone()));
@@ -26,7 +26,7 @@ pub(super) async fn grant(authorizer: &Authorizer, place: &Place<'_>) -> Result<
         Some(password) => super::password(password).await?,
         None => Grant::default(),
     };
-    if place.is_websocket {
+    if url.scheme() == Scheme::WebSocket {
         grant.headers = told.iter().map(|(name, value)| header(name, value)).collect::<Result<_, _>>()?;
     } else if !told.is_empty() {
         let query: Vec<String> = told
@@ -47,8 +47,8 @@ mod tests {
         *,
     };
 
-    fn place(is_websocket: bool) -> Place<'static> {
-        Place { host: "h", port: 443, target: "/mqtt", is_websocket }
+    fn url(text: &str) -> CloudUrl {
+        CloudUrl::parse(text).unwrap()
     }
 
     #[tokio::test]
@@ -68,23 +68,23 @@ mod tests {
             }),
             password: Some(Password { username: "me".to_owned(), file: Some(file("password", "toast\n")) }),
         };
-        let grant = super::grant(&authorizer, &place(true)).await.unwrap();
+        let grant = super::grant(&authorizer, &url("wss://h")).await.unwrap();
         let headers: Vec<(&str, &str)> =
             grant.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(headers, [(NAME, "home"), ("key-name", "a token&"), (SIGNATURE, "ab+/cd==")]);
         assert_eq!((grant.username.as_deref(), grant.password.as_deref()), (Some("me"), Some("toast")));
         assert!(grant.headers[1].1.is_sensitive());
 
-        let grant = super::grant(&authorizer, &place(false)).await.unwrap();
+        let grant = super::grant(&authorizer, &url("mqtts://h")).await.unwrap();
         let query = "x-amz-customauthorizer-name=home&key-name=a%20token%26\
                      &x-amz-customauthorizer-signature=ab%2B%2Fcd%3D%3D";
         assert_eq!(grant.username, Some(format!("me?{query}")));
         assert_eq!((grant.headers.len(), grant.password.as_deref()), (0, Some("toast")));
 
         authorizer.password = None;
-        let grant = super::grant(&authorizer, &place(false)).await.unwrap();
+        let grant = super::grant(&authorizer, &url("mqtts://h")).await.unwrap();
         assert_eq!((grant.username, grant.password), (Some(format!("?{query}")), None));
-        let nothing = super::grant(&Authorizer::default(), &place(false)).await.unwrap();
+        let nothing = super::grant(&Authorizer::default(), &url("mqtts://h")).await.unwrap();
         assert_eq!((nothing.username, nothing.password), (None, None));
     }
 }

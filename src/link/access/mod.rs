@@ -26,7 +26,7 @@ pub use self::ways::{
     Access, Authorizer, AwsKeys, Header, HeaderSource, Login, Password, Role, Sas, SignedToken,
 };
 use self::{role::Bought, sigv4::Keys};
-use crate::model::{Fault, FaultKind, Timestamp};
+use crate::model::{CloudUrl, Fault, FaultKind, Scheme, Timestamp};
 
 /// How long before its end something is renewed, at most.
 const EARLY: Duration = Duration::from_secs(300);
@@ -55,32 +55,6 @@ impl fmt::Debug for Grant {
     }
 }
 
-/// Where an attempt goes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-    /// Path and query of the upgrade.
-    pub(super) target: &'a str,
-    pub(super) is_websocket: bool,
-}
-
-impl Place<'_> {
-    /// What stands in the upgrade's `Host`: a signature is over it, so nothing else may stand there.
-    pub(super) fn authority(&self) -> String {
-        let host = self.host.to_ascii_lowercase();
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        match self.port {
-            443 => host,
-            port => format!("{host}:{port}"),
-        }
-    }
-
-    fn path_and_query(&self) -> (&str, &str) {
-        self.target.split_once('?').unwrap_or((self.target, ""))
-    }
-}
-
 /// Makes grants, and keeps the keys that it bought for them.
 pub(super) struct Issuer {
     access: Access,
@@ -92,29 +66,30 @@ impl Issuer {
         Self { access, bought: Mutex::new(None) }
     }
 
-    /// Reads, signs and, if need be, buys. `open` opens a connection with TLS and the certificate to a host and port
-    /// that the configuration names; without ALPN or with `http/1.1`. Buying takes no longer than `limit`, reading a
+    /// Reads, signs and, if need be, buys. `open` opens a connection with TLS and the certificate to an address that the
+    /// configuration names; without ALPN or with `http/1.1`. Buying takes no longer than `limit`, reading a
     /// file 10 s. Cancel-safe.
     ///
     /// # Errors
     /// [`FaultKind::OwnCredentials`] and [`FaultKind::KeyProvider`].
     pub(super) async fn grant<S, F>(
         &self,
-        place: &Place<'_>,
+        url: &CloudUrl,
         now: Timestamp,
         limit: Duration,
-        open: impl FnOnce(String, u16) -> F,
+        open: impl FnOnce(CloudUrl) -> F,
     ) -> Result<Grant, Fault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: Future<Output = Result<S, Fault>>,
     {
+        let is_websocket = url.scheme() == Scheme::WebSocket;
         let mut grant = match &self.access.login {
             Login::Anonymous => Grant::default(),
             Login::Password(login) => password(login).await?,
             Login::Token { file, username } => {
                 let token = files::first_line(file).await?;
-                if place.is_websocket {
+                if is_websocket {
                     let authorization = header("authorization", &format!("Bearer {token}"))?;
                     Grant { username: username.clone(), headers: vec![authorization], ..Grant::default() }
                 } else {
@@ -125,12 +100,12 @@ impl Issuer {
             }
             Login::AwsSignature { region, keys } => {
                 // With the certificate plain MQTT needs no keys.
-                if !place.is_websocket && matches!(keys, AwsKeys::Role(_)) {
+                if !is_websocket && matches!(keys, AwsKeys::Role(_)) {
                     return Ok(Grant::default());
                 }
                 let region = match region {
                     Some(region) => region.clone(),
-                    None => region_of(place.host)?,
+                    None => region_of(url)?,
                 };
                 let (keys, renew_at) = match keys {
                     AwsKeys::File { path, profile } => (files::aws_keys(path, profile).await?, None),
@@ -139,12 +114,12 @@ impl Issuer {
                         (bought.keys, Some(bought.renew_at))
                     }
                 };
-                Grant { query: Some(signed(&keys, place, &region, now)?), renew_at, ..Grant::default() }
+                Grant { query: Some(signed(&keys, url, &region, now)?), renew_at, ..Grant::default() }
             }
-            Login::AwsAuthorizer(login) => authorizer::grant(login, place).await?,
-            Login::AzureSas(login) => sas::grant(login, place, now).await?,
+            Login::AwsAuthorizer(login) => authorizer::grant(login, url).await?,
+            Login::AzureSas(login) => sas::grant(login, url, now).await?,
         };
-        if place.is_websocket {
+        if is_websocket {
             for Header { name, value } in &self.access.headers {
                 let value = match value {
                     HeaderSource::Here(value) => header(name, value)?,
@@ -168,7 +143,7 @@ impl Issuer {
         role: &Role,
         now: Timestamp,
         limit: Duration,
-        open: impl FnOnce(String, u16) -> F,
+        open: impl FnOnce(CloudUrl) -> F,
     ) -> Result<Bought, Fault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -180,7 +155,7 @@ impl Issuer {
             Some(bought) if now < bought.renew_at => return Ok(bought.clone()),
             _ => {}
         }
-        let new = role::buy(role, now, limit, open(role.host.clone(), role.port)).await;
+        let new = role::buy(role, now, limit, open).await;
         match (new, &*kept) {
             (Ok(new), _) => Ok(kept.insert(new).clone()),
             (Err(fault), Some(old)) if now < old.expires => {
@@ -200,28 +175,22 @@ async fn password(login: &Password) -> Result<Grant, Fault> {
     Ok(Grant { username: Some(login.username.clone()), password, ..Grant::default() })
 }
 
-fn signed(keys: &Keys, place: &Place<'_>, region: &str, now: Timestamp) -> Result<String, Fault> {
-    if !place.is_websocket {
+fn signed(keys: &Keys, url: &CloudUrl, region: &str, now: Timestamp) -> Result<String, Fault> {
+    if url.scheme() != Scheme::WebSocket {
         let what = "a signature of AWS goes into the address of a WebSocket, and this is plain MQTT; \
                     write `wss://…`, or log in with the certificate";
         return Err(Fault::new(FaultKind::OwnCredentials, what));
     }
     let scope = sigv4::Scope::new(now, region, sigv4::IOT);
-    let (path, query) = place.path_and_query();
-    Ok(sigv4::presigned(keys, &scope, &place.authority(), path, query))
+    let (path, query) = url.path_with_query().split_once('?').unwrap_or((url.path_with_query(), ""));
+    Ok(sigv4::presigned(keys, &scope, &url.authority(), path, query))
 }
 
-/// `a1b2c3-ats.iot.eu-central-1.amazonaws.com` is in eu-central-1.
-fn region_of(host: &str) -> Result<String, Fault> {
-    let host = host.to_ascii_lowercase();
-    let mut levels = host.split('.').skip_while(|level| *level != "iot").skip(1);
-    match (levels.next(), levels.next()) {
-        (Some(region), Some("amazonaws")) => Ok(region.to_owned()),
-        _ => {
-            let what = format!("`{host}` does not tell its region; set `cloud.aws.region`");
-            Err(Fault::new(FaultKind::OwnCredentials, what))
-        }
-    }
+fn region_of(url: &CloudUrl) -> Result<String, Fault> {
+    url.aws_region().ok_or_else(|| {
+        let what = format!("`{}` does not tell its region; set `cloud.aws.region`", url.host());
+        Fault::new(FaultKind::OwnCredentials, what)
+    })
 }
 
 /// A header whose value is not to be shown.

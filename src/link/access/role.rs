@@ -18,8 +18,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Place, renewal, sigv4, sigv4::Keys, ways::Role};
-use crate::model::{Fault, FaultKind, Timestamp};
+use super::{renewal, sigv4, sigv4::Keys, ways::Role};
+use crate::model::{CloudUrl, Fault, FaultKind, Timestamp, printable};
 
 /// The longest answer, in bytes; a real one has about 2 KB.
 const LARGEST: usize = 64 << 10;
@@ -58,12 +58,19 @@ struct Refusal {
 ///
 /// # Errors
 /// [`FaultKind::KeyProvider`], with the provider's own words where it said some.
-pub(super) async fn buy<S, F>(role: &Role, now: Timestamp, limit: Duration, open: F) -> Result<Bought, Fault>
+pub(super) async fn buy<S, F>(
+    role: &Role,
+    now: Timestamp,
+    limit: Duration,
+    open: impl FnOnce(CloudUrl) -> F,
+) -> Result<Bought, Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Result<S, Fault>>,
 {
-    let bought = async { ask(role, now, open.await?).await };
+    let url = CloudUrl::parse(&format!("wss://{}:{}", role.host, role.port))
+        .map_err(|error| Fault::new(FaultKind::OwnCredentials, format!("`cloud.aws.role.host`: {error}")))?;
+    let bought = async { ask(role, &url.authority(), now, open(url.clone()).await?).await };
     let told = match timeout(limit, bought).await {
         Ok(Ok(bought)) => return Ok(bought),
         Ok(Err(Fault { kind: FaultKind::KeyProvider, detail })) => detail,
@@ -74,7 +81,7 @@ where
     Err(fault(format!("`{}`: {told}", role.host)))
 }
 
-async fn ask<S>(role: &Role, now: Timestamp, stream: S) -> Result<Bought, Fault>
+async fn ask<S>(role: &Role, authority: &str, now: Timestamp, stream: S) -> Result<Bought, Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -83,7 +90,7 @@ where
     // Aborted when this function is left, however that is.
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
-    let response = sender.send_request(request(role)?).await.map_err(broken)?;
+    let response = sender.send_request(request(role, authority)?).await.map_err(broken)?;
     let status = response.status();
     let body = Limited::new(response.into_body(), LARGEST).collect().await;
     let body = body.map_err(|error| fault(format!("the answer broke off: {error}")))?.to_bytes();
@@ -104,10 +111,9 @@ where
     Ok(Bought { keys, expires: expiration, renew_at: renewal(now, expiration) })
 }
 
-fn request(role: &Role) -> Result<Request<Empty<Bytes>>, Fault> {
-    let place = Place { host: &role.host, port: role.port, target: "", is_websocket: false };
+fn request(role: &Role, authority: &str) -> Result<Request<Empty<Bytes>>, Fault> {
     let path = format!("/role-aliases/{}/credentials", sigv4::encoded(&role.alias));
-    let mut request = Request::get(path).header(HOST, place.authority()).header("accept", "application/json");
+    let mut request = Request::get(path).header(HOST, authority).header("accept", "application/json");
     if let Some(thing) = &role.thing {
         request = request.header("x-amzn-iot-thingname", thing);
     }
@@ -123,8 +129,7 @@ fn words(body: &[u8]) -> String {
         Ok(refusal) => refusal.message,
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let text: String = printable.take(LONGEST_WORDS).collect();
+    let text: String = printable(&text).chars().take(LONGEST_WORDS).collect();
     match text.trim() {
         "" => String::new(),
         text => format!(": {text}"),

@@ -5,21 +5,21 @@
 
 use data_encoding::BASE64;
 
-use super::{Grant, Place, files, renewal, sigv4, ways::Sas};
-use crate::model::{Fault, Timestamp};
+use super::{Grant, files, renewal, sigv4, ways::Sas};
+use crate::model::{CloudUrl, Fault, Timestamp};
 
 /// Of the MQTT interface of IoT Hub.
 const API_VERSION: &str = "2021-04-12";
 
 /// # Errors
 /// [`crate::model::FaultKind::OwnCredentials`] when the key's file is of no use.
-pub(super) async fn grant(sas: &Sas, place: &Place<'_>, now: Timestamp) -> Result<Grant, Fault> {
+pub(super) async fn grant(sas: &Sas, url: &CloudUrl, now: Timestamp) -> Result<Grant, Fault> {
     let text = files::first_line(&sas.key_file).await?;
     let key = BASE64.decode(text.trim().as_bytes()).map_err(|_| {
         let why = "it is not Base64; copy the primary or secondary key, not the connection string";
         files::unusable(&sas.key_file, why)
     })?;
-    let host = place.host.to_ascii_lowercase();
+    let host = url.host().to_ascii_lowercase();
     let username =
         sas.username.clone().unwrap_or_else(|| format!("{host}/{}/?api-version={API_VERSION}", sas.device));
     let resource = sas.resource.clone().unwrap_or_else(|| format!("{host}/devices/{}", sas.device));
@@ -78,9 +78,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let key_file = directory.path().join("key");
         std::fs::write(&key_file, "dpLDrTVAu4A8Ags67mbNiIcSMjTqDG5xQ8Ct1z/0Me0=\n").unwrap();
-        let place = Place { host: "Home.azure-devices.net", port: 443, target: "/", is_websocket: true };
+        let url = CloudUrl::parse("wss://Home.azure-devices.net").unwrap();
         let now = Timestamp::from_millis((1_796_083_200 - 3600) * 1000);
-        let grant = grant(&sas(&key_file), &place, now).await.unwrap();
+        let grant = grant(&sas(&key_file), &url, now).await.unwrap();
         assert_eq!(grant.username.as_deref(), Some("home.azure-devices.net/gateway/?api-version=2021-04-12"));
         // The first of the vectors.
         let expected = "SharedAccessSignature sr=home.azure-devices.net%2Fdevices%2Fgateway\
@@ -94,8 +94,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let key_file = directory.path().join("key");
         std::fs::write(&key_file, "HostName=home;SharedAccessKey=abc").unwrap();
-        let place = Place { host: "h", port: 443, target: "/", is_websocket: true };
-        let fault = grant(&sas(&key_file), &place, Timestamp::from_millis(0)).await.unwrap_err();
+        let url = CloudUrl::parse("wss://h").unwrap();
+        let fault = grant(&sas(&key_file), &url, Timestamp::from_millis(0)).await.unwrap_err();
         assert!(fault.detail.contains("not Base64; copy the primary"), "{}", fault.detail);
         assert!(!fault.detail.contains("abc"), "{}", fault.detail);
     }

@@ -18,14 +18,15 @@ use super::{
 const LIMIT: Duration = Duration::from_secs(15);
 const AWS_HOST: &str = "a1b2c3-ats.iot.eu-central-1.amazonaws.com";
 
-fn place(is_websocket: bool) -> Place<'static> {
-    Place { host: AWS_HOST, port: 443, target: "/mqtt", is_websocket }
+fn url(is_websocket: bool) -> CloudUrl {
+    let scheme = if is_websocket { "wss" } else { "mqtts" };
+    CloudUrl::parse(&format!("{scheme}://{AWS_HOST}")).unwrap()
 }
 
 /// Of somebody who must not open anything.
 async fn granted(login: Login, is_websocket: bool) -> Result<Grant, Fault> {
     let issuer = Issuer::new(Access { login, headers: Vec::new() });
-    issuer.grant(&place(is_websocket), NOW, LIMIT, |_, _| no_connection()).await
+    issuer.grant(&url(is_websocket), NOW, LIMIT, |_| no_connection()).await
 }
 
 async fn no_connection() -> Result<DuplexStream, Fault> {
@@ -93,12 +94,12 @@ async fn headers_come_from_the_configuration_and_from_files_and_only_with_an_upg
     ];
     let password = Password { username: "me".to_owned(), file: None };
     let issuer = Issuer::new(Access { login: Login::Password(password), headers });
-    let grant = issuer.grant(&place(true), NOW, LIMIT, |_, _| no_connection()).await.unwrap();
+    let grant = issuer.grant(&url(true), NOW, LIMIT, |_| no_connection()).await.unwrap();
     assert_eq!(shown(&grant), [("x-tenant", "home"), ("x-api-key", "hush")]);
     assert_eq!(grant.username.as_deref(), Some("me"));
     let told = format!("{grant:?} {:?}", grant.headers);
     assert!(!told.contains("hush") && !told.contains("me\""), "{told}");
-    let grant = issuer.grant(&place(false), NOW, LIMIT, |_, _| no_connection()).await.unwrap();
+    let grant = issuer.grant(&url(false), NOW, LIMIT, |_| no_connection()).await.unwrap();
     assert!(grant.headers.is_empty());
 }
 
@@ -120,20 +121,20 @@ async fn static_keys_sign_the_address_in_the_region_that_its_host_tells() {
     let fault = granted(login(None), false).await.unwrap_err();
     assert!(fault.detail.contains("plain MQTT"), "{}", fault.detail);
     for (host, region) in [("A1.IOT.us-west-2.amazonaws.com", Some("us-west-2")), ("iot.example.org", None)] {
-        assert_eq!(region_of(host).ok().as_deref(), region, "{host}");
+        let url = CloudUrl::parse(&format!("wss://{host}")).unwrap();
+        assert_eq!(region_of(&url).ok().as_deref(), region, "{host}");
     }
 }
 
 #[test]
 fn the_host_that_is_signed_has_no_usual_port_and_no_capitals() {
-    for (host, port, expected) in [
-        ("A.Example", 443, "a.example"),
-        ("a.example", 8443, "a.example:8443"),
-        ("2001:DB8::1", 443, "[2001:db8::1]"),
-        ("::1", 1, "[::1]:1"),
+    for (url, expected) in [
+        ("wss://A.Example:443", "a.example"),
+        ("wss://a.example:8443", "a.example:8443"),
+        ("wss://[2001:DB8::1]:443", "[2001:db8::1]"),
+        ("wss://[::1]:1", "[::1]:1"),
     ] {
-        let place = Place { host, port, target: "/mqtt", is_websocket: true };
-        assert_eq!(place.authority(), expected);
+        assert_eq!(CloudUrl::parse(url).unwrap().authority(), expected);
     }
 }
 
@@ -153,8 +154,8 @@ impl Shop {
     async fn grant(&self, minutes: u64, is_open: bool) -> Result<Grant, Fault> {
         let now = NOW.plus(Duration::from_secs(60 * minutes));
         let sold = self.sold.clone();
-        let open = |host: String, port| async move {
-            assert_eq!((host, port), (role().host, 443));
+        let open = |url: CloudUrl| async move {
+            assert_eq!((url.host(), url.port()), (role().host.as_str(), 443));
             let (ours, mut theirs) = duplex(1 << 16);
             tokio::spawn(async move {
                 head(&mut theirs).await;
@@ -168,7 +169,7 @@ impl Shop {
             });
             Ok(ours)
         };
-        self.issuer.grant(&place(true), now, LIMIT, open).await
+        self.issuer.grant(&url(true), now, LIMIT, open).await
     }
 
     /// With whose keys it was signed.

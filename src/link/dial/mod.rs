@@ -21,7 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use ws_stream_tungstenite::WsStream;
 
 use super::{
-    access::{Grant, Issuer, Place},
+    access::{Grant, Issuer},
     chain,
     diagnose::{self, Scene},
     tls::{Credentials, Witness},
@@ -135,8 +135,8 @@ pub(super) async fn dial(
 async fn go(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result<Dialled, Fault> {
     let way = call.way;
     // Whoever sells keys has half the time: the rest is for what they are bought for.
-    let (place, to_provider) = (call.place(), |host, port| elsewhere(call, host, port));
-    let grant = call.issuer.grant(&place, call.clock.now(), limit / 2, to_provider).await?;
+    let to_provider = |url| elsewhere(call, url);
+    let grant = call.issuer.grant(&way.url, call.clock.now(), limit / 2, to_provider).await?;
     progress.next(Step::Resolve, String::new());
     let tcp = open(call, progress).await?;
     let (tls, witness) = handshake(call, tcp, progress).await?;
@@ -166,9 +166,7 @@ async fn go(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result
 }
 
 /// A connection as to the cloud, with TLS and the certificate, but to another host and not for MQTT.
-async fn elsewhere(call: &Call<'_>, host: String, port: u16) -> Result<TlsStream<TcpStream>, Fault> {
-    let url = CloudUrl::parse(&format!("wss://{host}:{port}"))
-        .map_err(|error| Fault::new(FaultKind::Dns, error.to_string()))?;
+async fn elsewhere(call: &Call<'_>, url: CloudUrl) -> Result<TlsStream<TcpStream>, Fault> {
     let (way, mut progress) = (Way::direct(url), Progress::new());
     let call = Call { way: &way, ..*call };
     let tcp = open(&call, &mut progress).await?;
@@ -242,12 +240,6 @@ fn seen_of_tls(stream: &TlsStream<TcpStream>) -> String {
 }
 
 impl Call<'_> {
-    fn place(&self) -> Place<'_> {
-        let url = &self.way.url;
-        let is_websocket = matches!(self.way.transport, Transport::WebSocket { .. });
-        Place { host: url.host(), port: url.port(), target: url.path_with_query(), is_websocket }
-    }
-
     /// What is known when TLS or WebSocket fails.
     fn scene(&self, witness: &Witness) -> Scene {
         Scene {

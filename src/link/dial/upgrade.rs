@@ -66,11 +66,7 @@ fn request(url: &CloudUrl, subprotocol: &str, grant: &Grant) -> Result<Request, 
     // `fault` would show the query; an address that was parsed and a query of ours can be read.
     let mut request = place.into_client_request().map_err(|_| fault(&"its address is no URL"))?;
     let headers = request.headers_mut();
-    // A signature is over it, in small letters.
-    headers.insert(
-        HOST,
-        url.authority().to_ascii_lowercase().parse::<HeaderValue>().map_err(|error| fault(&error))?,
-    );
+    headers.insert(HOST, url.authority().parse::<HeaderValue>().map_err(|error| fault(&error))?);
     headers
         .insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.parse::<HeaderValue>().map_err(|error| fault(&error))?);
     headers.extend(grant.headers.iter().cloned());

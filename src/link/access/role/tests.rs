@@ -41,7 +41,7 @@ pub(in crate::link::access) async fn head(stream: &mut DuplexStream) -> String {
 /// Buys from a provider that answers this and hangs up; beside the outcome what it was asked.
 async fn bought(answer: impl AsRef<[u8]>) -> (Result<Bought, Fault>, String) {
     let (ours, mut theirs) = duplex(1 << 17);
-    let (role, open) = (role(), async { Ok(ours) });
+    let (role, open) = (role(), |_| async { Ok(ours) });
     let provider = async {
         let head = head(&mut theirs).await;
         theirs.write_all(answer.as_ref()).await.unwrap();
@@ -100,17 +100,17 @@ async fn answers_that_sell_nothing_are_told_apart_and_never_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_does_not_answer_is_given_up() {
     let (ours, _theirs) = duplex(1 << 17);
-    let fault = buy(&role(), NOW, LIMIT, async { Ok(ours) }).await.unwrap_err();
+    let fault = buy(&role(), NOW, LIMIT, |_| async { Ok(ours) }).await.unwrap_err();
     assert!(fault.detail.contains("no answer within 15 s"), "{fault:?}");
     let never = std::future::pending::<Result<DuplexStream, Fault>>();
-    let fault = buy(&role(), NOW, LIMIT, never).await.unwrap_err();
+    let fault = buy(&role(), NOW, LIMIT, |_| never).await.unwrap_err();
     assert!(fault.detail.contains("no answer within 15 s"), "{fault:?}");
 }
 
 #[tokio::test]
 async fn trouble_on_the_way_to_the_provider_is_not_called_the_clouds() {
     let lost = async { Err::<DuplexStream, _>(Fault::new(FaultKind::Dns, "no such name")) };
-    let fault = buy(&role(), NOW, LIMIT, lost).await.unwrap_err();
+    let fault = buy(&role(), NOW, LIMIT, |_| lost).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::KeyProvider);
     assert!(fault.detail.ends_with("(no such name)"), "{fault:?}");
 }
