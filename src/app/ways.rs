@@ -2,8 +2,8 @@
 
 use crate::{
     config::{Cloud, ProxyUrl, Wrapping},
-    link::{ProxyOptions, Secret, Transport, Way},
-    model::{CloudUrl, Scheme},
+    link::{ProxyOptions, Transport, Way},
+    model::{CloudUrl, Scheme, Secret},
 };
 
 /// The brokers, each with its ways, the best ones first.
@@ -41,7 +41,7 @@ pub(super) fn proxy(cloud: &Cloud, password: Option<String>) -> ProxyOptions {
         ProxyUrl::At { host, port } => ProxyOptions::Fixed {
             host: host.clone(),
             port: *port,
-            login: proxy.username.clone().map(|user| (user, Secret(password.unwrap_or_default()))),
+            login: proxy.username.clone().map(|user| (user, Secret::new(password.unwrap_or_default()))),
             except: proxy.except.join(","),
         },
     }
@@ -94,7 +94,7 @@ mod tests {
         let expected = ProxyOptions::Fixed {
             host: "p.example".to_owned(),
             port: 3128,
-            login: Some(("u".to_owned(), Secret("s".to_owned()))),
+            login: Some(("u".to_owned(), Secret::new("s"))),
             except: "b,c".to_owned(),
         };
         assert_eq!(proxy(&fixed, Some("s".to_owned())), expected);

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Secret, units};
-use crate::model::TopicPattern;
+use super::units;
+use crate::model::{Secret, TopicPattern};
 
 /// The local broker.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -26,7 +26,6 @@ mod problem;
 mod profile;
 mod routes;
 mod schema;
-mod secret;
 mod shape;
 mod suggestion;
 mod template;
@@ -48,7 +47,6 @@ pub use schema::{
     Config, Device, Gateway, HomeAssistant, Log, LogFormat, LogLevel, OnLineLost, Receipts, Store, Web,
     WhenFull,
 };
-pub use secret::Secret;
 pub use template::{FilterTemplate, Names, Template, TemplateError};
 pub use terms::{CloudLimits, Terms};
 pub use users::{Entry as UsersEntry, UsersError, UsersText};

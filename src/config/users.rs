@@ -8,11 +8,11 @@
 use serde::Deserialize;
 
 use super::{
-    Secret,
     broker::Acl,
     decode::decode,
     tree::{Node, Place, Spot, Value},
 };
+use crate::model::Secret;
 
 /// Its name, beside the configuration.
 pub(super) const FILE: &str = "users.yaml";

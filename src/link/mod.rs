@@ -40,7 +40,7 @@ mod wire;
 pub use access::{
     Access, Authorizer, AwsKeys, Header, HeaderSource, Login, Password, Role, Sas, SignedToken,
 };
-pub use dial::{ProxyOptions, Secret};
+pub use dial::ProxyOptions;
 pub use error::LinkError;
 pub use examination::{Depth, LinkStep, Seen, Walk, examine, shorter_keep_alive};
 pub use options::{CloudLimits, LinkOptions, Versions};

@@ -32,7 +32,7 @@ use crate::{
     model::{CloudUrl, Fault, FaultKind},
 };
 use address::Host;
-pub use proxy::{ProxyOptions, Secret};
+pub use proxy::ProxyOptions;
 use upgrade::UpgradeError;
 
 /// What MQTT's bytes go through.

@@ -7,11 +7,12 @@
 use std::{fmt, io};
 
 use async_tungstenite::tungstenite::http::{HeaderValue, Uri};
+use data_encoding::BASE64;
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::address::Host;
-use crate::model::{CloudUrl, Fault, FaultKind};
+use crate::model::{CloudUrl, Fault, FaultKind, Secret};
 
 /// The longest answer to CONNECT that is read, in bytes.
 const LONGEST_ANSWER: usize = 8 << 10;
@@ -41,16 +42,6 @@ pub enum ProxyOptions {
     },
 }
 
-/// A password that does not show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
 /// A proxy that was chosen.
 pub(super) struct Proxy {
     host: String,
@@ -64,18 +55,13 @@ impl ProxyOptions {
     /// # Errors
     /// [`FaultKind::ProxyRefused`] when the environment names one that is not spoken to here.
     pub(super) fn towards(&self, url: &CloudUrl) -> Result<Option<Proxy>, Fault> {
-        let matcher = match self {
+        let (matcher, login) = match self {
             ProxyOptions::None => return Ok(None),
-            ProxyOptions::Environment => Matcher::from_env(),
+            ProxyOptions::Environment => (Matcher::from_env(), None),
             ProxyOptions::Fixed { host, port, login, except } => {
                 let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                let login = login.as_ref().map_or(String::new(), |(user, Secret(password))| {
-                    format!("{}:{}@", percent_encoded(user), percent_encoded(password))
-                });
-                Matcher::builder()
-                    .https(format!("http://{login}{bracketed}:{port}"))
-                    .no(except.clone())
-                    .build()
+                let place = format!("http://{bracketed}:{port}");
+                (Matcher::builder().https(place).no(except.clone()).build(), login.as_ref())
             }
         };
         // Whatever is in it: it is TLS, as `https` is.
@@ -94,20 +80,19 @@ impl ProxyOptions {
         Ok(Some(Proxy {
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(DEFAULT_PORT),
-            authorization: found.basic_auth().cloned(),
+            authorization: login.and_then(basic).or_else(|| found.basic_auth().cloned()),
         }))
     }
 }
 
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            byte if byte.is_ascii_alphanumeric() => encoded.push(byte.into()),
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+/// RFC 7617, in UTF-8; Base64 has no character that a header cannot have.
+fn basic((user, password): &(String, Secret)) -> Option<HeaderValue> {
+    let mut value: HeaderValue =
+        format!("Basic {}", BASE64.encode(format!("{user}:{}", password.expose()).as_bytes()))
+            .parse()
+            .ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl fmt::Display for Proxy {
@@ -184,7 +169,7 @@ mod tests {
     }
 
     fn fixed(login: Option<(&str, &str)>, except: &str) -> ProxyOptions {
-        let login = login.map(|(user, password)| (user.to_owned(), Secret(password.to_owned())));
+        let login = login.map(|(user, password)| (user.to_owned(), Secret::new(password)));
         ProxyOptions::Fixed { host: "proxy.example".to_owned(), port: 3128, login, except: except.to_owned() }
     }
 
