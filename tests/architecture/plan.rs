@@ -9,7 +9,7 @@ use super::paths::references;
 
 /// Rooms by floor, from the ground up; DESIGN.md, "The house".
 const FLOORS: [&[&str]; 6] = [
-    &["model", "clock", "retry"],
+    &["model", "clock", "retry", "permissions"],
     &["store", "health", "config"],
     &["broker", "devices", "link", "commands"],
     &["web"],

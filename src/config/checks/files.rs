@@ -1,14 +1,13 @@
 //! Files that the configuration names: they exist, can be read, and secrets are the owner's alone.
 
 use std::{
-    env, fs,
     fs::File,
     io::{ErrorKind, Read},
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
 use super::Finding;
+use crate::permissions::exposed;
 
 /// A certificate or a CA.
 pub(super) fn readable(at: &str, path: &Path) -> Option<Finding> {
@@ -43,17 +42,9 @@ fn unreadable(at: &str, path: &Path) -> Option<Finding> {
 /// A private key or a password: as [`readable`], and nobody else may read it.
 pub(super) fn secret(at: &str, path: &Path) -> Option<Finding> {
     readable(at, path).or_else(|| {
-        let mode = fs::metadata(path).ok()?.mode() & 0o777;
-        if mode & 0o077 == 0 || is_credential(path) {
-            return None;
-        }
+        let mode = exposed(path)?;
         let name = path.display();
         let what = format!("others than its owner can read or change the secret `{name}` (mode {mode:04o})");
         Some(Finding::new(at, what, format!("run `chmod 600 {name}`")).of_file())
     })
-}
-
-/// systemd shows its credentials to one service only; their ACL looks like a mode that lets the group read.
-fn is_credential(path: &Path) -> bool {
-    env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory))
 }

@@ -5,8 +5,7 @@
 //! does. Rejected: rcgen's own reading of keys, which knows PKCS #8 only with ring.
 
 use std::{
-    env, fmt, fs,
-    os::unix::fs::MetadataExt,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -147,13 +146,4 @@ impl rcgen::SigningKey for Key {
         let signer = self.signing.choose_scheme(&[self.kind.scheme]).ok_or(rcgen::Error::RemoteKeyError)?;
         signer.sign(message).map_err(|_| rcgen::Error::RemoteKeyError)
     }
-}
-
-/// The mode of a secret that others than its owner can read or change. systemd shows a credential to one service only,
-/// though its mode looks otherwise.
-pub(super) fn exposed(path: &Path) -> Option<u32> {
-    let is_credential =
-        env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory));
-    let mode = fs::metadata(path).ok()?.mode() & 0o777;
-    (mode & 0o077 != 0 && !is_credential).then_some(mode)
 }

@@ -21,7 +21,7 @@ pub use chain::{Anchors, Chain, End};
 pub use error::EnrolmentError;
 pub use key::Key;
 
-use crate::{health::Board, model::Timestamp};
+use crate::{health::Board, model::Timestamp, permissions::exposed};
 use draft::{Draft, beside, rename};
 
 /// A key is its owner's alone.
@@ -131,7 +131,7 @@ pub fn write_request(path: &Path, request: &str) -> Result<(), EnrolmentError> {
 /// of a configuration refuses that, and a program that uses this library has none.
 pub(super) fn tell(board: &Board, certificate: Option<&CertificateDer<'_>>, key_file: Option<&Path>) {
     board.certificate(certificate.and_then(chain::report));
-    if let Some((path, mode)) = key_file.and_then(|path| Some((path, key::exposed(path)?))) {
+    if let Some((path, mode)) = key_file.and_then(|path| Some((path, exposed(path)?))) {
         let (path, mode, remedy) = (path.display(), format!("{mode:04o}"), "chmod 600");
         tracing::warn!(%path, mode, remedy, "others than its owner can read or change the private key of the line");
     }

@@ -330,9 +330,9 @@ fn the_board_shows_the_certificate_of_the_line() {
 fn a_key_that_others_can_read_is_found() {
     let desk = Desk::new();
     desk.key();
-    assert_eq!(key::exposed(&desk.enrolment.key_file), None);
+    assert_eq!(exposed(&desk.enrolment.key_file), None);
     for mode in [0o640, 0o604, 0o622] {
         fs::set_permissions(&desk.enrolment.key_file, fs::Permissions::from_mode(mode)).unwrap();
-        assert_eq!(key::exposed(&desk.enrolment.key_file), Some(mode));
+        assert_eq!(exposed(&desk.enrolment.key_file), Some(mode));
     }
 }
