@@ -106,6 +106,8 @@ impl Cloud {
         let named = |at: &str, file| (at.to_owned(), file);
         let mut files = Vec::new();
         files.extend(self.password_file.as_mut().map(|file| named("cloud.password_file", file)));
+        let of_proxy = self.proxy.as_mut().and_then(|proxy| proxy.password_file.as_mut());
+        files.extend(of_proxy.map(|file| named("cloud.proxy.password_file", file)));
         files.extend(self.token_file.as_mut().map(|file| named("cloud.token_file", file)));
         for (index, header) in self.headers.iter_mut().enumerate() {
             let file = header.value_file.as_mut();

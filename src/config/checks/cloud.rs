@@ -30,11 +30,9 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
 fn named_files(cloud: &Cloud) -> Vec<Finding> {
     let certificates =
         [("cloud.ca_file", &cloud.ca_file), ("cloud.certificate_file", &cloud.certificate_file)];
-    let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.clone());
-    let secrets = [("cloud.key_file", &cloud.key_file), ("cloud.proxy.password_file", &of_proxy)];
     let certificates = certificates.into_iter().filter_map(|(at, path)| files::readable(at, path.as_ref()?));
-    let secrets = secrets.into_iter().filter_map(|(at, path)| files::secret(at, path.as_ref()?));
-    certificates.chain(secrets).collect()
+    let key = cloud.key_file.iter().filter_map(|path| files::secret("cloud.key_file", path));
+    certificates.chain(key).collect()
 }
 
 fn credentials(cloud: &Cloud) -> Vec<Finding> {
@@ -99,25 +97,12 @@ fn ways(cloud: &Cloud) -> Vec<Finding> {
         if rung.port == Some(0) {
             findings.push(Finding::new(at("port"), "0 is not a port", "write a number from 1 to 65535"));
         }
+        findings.extend(protocol(at("alpn"), rung.alpn.as_deref()));
     }
+    findings.extend(protocol("cloud.alpn".to_owned(), cloud.alpn.as_deref()));
     if cloud.alpn.is_some() && cloud.url.scheme() == Scheme::WebSocket {
         let remedy = "leave it out, or begin `cloud.url` with `mqtts://`";
         findings.push(Finding::new("cloud.alpn", "ALPN is asked for with `mqtts` only", remedy));
-    }
-    for (at, alpn) in [("cloud.alpn".to_owned(), &cloud.alpn)].into_iter().chain(
-        cloud
-            .ladder
-            .iter()
-            .enumerate()
-            .map(|(index, rung)| (format!("cloud.ladder[{index}].alpn"), &rung.alpn)),
-    ) {
-        if alpn.as_ref().is_some_and(|alpn| alpn.is_empty() || alpn.len() > 255) {
-            findings.push(Finding::new(
-                at,
-                "a protocol of ALPN has 1 to 255 bytes",
-                "leave it out if none is wanted",
-            ));
-        }
     }
     if cloud.subprotocol.is_empty() || !is_graphic(&cloud.subprotocol) || cloud.subprotocol.contains(',') {
         let what = format!("`{}` is no WebSocket subprotocol", cloud.subprotocol);
@@ -145,6 +130,13 @@ fn ways(cloud: &Cloud) -> Vec<Finding> {
         findings.push(Finding::new("cloud.proxy.password_file", what, "add `username:`"));
     }
     findings
+}
+
+/// A name of a protocol as ALPN has it (RFC 7301 section 3.1).
+fn protocol(at: String, name: Option<&str>) -> Option<Finding> {
+    let is_bad = name.is_some_and(|name| name.is_empty() || name.len() > 255);
+    let what = "a protocol of ALPN has 1 to 255 bytes";
+    is_bad.then(|| Finding::new(at, what, "leave it out if none is wanted"))
 }
 
 fn is_graphic(text: &str) -> bool {

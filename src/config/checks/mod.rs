@@ -36,7 +36,6 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
         }
         let files = [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file];
         paths.extend(files.into_iter().flatten());
-        paths.extend(cloud.proxy.as_mut().and_then(|proxy| proxy.password_file.as_mut()));
     }
     for path in paths {
         *path = directory.join(&path);
