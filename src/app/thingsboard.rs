@@ -5,14 +5,16 @@
 //! from 1 again after a restart, and an old outcome would be told for a new call; our own answers, which come by
 //! the same topic as calls, are never taken for calls. Telemetry may be sent twice: a value of the same time is the same value.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::translate;
 use crate::{
     commands::{ReplyTo, Told},
     model::{Availability, DeviceId, Fields, Message, Properties, QoS, Timestamp, Topic, TopicFilter},
 };
-use bytes::Bytes;
-use std::sync::Arc;
 
 const TELEMETRY: &str = "v1/gateway/telemetry";
 const CONNECT: &str = "v1/gateway/connect";
@@ -101,11 +103,7 @@ pub(super) fn call(message: &Message) -> Option<Call> {
 
 /// How an outcome is told: as the answer of its call, or, of a command that nobody called for, as telemetry.
 pub(super) fn answer(told: &Told, reply_to: &ReplyTo) -> Message {
-    // Ids, words, a text and a time: serialising them cannot fail.
-    let mut outcome = serde_json::to_value(told).unwrap_or_default();
-    if let (Some(fields), Some(said)) = (outcome.as_object_mut(), &reply_to.said) {
-        fields.insert("correlation".to_owned(), said.clone());
-    }
+    let outcome = translate::outcome(told, reply_to);
     let device = told.outcome.device.as_str();
     let call = reply_to.correlation.as_deref().and_then(|id| serde_json::from_slice::<Value>(id).ok());
     match call {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{CloudTopics, cloud_tree::CloudTree, ways};
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
-    commands::{AllowList, QuietHours, Rate, Rule, SafeState, Tell, Values},
+    commands::{AllowList, QuietHours, Rate, ReplyTo, Rule, SafeState, Tell, Told, Values},
     config::{self, Config, MqttVersion, Terms},
     devices::DeviceSpec,
     link::{CloudLimits, LinkOptions, ProxyOptions, Versions},
@@ -261,21 +261,27 @@ pub(super) fn json(mut fields: Fields) -> String {
 
 /// How the cloud is told of an outcome: on the device's own topic and where the sender wants it. A topic on which the
 /// answer would be a command, to us or to another gateway, or would speak in our own name, is not served.
+/// An outcome, with what the payload of its command gave to tell it from others.
+pub(super) fn outcome(told: &Told, reply_to: &ReplyTo) -> serde_json::Value {
+    // Ids, words, a text and a time: serialising them cannot fail.
+    let mut outcome = serde_json::to_value(told).unwrap_or_default();
+    if let (Some(fields), Some(said)) = (outcome.as_object_mut(), &reply_to.said) {
+        fields.insert("correlation".to_owned(), said.clone());
+    }
+    outcome
+}
+
 pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
     Arc::new(move |told, reply_to| {
-        // Ids, words, a text and a time: serialising them cannot fail. The time is added when it is sent, by a
-        // clock that may be set by then; a repeated outcome keeps its own.
-        let mut payload = serde_json::to_value(told).unwrap_or_default();
+        // The time is added when it is sent, by a clock that may be set by then; a repeated outcome keeps its own.
+        let mut payload = outcome(told, reply_to);
         let is_repeated = told.outcome.duplicate;
         let stamp = if is_repeated { "told_at" } else { "at" };
         if let Some(fields) = payload.as_object_mut()
             && !is_repeated
         {
             fields.remove("at");
-        }
-        if let (Some(fields), Some(said)) = (payload.as_object_mut(), &reply_to.said) {
-            fields.insert("correlation".to_owned(), said.clone());
         }
         let payload = Bytes::from(payload.to_string());
         let entry = |topic: Topic, correlation: Option<Bytes>| {
