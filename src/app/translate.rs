@@ -10,7 +10,7 @@ use super::{CloudTopics, cloud_tree::CloudTree, ways};
 use crate::{
     broker::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, TlsFiles, User},
     commands::{AllowList, QuietHours, Rate, ReplyTo, Rule, SafeState, Tell, Told, Values},
-    config::{self, Config, MqttVersion, Terms},
+    config::{self, Config, MqttVersion, Profile},
     devices::DeviceSpec,
     link::{CloudLimits, LinkOptions, ProxyOptions, Versions},
     model::{Availability, Fields, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
@@ -220,7 +220,7 @@ pub(super) fn link(config: &config::Cloud, gateway: &GatewayId, tree: &CloudTree
         receipts: Receipts::default(),
         session_expiry: terms.session_expiry,
         version: version(terms.version),
-        limits: CloudLimits { echoes: tree.echoes(), ..link_limits(config, &terms) },
+        limits: CloudLimits { echoes: tree.echoes(), ..link_limits(&terms) },
     }
 }
 
@@ -232,20 +232,22 @@ fn version(config: MqttVersion) -> Versions {
     }
 }
 
-fn link_limits(config: &config::Cloud, terms: &Terms) -> CloudLimits {
+fn link_limits(terms: &Profile) -> CloudLimits {
     // On a 32-bit machine a bound beyond its memory is no bound.
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let naming = config.table().naming.iter();
-    let ending = naming.filter(|naming| naming.harm == config::Harm::EndsTheLine);
+    let unknown = CloudLimits::default();
+    let ending = terms.naming.iter().filter(|naming| naming.harm == config::Harm::EndsTheLine);
     CloudLimits {
         max_payload: terms.max_payload.map(bytes),
         topic_levels: terms.topic_levels.map(usize::from),
         topic_length: terms.topic_length.map(usize::from),
         not_in_topics: ending.flat_map(|naming| naming.characters).copied().collect(),
-        filters_per_subscribe: usize::from(terms.filters_per_subscribe.max(1)),
+        filters_per_subscribe: terms
+            .filters_per_subscribe
+            .map_or(unknown.filters_per_subscribe, |most| usize::from(most.max(1))),
         publish_rate: terms.publish_rate,
         retain: terms.retain,
-        echoes: true,
+        ..unknown
     }
 }
 
@@ -259,8 +261,6 @@ pub(super) fn json(mut fields: Fields) -> String {
     serde_json::Value::Object(fields).to_string()
 }
 
-/// How the cloud is told of an outcome: on the device's own topic and where the sender wants it. A topic on which the
-/// answer would be a command, to us or to another gateway, or would speak in our own name, is not served.
 /// An outcome, with what the payload of its command gave to tell it from others.
 pub(super) fn outcome(told: &Told, reply_to: &ReplyTo) -> serde_json::Value {
     // Ids, words, a text and a time: serialising them cannot fail.
@@ -271,6 +271,8 @@ pub(super) fn outcome(told: &Told, reply_to: &ReplyTo) -> serde_json::Value {
     outcome
 }
 
+/// How the cloud is told of an outcome: on the device's own topic and where the sender wants it. A topic on which the
+/// answer would be a command, to us or to another gateway, or would speak in our own name, is not served.
 pub(super) fn tell(topics: &CloudTopics) -> Tell {
     let topics = topics.clone();
     Arc::new(move |told, reply_to| {

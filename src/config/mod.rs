@@ -48,6 +48,6 @@ pub use schema::{
     WhenFull,
 };
 pub use template::{FilterTemplate, Names, Template, TemplateError};
-pub use terms::{CloudLimits, Terms};
+pub use terms::CloudLimits;
 pub use users::{Entry as UsersEntry, UsersError, UsersText};
 pub use ways::{Proxy, ProxyUrl, Rung, Wrapping};

@@ -1,6 +1,6 @@
 //! What each kind of cloud wants: a table, from the vendors' documentation, of defaults and limits.
 //!
-//! Pure data. Whatever a person writes goes before it ([`super::Terms`]); the check says where that lies outside of what
+//! Pure data. Whatever a person writes goes before it ([`super::Cloud::terms`]); the check says where that lies outside of what
 //! the cloud documents. Invariants: `None` means that no number is documented, never that there is none; each
 //! number has its source in the docstring of its function; `docs/profiles.md` shows the same table, and a test
 //! compares them. Rejected: asking the cloud. MQTT 3.1.1 says nothing, and MQTT 5 speaks of a few of these only.

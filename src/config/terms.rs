@@ -1,17 +1,11 @@
 //! What holds on the line: what a person wrote, else what the profile says, else what is usual.
 //!
-//! Pure. Invariant: whoever needs a value of these asks [`Terms`] and not the section, so that a profile counts
+//! Pure. Invariant: whoever needs a value of these asks [`Cloud::terms`] and not the section, so that a profile counts
 //! everywhere or nowhere.
-
-use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{
-    Cloud,
-    profile::{MqttVersion, Profile, Tree},
-    units,
-};
+use super::{Cloud, profile::Profile, units};
 
 /// What the cloud takes; what is left out is the profile's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -36,51 +30,17 @@ pub struct CloudLimits {
     pub retain: Option<bool>,
 }
 
-/// What holds on the line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// The MQTT to speak.
-    pub version: MqttVersion,
-    /// MQTT keep-alive.
-    pub keep_alive: Duration,
-    /// Publishes on their way at a time.
-    pub window: u16,
-    /// How long the cloud is asked to keep our session.
-    pub session_expiry: Duration,
-    /// The largest payload in bytes.
-    pub max_payload: Option<u64>,
-    /// The most levels of a topic.
-    pub topic_levels: Option<u16>,
-    /// The longest topic in bytes.
-    pub topic_length: Option<u16>,
-    /// The most filters in one SUBSCRIBE.
-    pub filters_per_subscribe: u16,
-    /// The most subscriptions.
-    pub subscriptions: Option<u16>,
-    /// The most publishes a second.
-    pub publish_rate: Option<u32>,
-    /// The longest client id in bytes.
-    pub client_id_length: Option<u16>,
-    /// Whether the cloud keeps retained messages.
-    pub retain: bool,
-    /// How topics are made.
-    pub tree: Tree,
-}
-
-/// Where nobody says more: what the strictest cloud takes.
-const FILTERS_PER_SUBSCRIBE: u16 = 8;
-
 impl Cloud {
     /// The profile's line of the table, or what holds without one.
     pub fn table(&self) -> Profile {
         self.profile.map_or_else(Profile::plain, super::ProfileName::profile)
     }
 
-    /// What holds on the line.
-    pub fn terms(&self) -> Terms {
+    /// What holds on the line: the table, with what is written over it.
+    pub fn terms(&self) -> Profile {
         let table = self.table();
         let limits = &self.limits;
-        Terms {
+        Profile {
             version: self.version.unwrap_or(table.version),
             keep_alive: self.keep_alive.unwrap_or(table.keep_alive),
             window: self.window.unwrap_or(table.window),
@@ -88,15 +48,12 @@ impl Cloud {
             max_payload: limits.max_payload.or(table.max_payload),
             topic_levels: limits.topic_levels.or(table.topic_levels),
             topic_length: limits.topic_length.or(table.topic_length),
-            filters_per_subscribe: limits
-                .filters_per_subscribe
-                .or(table.filters_per_subscribe)
-                .unwrap_or(FILTERS_PER_SUBSCRIBE),
+            filters_per_subscribe: limits.filters_per_subscribe.or(table.filters_per_subscribe),
             subscriptions: limits.subscriptions.or(table.subscriptions),
             publish_rate: limits.publish_rate.or(table.publish_rate),
             client_id_length: limits.client_id_length.or(table.client_id_length),
             retain: limits.retain.unwrap_or(table.retain),
-            tree: table.tree,
+            ..table
         }
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use super::{Finding, between};
 use crate::{
-    config::{Cloud, Config, Harm, Keep, MqttVersion, Names, Naming, Profile, ProfileName, Terms, Tree},
+    config::{Cloud, Config, Harm, Keep, MqttVersion, Names, Naming, Profile, ProfileName, Tree},
     model::TopicFilter,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn all(config: &Config) -> Vec<Finding> {
         Tree::Own => {
             findings.extend(topics(config, cloud, &terms));
             findings.extend(subscriptions(config, &terms));
-            findings.extend(naming(config, cloud));
+            findings.extend(naming(config, cloud, &terms));
         }
         Tree::ThingsBoard => findings.extend(thingsboard(config)),
     }
@@ -127,7 +127,7 @@ fn names_who_it_is(cloud: &Cloud, name: ProfileName) -> Option<Finding> {
     Some(Finding::new("cloud.profile", what, remedy).warning())
 }
 
-fn client_id(config: &Config, cloud: &Cloud, terms: &Terms) -> Option<Finding> {
+fn client_id(config: &Config, cloud: &Cloud, terms: &Profile) -> Option<Finding> {
     let most = usize::from(terms.client_id_length?);
     let (at, id) = match &cloud.client_id {
         Some(id) => ("cloud.client_id", id.as_str()),
@@ -139,7 +139,7 @@ fn client_id(config: &Config, cloud: &Cloud, terms: &Terms) -> Option<Finding> {
     })
 }
 
-fn rates(cloud: &Cloud, terms: &Terms) -> Option<Finding> {
+fn rates(cloud: &Cloud, terms: &Profile) -> Option<Finding> {
     let (backlog, all) = (cloud.backlog_rate?, terms.publish_rate?);
     (backlog > all).then(|| {
         let what = format!("what waited can go no faster than everything together, {all} a second");
@@ -147,7 +147,7 @@ fn rates(cloud: &Cloud, terms: &Terms) -> Option<Finding> {
     })
 }
 
-fn retained(config: &Config, terms: &Terms) -> Vec<Finding> {
+fn retained(config: &Config, terms: &Profile) -> Vec<Finding> {
     let routes = config.routes.iter().enumerate();
     let wanted = routes.filter(|(_, route)| route.retain == Some(true) && !terms.retain);
     wanted
@@ -159,7 +159,7 @@ fn retained(config: &Config, terms: &Terms) -> Vec<Finding> {
 }
 
 /// Depth and length of every topic and filter that the file makes.
-fn topics(config: &Config, cloud: &Cloud, terms: &Terms) -> Vec<Finding> {
+fn topics(config: &Config, cloud: &Cloud, terms: &Profile) -> Vec<Finding> {
     let (prefix, gateway) = (&cloud.prefix, &config.gateway.id);
     let root = format!("{prefix}/{gateway}");
     let has_senders = config.commands.allow.iter().any(|allow| allow.senders.is_some());
@@ -195,7 +195,7 @@ fn topics(config: &Config, cloud: &Cloud, terms: &Terms) -> Vec<Finding> {
 }
 
 /// A filter that is too deep or too long, or whose topics can be.
-fn reaches(at: &str, reach: &TopicFilter, terms: &Terms, is_published: bool) -> Option<Finding> {
+fn reaches(at: &str, reach: &TopicFilter, terms: &Profile, is_published: bool) -> Option<Finding> {
     let levels = reach.levels().count();
     if let Some(most) = terms.topic_levels.map(usize::from) {
         let is_open = reach.as_str().ends_with('#');
@@ -218,7 +218,7 @@ fn reaches(at: &str, reach: &TopicFilter, terms: &Terms, is_published: bool) -> 
     Some(Finding::new(at, what, "shorten it"))
 }
 
-fn subscriptions(config: &Config, terms: &Terms) -> Option<Finding> {
+fn subscriptions(config: &Config, terms: &Profile) -> Option<Finding> {
     let most = usize::from(terms.subscriptions?);
     let has_senders = config.commands.allow.iter().any(|allow| allow.senders.is_some());
     // The fence, the commands, those with a sender.
@@ -230,8 +230,7 @@ fn subscriptions(config: &Config, terms: &Terms) -> Option<Finding> {
 }
 
 /// Names that are made into topics, and characters that the cloud does not take in them.
-fn naming(config: &Config, cloud: &Cloud) -> Vec<Finding> {
-    let table = cloud.table();
+fn naming(config: &Config, cloud: &Cloud, terms: &Profile) -> Vec<Finding> {
     let devices = config.devices.iter().enumerate();
     let devices = devices.map(|(index, device)| (format!("devices[{index}].id"), device.id.to_string()));
     let routes = config.routes.iter().enumerate();
@@ -242,7 +241,7 @@ fn naming(config: &Config, cloud: &Cloud) -> Vec<Finding> {
         .chain(routes)
         .collect();
     let mut findings = Vec::new();
-    for Naming { characters, why, harm } in table.naming {
+    for Naming { characters, why, harm } in terms.naming {
         findings.extend(names.iter().filter(|(_, name)| name.contains(*characters)).map(|(at, name)| {
             let finding =
                 Finding::new(at, format!("`{}`: {why}", name.escape_debug()), "choose another name");
