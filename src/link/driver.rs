@@ -107,7 +107,8 @@ impl Driver {
     /// Says goodbye, so that the cloud does not publish the will; whoever does not take it has hung up by himself.
     pub(super) async fn leave(mut self) {
         if self.client.disconnect().is_ok() {
-            let gone = async { while !matches!(self.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
+            let gone =
+                async { while !matches!(self.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
             let _ = timeout(FAREWELL, gone).await;
         }
     }

@@ -285,7 +285,9 @@ pub fn shorter_keep_alive(theirs: Duration, ours: Duration) -> String {
         return String::new();
     }
     let (theirs, ours) = (theirs.as_secs_f64(), ours.as_secs());
-    format!(", the cloud wants a keep-alive of {theirs} s, shorter than `cloud.keep_alive` ({ours} s), and gets it")
+    format!(
+        ", the cloud wants a keep-alive of {theirs} s, shorter than `cloud.keep_alive` ({ours} s), and gets it"
+    )
 }
 
 /// What the cloud said, as far as it changes anything.
