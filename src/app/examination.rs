@@ -445,6 +445,30 @@ mod tests {
     }
 
     #[test]
+    fn a_cloud_without_an_echo_is_asked_for_none_and_its_refusal_is_told_all_the_same() {
+        let running = |fault: &str| -> Running {
+            let text = format!(
+                r#"{{"gateway": "g", "now": "2026-11-30T12:00:00Z", "link_last_fault": null, "devices": [],
+                    "link": {{"state": "online", "protocol": "MQTT 5", "fault": {fault}, "keep_alive_seconds": 30, "echoed": true}},
+                    "store": {{"waiting": 0, "fault": null, "set_aside": []}}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let limit = Duration::from_secs(45);
+        let lines = of_running_line(Some(&running("null")), limit, false);
+        assert_eq!((lines[2].verdict, lines[2].seen.as_str()), (Verdict::NotTried, NO_ECHO));
+        assert!(
+            lines[0].seen.contains("a keep-alive of 30 s, shorter than `cloud.keep_alive` (45 s)"),
+            "{:?}",
+            lines[0]
+        );
+        let refused = running(r#"{"kind": "not_authorized", "detail": "publishing to `a`"}"#);
+        let lines = of_running_line(Some(&refused), limit, false);
+        assert_eq!((lines[2].verdict, lines[2].fault), (Verdict::Bad, Some(FaultKind::NotAuthorized)));
+        assert_eq!(of_running_line(Some(&running("null")), limit, true)[2].verdict, Verdict::Good);
+    }
+
+    #[test]
     fn what_comes_after_the_failure_is_not_tried_and_everything_is_in_its_order() {
         let fault = Fault::new(FaultKind::Tcp, "refused");
         let walks = [walk(

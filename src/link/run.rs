@@ -42,7 +42,7 @@ struct Held {
     credentials: Credentials,
 }
 
-/// The line to the cloud, ready to run: files read and checked.
+/// The line to the cloud, ready to run.
 pub struct Link {
     options: Arc<LinkOptions>,
     /// What worked last, or what there was at the start; or why that cannot be used.
@@ -73,10 +73,11 @@ pub struct Link {
 }
 
 impl Link {
-    /// Reads and checks certificates and key.
+    /// Reads certificates and key. What is wrong with them is a fault of the line, which comes up once the files are
+    /// mended.
     ///
     /// # Errors
-    /// Each broken file has its own [`LinkError`], with the remedy.
+    /// [`LinkError::NoWay`] and [`LinkError::HalfACertificate`].
     pub fn prepare(
         options: LinkOptions,
         store: Store,

@@ -13,7 +13,7 @@ use async_tungstenite::{
     },
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -21,6 +21,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use ws_stream_tungstenite::WsStream;
+
+use super::raw::next_packet;
 
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
@@ -222,19 +224,7 @@ struct Line<S>(S);
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     /// The next packet; `None`: it is over.
     async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
-        let first = self.0.read_u8().await.ok()?;
-        let (mut length, mut shift) = (0usize, 0);
-        loop {
-            let byte = self.0.read_u8().await.ok()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).await.ok()?;
-        Some((first, body))
+        next_packet(&mut self.0).await
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Option<()> {
