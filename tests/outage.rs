@@ -1,23 +1,14 @@
 //! Six hours without a line, on a clock that the test moves: what a bounded queue makes of it, in memory and on the
-//! disk, and how it goes out afterwards. Here store and line by themselves; the whole gateway in `outage/whole.rs`.
-//! Alone in their binary and one after the other, because they look at the memory of the whole process.
+//! disk, and how it goes out afterwards. Here store and line by themselves; the whole gateway in `outage_whole.rs`.
+//! Alone in its binary, because it looks at the memory of the whole process.
 #![cfg(all(feature = "demo", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[allow(dead_code, reason = "tests/link.rs needs more of it")]
 #[path = "support/gateway.rs"]
 mod gateway;
-#[allow(dead_code, reason = "tests/cloud_faults.rs needs more of it")]
-#[path = "support/peer.rs"]
-mod peer;
-#[allow(dead_code, unused_imports, reason = "only the page is asked here")]
-#[path = "support/program.rs"]
-mod program;
-#[allow(dead_code, reason = "shared with the tests of the broker")]
-#[path = "support/raw.rs"]
-mod raw;
-#[path = "outage/whole.rs"]
-mod whole;
+#[path = "support/memory.rs"]
+mod memory;
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +20,7 @@ use hearthlink::{
     model::{LinkState, Message, QoS},
     store::{Entry, Keep, LaneOptions, Store, StoreOptions},
 };
+use memory::{GROWTH, resident};
 
 const HOURS: usize = 6;
 /// A reading every second on each of two topics.
@@ -37,8 +29,6 @@ const AN_HOUR: usize = 3600;
 const PACE: u32 = 1_000;
 /// What one reading takes in the queue: `h/g/…` and its payload.
 const READING: u64 = 9 + 91;
-/// How much the process may have grown between the first hour and the sixth, in bytes.
-const GROWTH: usize = 3 << 20;
 
 const ORDINARY: &str = "h/g/plain";
 const LIVE: &str = "h/g/quick";
@@ -65,15 +55,6 @@ async fn an_hour(store: &Store, clock: &Clock, hour: usize) {
     }
 }
 
-/// Held by the test that runs: the memory is the process's.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// What this process has in memory, in bytes.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 fn number(payload: &str) -> usize {
     payload.parse().unwrap()
 }
@@ -81,7 +62,6 @@ fn number(payload: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn six_hours_without_a_line_take_no_memory_lose_only_what_the_policy_says_and_come_back_at_their_pace()
 {
-    let _alone = ALONE.lock().await;
     let papers = Papers::new();
     let cloud = Cloud::start(CloudOptions {
         certificate: papers.server.certificate.clone(),

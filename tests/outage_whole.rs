@@ -1,7 +1,25 @@
-//! The same through the whole gateway: readings come in by the broker at home, a scripted cloud takes them.
+//! The six hours of `outage.rs` through the whole gateway: readings come in by the broker at home, a scripted cloud
+//! takes them.
 //!
 //! The line is down because the cloud hangs up on everybody. The clock of the gateway is moved; its line, which goes
-//! by tokio's time, runs as fast as it is.
+//! by tokio's time, runs as fast as it is. Alone in its binary, because it looks at the memory of the whole process.
+#![cfg(all(feature = "demo", target_os = "linux"))]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+#[allow(dead_code, reason = "tests/link.rs needs more of it")]
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/memory.rs"]
+mod memory;
+#[allow(dead_code, reason = "tests/cloud_faults.rs needs more of it")]
+#[path = "support/peer.rs"]
+mod peer;
+#[allow(dead_code, unused_imports, reason = "only the page is asked here")]
+#[path = "support/program.rs"]
+mod program;
+#[allow(dead_code, reason = "shared with the tests of the broker")]
+#[path = "support/raw.rs"]
+mod raw;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -9,19 +27,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gateway::Papers;
 use hearthlink::{app::Gateway, clock::Clock, config, model::LinkState};
+use memory::{GROWTH, resident};
+use peer::{CONNACK, PUBACK, Peer, puback};
+use raw::{Raw, publish};
 use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-use super::{
-    ALONE, GROWTH,
-    gateway::Papers,
-    peer::{CONNACK, PUBACK, Peer, puback},
-    program,
-    raw::{Raw, publish},
-    resident,
-};
 
 const HOURS: u64 = 6;
 /// In an hour on the moved clock, on each of the two topics.
@@ -89,7 +102,6 @@ fn dropped(status: &Value) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_a_line_for_six_hours_counts_what_it_drops_and_brings_the_rest_at_its_pace() {
-    let _alone = ALONE.lock().await;
     let papers = Papers::new();
     let cloud = Arc::new(Peer::bind(&papers.server).await);
     let door = tokio::spawn({
