@@ -7,6 +7,8 @@ mod support {
     pub mod gateway;
     #[allow(dead_code, reason = "the rest is used in tests/link.rs")]
     pub mod peer;
+    #[allow(dead_code, reason = "the rest is used in tests/broker")]
+    pub mod raw;
 }
 
 use hearthlink::model::FaultKind;

@@ -297,7 +297,7 @@ async fn play(case: &Case) {
     drop((rival, gateway));
 }
 
-/// The cases whose names hold this word, all at once but for the many connections that they need.
+/// The cases that are staged so, one after the other.
 async fn play_all(wanted: impl Fn(&Staging) -> bool) {
     for case in CASES.iter().filter(|case| wanted(&case.staging)) {
         play(case).await;

@@ -12,6 +12,9 @@ mod house;
 #[allow(dead_code, reason = "the rest is used in other tests")]
 #[path = "support/peer.rs"]
 mod peer;
+#[allow(dead_code, reason = "the rest is used in other tests")]
+#[path = "support/raw.rs"]
+mod raw;
 
 use std::{
     fs,

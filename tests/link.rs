@@ -5,6 +5,8 @@
 mod support {
     pub mod gateway;
     pub mod peer;
+    #[allow(dead_code, reason = "the rest is used in tests/broker")]
+    pub mod raw;
 }
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

@@ -11,6 +11,8 @@ mod support {
     pub mod gateway;
     #[allow(dead_code, reason = "shared with the tests of the link")]
     pub mod peer;
+    #[allow(dead_code, reason = "the rest is used in tests/broker")]
+    pub mod raw;
 }
 
 use std::time::Duration;

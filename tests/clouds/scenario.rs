@@ -80,7 +80,7 @@ pub struct Stage<'a> {
 pub fn play(stage: &Stage, cloud: &mut dyn Cloud, folder: &Path) {
     let started = Instant::now();
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let run = Run::new(stage, cloud, &runtime, folder);
+    let run = Run::new(stage, &runtime, folder);
     cloud.save();
     run.load(cloud);
     run.ask_without_a_time();
@@ -108,7 +108,7 @@ struct Seen {
 
 impl<'a> Run<'a> {
     #[track_caller]
-    fn new(stage: &'a Stage<'a>, _: &dyn Cloud, runtime: &Runtime, folder: &Path) -> Self {
+    fn new(stage: &'a Stage<'a>, runtime: &Runtime, folder: &Path) -> Self {
         let mut options = stage.watch.to_vec();
         options.extend([
             "-i",

@@ -118,29 +118,9 @@ impl Aws {
             ServerConfig::clone(peer::acceptor(&papers.server, Some(&papers.ca), &versions).config());
         closed.alpn_protocols = vec![ALPN.to_vec()];
         let closed = TlsAcceptor::from(Arc::new(closed));
-        let listeners = [
-            TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            TcpListener::bind("127.0.0.1:0").await.unwrap(),
-        ];
-        let [web_socket, mqtt] = [0, 1].map(|index: usize| listeners[index].local_addr().unwrap());
         let shared = Arc::new(Shared { clock, state: Mutex::default(), stop: CancellationToken::new() });
-        for (listener, acceptor, is_web_socket) in listeners
-            .into_iter()
-            .zip([(open, true), (closed, false)])
-            .map(|(listener, (acceptor, is_web_socket))| (listener, acceptor, is_web_socket))
-        {
-            let shared = shared.clone();
-            tokio::spawn(async move {
-                let stop = shared.stop.clone();
-                while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
-                    let (shared, acceptor, stop) = (shared.clone(), acceptor.clone(), stop.clone());
-                    tokio::spawn(async move {
-                        let serve = shared.serve(stream, acceptor, is_web_socket);
-                        stop.run_until_cancelled(serve).await;
-                    });
-                }
-            });
-        }
+        let web_socket = shared.clone().listen(open, true).await;
+        let mqtt = shared.clone().listen(closed, false).await;
         Self(Arc::new(Inner { web_socket, mqtt, shared }))
     }
 
@@ -205,6 +185,21 @@ impl Aws {
 impl Shared {
     fn refuse(&self, why: impl Into<String>) {
         self.state.lock().unwrap().refusals.push(why.into());
+    }
+
+    /// Serves whoever comes until it is stopped, and says where.
+    async fn listen(self: Arc<Self>, acceptor: TlsAcceptor, is_web_socket: bool) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Some(Ok((stream, _))) = self.stop.run_until_cancelled(listener.accept()).await {
+                let (shared, acceptor, stop) = (self.clone(), acceptor.clone(), self.stop.clone());
+                tokio::spawn(async move {
+                    stop.run_until_cancelled(shared.serve(stream, acceptor, is_web_socket)).await;
+                });
+            }
+        });
+        address
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, is_web_socket: bool) {
@@ -426,22 +421,7 @@ fn without_properties(bytes: &[u8]) -> &[u8] {
 
 /// The next packet; `None`: the other end hung up, or said nothing for too long.
 async fn read<S: AsyncRead + Unpin>(line: &mut S, silence: Duration) -> Option<(u8, Vec<u8>)> {
-    let read = async {
-        let first = line.read_u8().await.ok()?;
-        let (mut length, mut shift) = (0usize, 0);
-        loop {
-            let byte = line.read_u8().await.ok()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        line.read_exact(&mut body).await.ok()?;
-        Some((first, body))
-    };
-    timeout(silence, read).await.ok()?
+    timeout(silence, raw::next_packet(line)).await.ok()?
 }
 
 async fn write<S: AsyncWrite + Unpin>(line: &mut S, bytes: &[u8]) -> bool {

@@ -17,12 +17,14 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use ws_stream_tungstenite::WsStream;
+
+use super::raw::next_packet;
 
 pub const CONNECT: u8 = 1;
 pub const PUBLISH: u8 = 3;
@@ -166,22 +168,7 @@ impl Session {
 
     /// The next packet: first byte and what follows the length.
     pub async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
-        let read = async {
-            let first = self.0.read_u8().await.ok()?;
-            let (mut length, mut shift) = (0usize, 0);
-            loop {
-                let byte = self.0.read_u8().await.ok()?;
-                length |= usize::from(byte & 0x7f) << shift;
-                shift += 7;
-                if byte & 0x80 == 0 {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            self.0.read_exact(&mut body).await.ok()?;
-            Some((first, body))
-        };
-        timeout(Duration::from_secs(30), read).await.expect("a packet")
+        timeout(Duration::from_secs(30), next_packet(&mut self.0)).await.expect("a packet")
     }
 
     pub async fn expect(&mut self, kind: u8) -> Vec<u8> {
