@@ -511,6 +511,10 @@ impl Model {
                     outgoing.is_received = true;
                     connection.send(&packet(0x62, &id.to_be_bytes())).await;
                 }
+                // What a client of wild bytes is acknowledged may be a PUBLISH of those bytes, under the same id.
+                if connection.is_wild || client.session.as_ref().is_some_and(|session| session.is_tainted) {
+                    return;
+                }
                 for (index, incarnation) in self.published[number as usize].audience.clone() {
                     if let Some(session) = &mut self.clients[index].session
                         && session.incarnation == incarnation
