@@ -66,6 +66,54 @@ impl Page {
     }
 }
 
+/// A reader of the page's events.
+struct Reader {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Reader {
+    async fn open(page: &Page, since: &str) -> Self {
+        let mut stream = TcpStream::connect(page.address).await.unwrap();
+        let request = format!("GET /api/events?since={since} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self { stream, text: String::new() }
+    }
+
+    /// Reads on until this has come; `false`: the stream ended before.
+    async fn hears(&mut self, expected: &str) -> bool {
+        let reading = async {
+            while !self.text.contains(expected) {
+                let mut some = [0; 4096];
+                match self.stream.read(&mut some).await {
+                    Ok(0) | Err(_) => return false,
+                    Ok(count) => self.text.push_str(&String::from_utf8_lossy(&some[..count])),
+                }
+            }
+            true
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(60), reading).await;
+        heard.unwrap_or_else(|_| panic!("`{expected}` does not come; so far: {}", self.text))
+    }
+}
+
+/// The name of the edition that a page is of.
+fn edition(page: &str) -> &str {
+    page.split_once("data-edition=\"").unwrap().1.split_once('"').unwrap().0
+}
+
+fn thermometer(id: &str, state: serde_json::Value) -> DeviceReport {
+    DeviceReport {
+        id: DeviceId::parse(id).unwrap(),
+        kind: "thermometer".into(),
+        availability: Availability::Online,
+        fields: Some(fields(state)),
+        last_seen: Some(Clock::system().now()),
+        restarts: 0,
+        fault: None,
+    }
+}
+
 fn fields(json: serde_json::Value) -> Fields {
     serde_json::from_value(json).unwrap()
 }
@@ -348,4 +396,106 @@ async fn an_address_in_use_is_named() {
         panic!("two pages at one address");
     };
     assert_eq!(address, page.address);
+}
+
+#[tokio::test]
+async fn an_event_brings_what_is_new_and_nothing_else() {
+    let page = page().await;
+    for number in 0..50 {
+        page.board.device(thermometer(&format!("t{number}"), serde_json::json!({"temperature": 20})));
+    }
+    let seen = page.get("/").await;
+    let mut reader = Reader::open(&page, edition(&seen)).await;
+    assert!(reader.hears("event: parts").await);
+    assert!(reader.text.contains("content-type: text/event-stream") && reader.text.contains("retry: "));
+    page.board.device(thermometer("t7", serde_json::json!({"temperature": 31.5})));
+    assert!(reader.hears("<dd>31.5</dd>").await);
+    let text = &reader.text;
+    assert!(
+        text.contains("data: <li id=\"device-t7\">") && text.contains("<footer id=\"footer\">"),
+        "{text}"
+    );
+    assert!(!text.contains("device-t8\">") && !text.contains("id=\"broker\""), "{text}");
+    // Whoever was away gets the same.
+    let mut late = Reader::open(&page, edition(&seen)).await;
+    assert!(late.hears("<dd>31.5</dd>").await);
+    assert!(!late.text.contains("device-t8\">"), "{}", late.text);
+}
+
+#[tokio::test]
+async fn whoever_has_another_list_of_devices_or_another_runs_page_is_sent_for_the_page() {
+    let page = page().await;
+    let seen = page.get("/").await;
+    page.board.device(thermometer("attic", serde_json::json!({"temperature": 20})));
+    for since in [edition(&seen), "7-1", "nonsense", ""] {
+        let mut reader = Reader::open(&page, since).await;
+        assert!(reader.hears("event: page").await);
+        assert!(!reader.text.contains("event: parts"), "{since}: {}", reader.text);
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_reports_is_an_event_a_second() {
+    let page = page().await;
+    page.board.device(thermometer("attic", serde_json::json!({"count": 0})));
+    let seen = page.get("/").await;
+    let start = std::time::Instant::now();
+    let mut reader = Reader::open(&page, edition(&seen)).await;
+    assert!(reader.hears("event: parts").await);
+    let board = page.board.clone();
+    let storm = tokio::spawn(async move {
+        for count in 1..=2000 {
+            board.device(thermometer("attic", serde_json::json!({"count": count})));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert!(reader.hears("<dd>2000</dd>").await);
+    storm.await.unwrap();
+    let events = reader.text.matches("event: ").count() as u64;
+    assert!(events >= 3, "{events} events: nothing came while the storm lasted");
+    // The greeting, and then one for each second that was begun.
+    assert!(events <= 2 + start.elapsed().as_secs(), "{events} events in {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn what_a_device_says_forges_no_event() {
+    let page = page().await;
+    page.board.device(thermometer("attic", serde_json::json!({"note": "plain"})));
+    let seen = page.get("/").await;
+    let evil = "a\r\revent: page\rdata: <b>\n\nevent: page\r\n<script>alert(1)</script>";
+    page.board.device(thermometer("attic", serde_json::json!({"note": evil})));
+    let mut reader = Reader::open(&page, edition(&seen)).await;
+    assert!(reader.hears("alert(1)").await);
+    for line in reader.text.split(['\r', '\n']).filter(|line| line.contains("page") || line.contains("<b>")) {
+        assert!(line.starts_with("data: ") || line.is_empty(), "{line}");
+    }
+    assert!(!reader.text.contains("<script>"), "{}", reader.text);
+}
+
+#[tokio::test]
+async fn readers_have_so_many_seats_and_others_are_told_to_ask_for_the_page() {
+    let page = page().await;
+    let mut readers = Vec::new();
+    for _ in 0..16 {
+        let mut reader = Reader::open(&page, "").await;
+        assert!(reader.hears("event: page").await);
+        readers.push(reader);
+    }
+    let refused = page.get("/api/events").await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: "), "{refused}");
+    assert!(page.get("/").await.starts_with("HTTP/1.1 200"));
+    // A seat is free again when its reader has gone, which is noticed when it is told something.
+    drop(readers.pop());
+    loop {
+        page.board.device(thermometer("attic", serde_json::json!({"temperature": 20})));
+        let mut reader = Reader::open(&page, "").await;
+        if reader.hears("event: page").await {
+            break;
+        }
+    }
+    // The end of the page is the end of all streams.
+    page.stop.cancel();
+    for mut reader in readers {
+        assert!(!reader.hears("nothing that ever comes").await);
+    }
 }

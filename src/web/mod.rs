@@ -1,30 +1,33 @@
-//! The status page: what people look at, `/api/status` and `/metrics` for programs.
+//! The status page: what people look at, `/api/status` and `/metrics` for programs, `/api/events` for its script.
 //!
 //! Owns the HTTP listener and the page. Gets the board's snapshots and nothing else, so whoever takes the
 //! page over can read and never act. Invariants: GET and HEAD only; a request whose `Host` is not this
 //! machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding;
 //! nothing is loaded from elsewhere (strict CSP); connections and their time are bounded.
 //!
-//! Rejected: `axum::serve`, which bounds neither; server-sent events, which would hold connections for
-//! what a request every two seconds on loopback does as well (they come with the full page).
+//! Rejected: `axum::serve`, which bounds neither.
 
+mod events;
 mod guard;
 mod metrics;
 mod page;
+mod press;
 mod server;
+mod view;
 pub(crate) mod words;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{FromRef, State},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::net::TcpListener;
+use press::Press;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::{Board, Level};
@@ -78,14 +81,38 @@ impl Web {
     /// # Errors
     /// None today: what goes wrong with one connection ends that one.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WebError> {
-        server::serve(self.listener, router(self.address, self.board), stop).await;
+        let room = Room { press: Press::new(self.board.clone()), board: self.board, seats: events::seats() };
+        let press = room.press.clone().run(stop.clone());
+        tokio::join!(press, server::serve(self.listener, router(self.address, room), stop));
         Ok(())
     }
 }
 
-fn router(address: SocketAddr, board: Board) -> Router {
+/// What the answers are made from.
+#[derive(Clone)]
+struct Room {
+    board: Board,
+    press: Arc<Press>,
+    /// Of those who read events.
+    seats: Arc<Semaphore>,
+}
+
+impl FromRef<Room> for Board {
+    fn from_ref(room: &Room) -> Self {
+        room.board.clone()
+    }
+}
+
+impl FromRef<Room> for Arc<Press> {
+    fn from_ref(room: &Room) -> Self {
+        room.press.clone()
+    }
+}
+
+fn router(address: SocketAddr, room: Room) -> Router {
     Router::new()
         .route("/", get(page::show))
+        .route("/api/events", get(events::listen))
         .route("/api/status", get(status))
         .route("/api/receipts", get(async |State(board): State<Board>| Json(board.receipts())))
         .route("/metrics", get(metrics::show))
@@ -98,7 +125,7 @@ fn router(address: SocketAddr, board: Board) -> Router {
         )
         .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
         .fallback(async || (StatusCode::NOT_FOUND, "There is no such page. The status page is at /\n"))
-        .with_state(board)
+        .with_state(room)
         .layer(middleware::from_fn_with_state(address.ip(), guard::check))
 }
 
