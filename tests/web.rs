@@ -156,13 +156,11 @@ fn trouble(board: &Board) {
         ..BrokerReport::default()
     });
     let device = |id: &str, kind: &str, availability, state, fault: Option<&str>| DeviceReport {
-        id: DeviceId::parse(id).unwrap(),
-        kind: kind.into(),
         availability,
         fields: Some(fields(state)),
         last_seen: Some(Timestamp::from_millis(now.as_millis() - 70_000)),
-        restarts: 0,
         fault: fault.map(str::to_owned),
+        ..DeviceReport::new(DeviceId::parse(id).unwrap(), kind)
     };
     board.device(device(
         "toaster",
@@ -205,7 +203,7 @@ fn trouble(board: &Board) {
             at: now,
             duplicate: false,
         };
-        board.command(CommandReport { origin: origin.into(), outcome });
+        board.command(CommandReport { origin: origin.into(), age: None, outcome });
     }
 }
 
