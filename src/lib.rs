@@ -8,7 +8,7 @@
 //! floor 3  web/
 //! floor 2  broker/  devices/  link/  commands/
 //! floor 1  store/  health/  config/
-//! floor 0  model/  clock  retry  permissions
+//! floor 0  model/  clock  retry  permissions  patience
 //! ```
 
 // Here and not in Cargo.toml: the helpers of `tests/` may, their panic is a verdict.
@@ -26,6 +26,7 @@ pub mod devices;
 pub mod health;
 pub mod link;
 pub mod model;
+mod patience;
 pub mod permissions;
 pub mod retry;
 pub mod store;
