@@ -30,7 +30,9 @@ use crate::{
     devices::{DeviceError, Fleet},
     health::Board,
     link::{Link, LinkError, LinkOptions},
-    model::{DeviceId, Fields, GatewayId, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
+    model::{
+        DeviceId, Fields, GatewayId, Inbound, QoS, Receipt, Receipts, Secret, Topic, TopicError, TopicFilter,
+    },
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
 };
@@ -65,7 +67,7 @@ pub enum BuildError {
     /// The cloud's topics.
     #[error("`cloud.prefix` is too long: {0}")]
     Prefix(#[from] TopicError),
-    /// The password of the proxy.
+    /// The password of the proxy, or of the status page.
     #[error("failed to read the password file `{path}`: {reason}")]
     Password {
         /// The file.
@@ -146,7 +148,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     let (sender, told) = mpsc::channel(TOLD);
     let desk = Desk::new(options, store.clone(), board.clone(), clock.clone(), sender);
     let web = match &config.web {
-        Some(web) => Some(Web::bind(WebOptions { address: web.address }, board.clone()).await?),
+        Some(web) => Some(Web::bind(page(web)?, board.clone()).await?),
         None => None,
     };
     Ok(Parts {
@@ -253,6 +255,11 @@ pub(super) fn link_options(config: &Config) -> Result<Option<LinkOptions>, Build
         proxy: ways::proxy(cloud, of_proxy),
         ..translate::link(cloud, gateway, &tree)
     }))
+}
+
+fn page(web: &config::Web) -> Result<WebOptions, BuildError> {
+    let password = web.password_file.as_deref().map(first_line).transpose()?;
+    Ok(WebOptions { address: web.address, hosts: web.hosts.clone(), password: password.map(Secret::new) })
 }
 
 /// Where the store is.

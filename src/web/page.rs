@@ -42,6 +42,7 @@ sections! {
     Attention "attention.html",
     Buses "buses.html",
     Commands "commands.html",
+    Host "host.html",
     Broker "broker.html",
     Footer "footer.html",
 }

@@ -4,7 +4,7 @@
 //! off, and nobody can keep others out for longer than that. A stream of events has a rule of its own: it pushes its
 //! deadline ahead with every event that the connection takes, so that a reader who has stopped reading is cut off too.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request};
 use hyper::{
@@ -29,9 +29,11 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// What waits to be written to one visitor, and the longest head of a request, in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// Who asks: until when the connection may last.
+/// Who asks, and until when the connection may last.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
+    /// Where the connection comes from.
+    pub(super) address: IpAddr,
     deadline: Arc<watch::Sender<Instant>>,
 }
 
@@ -51,8 +53,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
             () = stop.cancelled() => break,
             next = async { (free.clone().acquire_owned().await, listener.accept().await) } => next,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "the status page could not accept a connection");
                 time::sleep(PAUSE).await;
@@ -60,7 +62,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
             }
         };
         let (deadline, until) = watch::channel(Instant::now() + CONNECTION_TIME);
-        let visitor = Visitor { deadline: Arc::new(deadline) };
+        let visitor = Visitor { address: peer.ip(), deadline: Arc::new(deadline) };
         let router = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(visitor.clone());

@@ -4,16 +4,25 @@ use std::time::Duration;
 
 use askama::Template;
 
-use super::words;
+use super::{chart, words};
 use crate::{
     health::{
-        CertificateStatus, CommandReport, DeviceReport, Expiry, LaneReport, Level, RefusalReport, Snapshot,
+        CertificateStatus, CommandReport, DeviceReport, Expiry, HostReport, LaneReport, Level, OutageReport,
+        RefusalReport, Snapshot, TrafficDay,
     },
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
 };
 
 /// Devices that are named as in need of attention; of more, the number is told.
 const NAMED: usize = 20;
+/// From this many devices on, each is told in short, without its history: so that 1,000 of them weigh less than 100 KB.
+const CROWD: usize = 200;
+/// Fields of a device in short.
+const IN_SHORT: usize = 4;
+/// Outages that are told one by one, the last ones.
+const OUTAGES: usize = 20;
+/// From here on a Pi slows down (its firmware's soft limit), in degrees Celsius.
+const HOT: f64 = 80.0;
 
 /// One snapshot, to be shown.
 pub(super) struct View<'a> {
@@ -95,6 +104,83 @@ impl<'a> View<'a> {
         self.facts.link.state != LinkState::Off
     }
 
+    /// The round trips of a day: the lines of the longest and of the mean ones.
+    pub(super) fn round_trips(&self) -> Option<(String, String)> {
+        chart::round_trips(&self.facts.line_history.round_trip.points, self.facts.now)
+    }
+
+    /// What the chart shows.
+    pub(super) fn round_trip_words(&self) -> Option<String> {
+        let points = &self.facts.line_history.round_trip.points;
+        let least = points.iter().map(|point| point.min).min()?;
+        let most = points.iter().map(|point| point.max).max()?;
+        Some(format!("In 24 hours {} to {}", words::short(least), words::short(most)))
+    }
+
+    pub(super) fn round_trip(&self) -> Option<String> {
+        self.facts.line_history.round_trip.last.map(words::short)
+    }
+
+    /// The outages of seven days on their strip: where, and how wide.
+    pub(super) fn strip(&self) -> Vec<(u64, u64)> {
+        let outages = self.facts.line_history.outages.iter();
+        outages.filter_map(|outage| chart::outage(outage, self.facts.now)).collect()
+    }
+
+    /// What the strip shows.
+    pub(super) fn outages_words(&self) -> String {
+        let history = &self.facts.line_history;
+        let outages = &history.outages;
+        let number = outages.len() as u64 + history.outages_forgotten;
+        let ended = |outage: &OutageReport| outage.to?.since(outage.from);
+        let longest = outages.iter().filter_map(ended).max();
+        match (number, longest) {
+            (0, _) => "No outage in the last 7 days".to_owned(),
+            (_, None) => format!("{} in the last 7 days", words::count(number, "outage")),
+            (1, Some(longest)) => format!("1 outage in the last 7 days, of {}", words::span(longest)),
+            (_, Some(longest)) => {
+                format!("{number} outages in the last 7 days, the longest of {}", words::span(longest))
+            }
+        }
+    }
+
+    /// The last outages, the newest first.
+    pub(super) fn outages(&self) -> impl Iterator<Item = &'a OutageReport> {
+        self.facts.line_history.outages.iter().rev().take(OUTAGES)
+    }
+
+    pub(super) fn outage_words(&self, outage: &OutageReport) -> String {
+        let fault = outage.fault.map_or("set up anew, or the gateway did not run", |fault| fault.sentence());
+        match outage.to.and_then(|to| to.since(outage.from)) {
+            Some(length) => format!("for {}: {fault}", words::span(length)),
+            None => format!("and still: {fault}"),
+        }
+    }
+
+    /// What went over the line, day by day.
+    pub(super) fn traffic(&self) -> Vec<(String, &'a TrafficDay)> {
+        self.facts
+            .line_history
+            .traffic
+            .days
+            .iter()
+            .enumerate()
+            .map(|(ago, day)| (words::day(ago), day))
+            .collect()
+    }
+
+    /// What was written to the disk, day by day.
+    pub(super) fn written_days(&self) -> Vec<(String, String)> {
+        let days = self.facts.store.written.days.iter().enumerate();
+        days.map(|(ago, bytes)| (words::day(ago), words::bytes(*bytes))).collect()
+    }
+
+    /// When the queue will be full.
+    pub(super) fn outlook(&self) -> Option<String> {
+        let full_in = self.facts.outlook.full_in?;
+        Some(format!("in {} at today's rate", words::span(full_in)))
+    }
+
     pub(super) fn waiting(&self) -> String {
         match self.facts.store.waiting {
             0 => "Nothing waits".to_owned(),
@@ -172,9 +258,43 @@ impl<'a> View<'a> {
         }
     }
 
+    fn is_crowded(&self) -> bool {
+        self.facts.devices.len() > CROWD
+    }
+
+    /// What it is there for: `temperature` and `21.5 °C`.
+    pub(super) fn headline(&self, device: &DeviceReport) -> Option<(String, String)> {
+        let number = device.number.as_ref()?;
+        let unit = number.unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
+        Some((self.spaced(&number.field), words::number(number.value) + &unit))
+    }
+
+    /// The last 24 hours of it: its line, how many steps that has, and what it shows, in words.
+    pub(super) fn history(&self, device: &DeviceReport) -> Option<(String, usize, String)> {
+        let number = device.number.as_ref().filter(|_| !self.is_crowded())?;
+        let (line, least, most) = chart::line(&number.history)?;
+        let (least, most) = (words::number(least), words::number(most));
+        let words = match least == most {
+            true => format!("{least} all the time in 24 h"),
+            false => format!("{least} to {most} in 24 h"),
+        };
+        Some((line, number.history.len() - 1, words))
+    }
+
+    /// Its further fields, with battery and signal in words of their own.
     pub(super) fn fields(&self, device: &DeviceReport) -> Vec<(String, String)> {
-        let fields = device.fields.iter().flatten();
-        fields.map(|(name, value)| (name.replace('_', " "), words::value(value))).collect()
+        let is_shown = |name: &str, value: &serde_json::Value| {
+            let is = |known: Option<f64>| known.is_some() && value.as_f64() == known;
+            device.number.as_ref().is_some_and(|number| number.field == name)
+                || (name.contains("battery") && is(device.battery_percent))
+                || (name == "signal" && is(device.signal_dbm))
+        };
+        let others = device.fields.iter().flatten().filter(|(name, value)| !is_shown(name, value));
+        let others = others.map(|(name, value)| (name.replace('_', " "), words::value(value)));
+        let battery = device.battery_percent.map(|left| ("battery".to_owned(), format!("{left:.0} %")));
+        let signal = device.signal_dbm.map(|level| ("signal".to_owned(), signal(level)));
+        let most = if self.is_crowded() { IN_SHORT } else { usize::MAX };
+        battery.into_iter().chain(signal).chain(others).take(most).collect()
     }
 
     pub(super) fn spaced(&self, name: &str) -> String {
@@ -203,10 +323,66 @@ impl<'a> View<'a> {
         }
     }
 
+    /// How old it was when it came.
+    pub(super) fn age(&self, command: &CommandReport) -> Option<String> {
+        command.age.map(|age| format!("{} old on arrival", words::short(age)))
+    }
+
+    /// The machine, what of it is known: a name, words, and whether somebody should look after it.
+    pub(super) fn host(&self) -> Vec<(&'static str, String, bool)> {
+        let HostReport { temperature_celsius, under_voltage, disk, memory, load, clock_synchronised } =
+            self.facts.host;
+        let mut rows = Vec::new();
+        if let Some(degrees) = temperature_celsius {
+            let is_hot = degrees >= HOT;
+            let words = if is_hot { ": too hot, it slows down" } else { "" };
+            rows.push(("Temperature", format!("{degrees:.1} °C{words}"), is_hot));
+        }
+        if let Some(voltage) = under_voltage {
+            let words = match (voltage.now, voltage.since_boot) {
+                (true, _) => "too little now: use a stronger power supply",
+                (false, true) => "was too little since the start: use a stronger power supply",
+                (false, false) => "enough",
+            };
+            rows.push(("Voltage", words.to_owned(), voltage.now || voltage.since_boot));
+        }
+        let free = |free, total| format!("{} free of {}", words::bytes(free), words::bytes(total));
+        if let Some(disk) = disk {
+            let is_short = disk.free_bytes < disk.total_bytes / 20;
+            rows.push(("Disk", free(disk.free_bytes, disk.total_bytes), is_short));
+        }
+        if let Some(memory) = memory {
+            let is_short = memory.available_bytes < memory.total_bytes / 20;
+            rows.push(("Memory", free(memory.available_bytes, memory.total_bytes), is_short));
+        }
+        if let Some([one, five, fifteen]) = load {
+            rows.push(("Load, 1, 5 and 15 min", format!("{one:.2}, {five:.2}, {fifteen:.2}"), false));
+        }
+        let is_set = clock_synchronised.unwrap_or(self.facts.clock_trusted);
+        let clock = match (clock_synchronised, self.facts.clock_trusted) {
+            (Some(true), _) => "synchronised",
+            (None, true) => "set",
+            (Some(false), true) => "set, not synchronised at the moment",
+            (Some(false) | None, false) => "not set yet",
+        };
+        rows.push(("Clock", clock.to_owned(), !is_set));
+        rows
+    }
+
     /// The outcome's own sentence, else what its reason means.
     pub(super) fn because(&self, command: &CommandReport) -> String {
         let outcome = &command.outcome;
         let reason = || outcome.reason.map(|reason| words::reason(reason).to_owned());
         outcome.detail.clone().or_else(reason).unwrap_or_default()
     }
+}
+
+/// `-61 dBm, good`: few know what the number means.
+fn signal(level: f64) -> String {
+    let word = match level {
+        -65.0.. => "good",
+        -80.0.. => "fair",
+        _ => "weak",
+    };
+    format!("{level:.0} dBm, {word}")
 }
