@@ -11,6 +11,8 @@ const silent = document.getElementById("silent");
 let edition = main.dataset.edition;
 let source = null;
 let timer = null;
+// Until a silence is told.
+let quiet = null;
 let refused = 0;
 let last = new Date();
 // The gateway's clock minus ours.
@@ -61,15 +63,16 @@ function heard() {
   last = new Date();
   ahead = Date.parse(document.getElementById("made").dateTime) - last.getTime();
   document.title = document.getElementById("verdict").dataset.title;
-  silent.hidden = true;
-  silent.textContent = "";
+  silence(false);
   count();
 }
 
-function told() {
-  if (!silent.hidden) return;
-  silent.textContent = `Hearthlink does not answer. What you see is from ${last.toLocaleTimeString()}.`;
-  silent.hidden = false;
+function silence(isSilent) {
+  clearTimeout(quiet);
+  quiet = null;
+  if (silent.hidden !== isSilent) return;
+  silent.textContent = isSilent ? `Hearthlink does not answer. What you see is from ${last.toLocaleTimeString()}.` : "";
+  silent.hidden = !isSilent;
 }
 
 async function refresh() {
@@ -85,7 +88,7 @@ async function refresh() {
     edition = main.dataset.edition;
     heard();
   } catch {
-    told();
+    silence(true);
   }
   next();
 }
@@ -109,20 +112,16 @@ function listen() {
     heard();
   });
   source.addEventListener("page", refresh);
-  source.onopen = () => {
-    clearTimeout(timer);
-    silent.hidden = true;
-  };
+  source.onopen = () => silence(false);
   source.onerror = () => {
-    clearTimeout(timer);
     if (source.readyState === EventSource.CLOSED) {
       // Refused, or gone: the page itself is asked for.
       source = null;
       refused = Date.now();
       refresh();
     } else {
-      // The browser comes again by itself.
-      timer = setTimeout(told, PATIENCE);
+      // The browser comes again by itself, every two seconds.
+      quiet ??= setTimeout(() => silence(true), PATIENCE);
     }
   };
 }
@@ -133,6 +132,8 @@ document.addEventListener("visibilitychange", () => {
     source?.close();
     source = null;
     clearTimeout(timer);
+    clearTimeout(quiet);
+    quiet = null;
   } else {
     refresh();
   }
