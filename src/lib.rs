@@ -6,7 +6,7 @@
 //! floor 5  main, cli/, demo/
 //! floor 4  app/
 //! floor 3  web/
-//! floor 2  broker/  devices/  link/  commands/
+//! floor 2  broker/  devices/  link/  commands/  host/
 //! floor 1  store/  health/  config/
 //! floor 0  model/  clock  retry  permissions  patience
 //! ```
@@ -24,6 +24,7 @@ pub mod config;
 pub mod demo;
 pub mod devices;
 pub mod health;
+pub mod host;
 pub mod link;
 pub mod model;
 mod patience;

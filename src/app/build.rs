@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CloudTopics, LocalTopics,
+    beat::Beat,
     cloud_tree::CloudTree,
     discovery::Discovery,
     downlink::Downlink,
@@ -83,6 +84,8 @@ pub enum BuildError {
 /// The parts, joined on paper.
 pub(super) struct Parts {
     pub(super) store: Store,
+    /// Its file.
+    pub(super) store_file: PathBuf,
     /// When `store` is not the real one.
     pub(super) unopened: Option<Unopened>,
     pub(super) board: Board,
@@ -125,6 +128,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     let (receipts, issued) = Receipts::channel(translate::receipts(config.gateway.receipts), RECEIPTS);
     let (store, unopened) = open_store(config, &lanes, &receipts, clock.clone()).await?;
     let last_states = store.states().await?;
+    Beat::remember(&store, &board).await;
     let lan = fleet.lan_filters();
     let mut line = line(config, &store, &receipts, &board, &clock)?;
     if let Some(line) = &mut line {
@@ -153,6 +157,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     };
     Ok(Parts {
         store,
+        store_file: store_file(config),
         unopened,
         board,
         clock,

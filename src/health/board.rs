@@ -10,10 +10,10 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
-    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandReport, DeviceReport, HostReport,
-    LastFault, LineHistoryReport, LinkCounters, LinkReport, OutlookReport, ReceiptReport, ReceiptsReport,
-    Refusal, RefusalsReport, StoreReport, Traffic, Verdict, filling::Filling, line_history::LineHistory,
-    moment::Now, trend::Trend,
+    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandCount, CommandReport, DeviceReport,
+    HostReport, LastFault, LineHistoryReport, LinkCounters, LinkReport, OutlookReport, ReceiptReport,
+    ReceiptsReport, Refusal, RefusalsReport, StoreReport, Traffic, Verdict, filling::Filling,
+    line_history::LineHistory, moment::Now, trend::Trend,
 };
 use crate::{
     clock::Clock,
@@ -44,6 +44,7 @@ pub(super) struct Facts {
     /// Since when each bus that is ill is.
     pub(super) ill_since: BTreeMap<String, Timestamp>,
     pub(super) commands: VecDeque<CommandReport>,
+    command_counts: Vec<CommandCount>,
     host: HostReport,
     line_history: LineHistory,
     filling: Filling,
@@ -95,6 +96,8 @@ pub struct Snapshot {
     pub buses: Vec<BusReport>,
     /// The last commands, newest first.
     pub commands: Vec<CommandReport>,
+    /// How commands ended, since the start.
+    pub command_counts: Vec<CommandCount>,
     /// The machine.
     pub host: HostReport,
 }
@@ -133,6 +136,7 @@ impl Board {
                 buses: BTreeMap::new(),
                 ill_since: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
+                command_counts: Vec::new(),
                 host: HostReport::default(),
                 line_history: LineHistory::default(),
                 filling: Filling::default(),
@@ -299,6 +303,7 @@ impl Board {
     /// A command's outcome.
     pub fn command(&self, report: CommandReport) {
         self.change(|facts| {
+            CommandCount::add(&mut facts.command_counts, &report);
             if facts.commands.len() == LAST_COMMANDS {
                 facts.commands.pop_back();
             }
@@ -364,6 +369,7 @@ impl Board {
             devices: facts.devices.values().map(with_history).collect(),
             buses: facts.buses.values().cloned().collect(),
             commands: facts.commands.iter().cloned().collect(),
+            command_counts: facts.command_counts.clone(),
             host: facts.host,
         }
     }

@@ -26,8 +26,8 @@ pub use line_history::{
 };
 pub use refusals::{Refusal, RefusalReport, RefusalsReport, Refused};
 pub use report::{
-    BrokerReport, BusReport, CommandReport, DeviceReport, LaneReport, LastFault, LinkCounters, LinkReport,
-    NumberReport, OutlookReport, ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,
+    BrokerReport, BusReport, CommandCount, CommandReport, DeviceReport, LaneReport, LastFault, LinkCounters,
+    LinkReport, NumberReport, OutlookReport, ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,
 };
 pub use traffic::Traffic;
 pub use verdict::{Level, Verdict};

@@ -20,6 +20,8 @@ const MOST: usize = 200;
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How old what was written down last may be when the gateway crashes: `store` writes it every ten minutes.
 const UNKNOWN: Duration = Duration::from_secs(15 * 60);
+/// The first thing that the line does is to dial.
+const AT_START: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Outage {
@@ -100,27 +102,15 @@ impl Outages {
         }
     }
 
-    /// From what was known last to the start of this run.
+    /// A gateway that was off had no line, up to the end of the outage with which this run has begun. What lasted when the
+    /// last run ended goes on by itself.
     fn bridge(&mut self, until: Timestamp, now: Now) {
-        let start = now.wall_at(Duration::ZERO);
-        let is_of_this_run = |outage: &Outage| matches!(outage.from, Moment::OfThisRun(_));
-        let first = self.list.iter().position(is_of_this_run);
-        let before = first.unwrap_or(self.list.len()).checked_sub(1);
-        // What lasted when the last run ended has lasted until the first outage of this one, which goes on with it.
-        if let Some(open) = before.and_then(|at| self.list.get_mut(at)).filter(|outage| outage.to.is_none()) {
-            open.to = Some(Moment::OfThisRun(Duration::ZERO));
-        } else if start.since(until).is_some_and(|gap| gap > UNKNOWN) {
-            let gap = Outage {
-                from: Moment::OnTheWall(until),
-                to: Some(Moment::OfThisRun(Duration::ZERO)),
-                fault: None,
-            };
-            let at = first.unwrap_or(self.list.len());
-            self.list.insert(at, gap);
-            if self.list.len() > MOST {
-                self.list.pop_front();
-                self.forgotten += 1;
-            }
+        let gap = now.wall_at(Duration::ZERO).since(until);
+        let is_first = |outage: &&mut Outage| matches!(outage.from, Moment::OfThisRun(at) if at < AT_START);
+        if let Some(outage) = self.list.iter_mut().find(is_first)
+            && gap.is_some_and(|gap| gap > UNKNOWN)
+        {
+            outage.from = Moment::OnTheWall(until);
         }
     }
 
@@ -224,12 +214,12 @@ mod tests {
         assert_eq!(seconds(&after, now(soon, 10)), [known, (soon, Some(soon + 5), None)]);
         let late = 1000 + 5 * HOUR;
         let after = restarted(&before, end, late);
-        let off = (1000 + HOUR, Some(late), None);
-        assert_eq!(seconds(&after, now(late, 10)), [known, off, (late, Some(late + 5), None)]);
+        let off = (1000 + HOUR, Some(late + 5), None);
+        assert_eq!(seconds(&after, now(late, 10)), [known, off]);
         // A run that ended without a line: it came back in the next one only.
         before.down(now(1000, HOUR - 60), Some(FaultKind::Tcp));
         let after = restarted(&before, end, soon);
-        let lasted = (1000 + HOUR - 60, Some(soon), Some(FaultKind::Tcp));
-        assert_eq!(seconds(&after, now(soon, 10)), [known, lasted, (soon, Some(soon + 5), None)]);
+        let lasted = (1000 + HOUR - 60, Some(soon + 5), Some(FaultKind::Tcp));
+        assert_eq!(seconds(&after, now(soon, 10)), [known, lasted]);
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::model::{
-    Availability, CommandId, DeviceId, Fault, Fields, LinkState, Outcome, Receipt, Stage, Subject, Timestamp,
-    Topic,
+    Availability, CommandId, DeviceId, Fault, Fields, LinkState, Outcome, OutcomeStatus, Reason, Receipt,
+    Stage, Subject, Timestamp, Topic,
 };
 
 pub(super) fn as_seconds<S: Serializer>(
@@ -308,6 +308,35 @@ pub struct CommandReport {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// How many commands ended so, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CommandCount {
+    /// Who asked: `cloud`, `local`, `rule` or `unknown`.
+    pub origin: &'static str,
+    /// What became of them.
+    pub status: OutcomeStatus,
+    /// Why, unless they were applied.
+    pub reason: Option<Reason>,
+    /// How many.
+    pub count: u64,
+}
+
+impl CommandCount {
+    /// Counts one more; as many entries as there are words at most.
+    pub(super) fn add(counts: &mut Vec<Self>, report: &CommandReport) {
+        // The sender stands behind the word, and nobody knows how many of them there are.
+        let word = report.origin.split(' ').next();
+        let known = ["cloud", "local", "rule"].into_iter().find(|known| Some(*known) == word);
+        let (origin, Outcome { status, reason, .. }) = (known.unwrap_or("unknown"), &report.outcome);
+        let is_it =
+            |count: &&mut Self| (count.origin, count.status, count.reason) == (origin, *status, *reason);
+        match counts.iter_mut().find(is_it) {
+            Some(count) => count.count += 1,
+            None => counts.push(Self { origin, status: *status, reason: *reason, count: 1 }),
+        }
+    }
 }
 
 /// When the queue will be full.

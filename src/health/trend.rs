@@ -48,7 +48,7 @@ impl Trend {
         let mut next = None;
         for &(number, count, sum) in of_the_day {
             history.extend((next.unwrap_or(number)..number).map(|_| None));
-            history.push(Some(sum / f64::from(count.max(1))));
+            history.push(Some(rounded(sum / f64::from(count.max(1)))));
             next = Some(number + 1);
         }
         history.extend((next.unwrap_or(this + 1)..=this).map(|_| None));
@@ -56,9 +56,33 @@ impl Trend {
     }
 }
 
+/// To five digits: a line on a page shows no more, and a thousand devices are sent a thousand of them.
+fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let digits = 4 - value.abs().log10().floor() as i32;
+    // Powers of ten below 1 are not exact.
+    let scale = 10f64.powi(digits.abs());
+    if digits >= 0 { (value * scale).round() / scale } else { (value / scale).round() * scale }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mean_has_five_digits_wherever_its_point_is() {
+        for (value, expected) in [
+            (64.0 / 3.0, "21.333"),
+            (-200_000.0 / 3.0, "-66667"),
+            (1e-7 / 3.0, "0.000000033333"),
+            (123_456_789.0, "123460000"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(rounded(value).to_string(), expected);
+        }
+    }
 
     #[test]
     fn means_of_half_hours_with_gaps_where_nothing_was_heard_and_no_more_than_a_day() {

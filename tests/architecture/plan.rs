@@ -11,7 +11,7 @@ use super::paths::references;
 const FLOORS: [&[&str]; 6] = [
     &["model", "clock", "retry", "permissions", "patience"],
     &["store", "health", "config"],
-    &["broker", "devices", "link", "commands"],
+    &["broker", "devices", "link", "commands", "host"],
     &["web"],
     &["app"],
     &["main", "cli", "demo"],
