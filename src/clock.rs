@@ -145,6 +145,17 @@ impl Clock {
         wall_time(&zone, self.now())
     }
 
+    /// Whether systemd-timesyncd has set the machine's clock; `None` where it does not keep the time, and nobody else can
+    /// be asked. A manual clock is set when it is trusted.
+    pub fn is_synchronised(&self) -> Option<bool> {
+        match &*self.0 {
+            Source::Manual { trusted, .. } => Some(trusted.load(Ordering::Relaxed)),
+            Source::System { timesync, .. } => {
+                timesync.exists().then(|| timesync.join("synchronized").exists())
+            }
+        }
+    }
+
     /// Whether the time can be compared with another machine's.
     pub fn is_trusted(&self) -> bool {
         match &*self.0 {
@@ -232,11 +243,14 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let timesync = run.path().join("timesync");
         assert!(Clock::judged_by(&timesync).is_trusted(), "nobody keeps it: the year must do");
+        assert_eq!(Clock::judged_by(&timesync).is_synchronised(), None, "and nobody can be asked");
         std::fs::create_dir(&timesync).unwrap();
         let clock = Clock::judged_by(&timesync);
         assert!(!clock.is_trusted());
+        assert_eq!(clock.is_synchronised(), Some(false));
         std::fs::write(timesync.join("synchronized"), "").unwrap();
         assert!(clock.is_trusted());
+        assert_eq!(clock.is_synchronised(), Some(true));
         std::fs::remove_dir_all(&timesync).unwrap();
         std::fs::create_dir(&timesync).unwrap();
         assert!(clock.is_trusted(), "a restart of timesyncd does not unset the clock");

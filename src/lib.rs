@@ -6,9 +6,9 @@
 //! floor 5  main, cli/, demo/
 //! floor 4  app/
 //! floor 3  web/
-//! floor 2  broker/  devices/  link/  commands/
+//! floor 2  broker/  devices/  link/  commands/  host/
 //! floor 1  store/  health/  config/
-//! floor 0  model/  clock  retry  permissions
+//! floor 0  model/  clock  retry  permissions  patience
 //! ```
 
 // Here and not in Cargo.toml: the helpers of `tests/` may, their panic is a verdict.
@@ -24,8 +24,10 @@ pub mod config;
 pub mod demo;
 pub mod devices;
 pub mod health;
+pub mod host;
 pub mod link;
 pub mod model;
+mod patience;
 pub mod permissions;
 pub mod retry;
 pub mod store;

@@ -192,7 +192,18 @@ fn nobody_comes_in_from_the_house_without_a_password() {
             (6, 36, "no listener asks", ""),
         ],
     );
-    refused("gateway: {id: x}\nweb: {address: 0.0.0.0:8080}\n", &[(2, 16, "stays on loopback", "ssh -L")]);
+    refused(
+        "gateway: {id: x}\nweb: {address: 0.0.0.0:8080}\n",
+        &[(2, 16, "could read the status page", "password_file")],
+    );
+    refused(
+        "gateway: {id: x}\nweb: {hosts: [\"a:80\"]}\n",
+        &[(2, 15, "`a:80` is no host name", "hearthlink.local")],
+    );
+    refused(
+        "gateway: {id: x}\nweb: {password_file: none}\n",
+        &[(2, 22, "there is no file", "check the path")],
+    );
     refused("gateway: {id: x}\nweb: {address: 127.0.0.1:1883}\n", &[(2, 16, "a listener of the broker", "")]);
 }
 

@@ -17,6 +17,7 @@ use hearthlink::{
         certificates::{Authority, Validity},
         cloud::{Cloud, CloudOptions, Dialect},
     },
+    health::LineHistoryReport,
     link::{CloudLimits, LinkOptions, Versions},
     model::{Fault, FaultKind, LinkState, Message, Properties, QoS, Staleness, Timestamp},
 };
@@ -110,6 +111,45 @@ async fn cuts_under_load_lose_nothing() {
         .await;
     let counters = gateway.board.snapshot().counters;
     assert!(counters.connects >= 3 && counters.failures >= 3, "{counters:?}");
+    gateway.stop().await;
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_board_knows_the_lines_round_trip_bytes_and_outages() {
+    let papers = Papers::new();
+    let cloud = cloud(&papers, Dialect::Mqtt311).await;
+    let gateway = Gateway::start(papers.options(&cloud.url()));
+    gateway.until_online().await;
+    let past = || gateway.board.snapshot().line_history;
+    let first = past();
+    assert!(first.round_trip.last.is_some_and(|trip| !trip.is_zero()), "SUBSCRIBE was answered: {first:?}");
+    assert_eq!(first.round_trip.points.len(), 1);
+    let [start] = &first.outages[..] else { panic!("{:?}", first.outages) };
+    assert!(start.to.is_some_and(|to| to >= start.from) && start.fault.is_none(), "{start:?}");
+    let sums = |past: &LineHistoryReport| (past.traffic.received_bytes, past.traffic.sent_bytes);
+    let ((received, sent), large) = (sums(&first), "x".repeat(50_000));
+    // A handshake of TLS with two certificates is no less.
+    assert!(received > 500 && sent > 500, "{received} {sent}");
+    gateway.append(&large).await;
+    gateway.until_empty().await;
+    let second = past();
+    let grown = (sums(&second).0 - received, sums(&second).1 - sent);
+    assert!(grown.1 >= 50_000 && grown.1 < 60_000, "once, with what TLS adds: {grown:?}");
+    assert!(grown.0 > 0 && grown.0 < 5_000, "its acknowledgement: {grown:?}");
+    let today = second.traffic.days[0];
+    assert_eq!((today.received_bytes, today.sent_bytes), sums(&second));
+
+    cloud.line().cut();
+    gateway.until("down", |report| report.state == LinkState::Waiting).await;
+    let down = past();
+    let last = down.outages.last().unwrap();
+    assert_eq!((down.outages.len(), last.to), (2, None));
+    assert!(last.fault.is_some() && down.round_trip.last.is_none(), "{down:?}");
+    cloud.line().restore();
+    gateway.until_online().await;
+    let up = past();
+    assert!(up.outages.len() == 2 && up.outages[1].to.is_some() && up.round_trip.last.is_some(), "{up:?}");
     gateway.stop().await;
     cloud.stop().await;
 }

@@ -8,14 +8,16 @@
 use std::{net::SocketAddr, time::Duration};
 
 use hearthlink::{
+    app::{Gateway, Hardware, Simulation},
     clock::Clock,
+    config,
     health::{
-        Board, BrokerReport, BusReport, CertificateReport, CommandReport, DeviceReport, LinkReport,
-        StoreReport, WrittenReport,
+        Board, BrokerReport, BusReport, CertificateReport, CommandReport, DeviceReport, DiskReport,
+        HostReport, LinkReport, NumberReport, StoreReport, UnderVoltage, WrittenReport,
     },
     model::{
         Availability, CommandId, DeviceId, Fault, FaultKind, Fields, LinkState, Outcome, OutcomeStatus,
-        Reason, Timestamp,
+        Reason, Secret, Timestamp,
     },
     web::{Web, WebError, WebOptions},
 };
@@ -38,8 +40,11 @@ impl Drop for Page {
 }
 
 async fn page() -> Page {
+    page_of(WebOptions::at(SocketAddr::from(([127, 0, 0, 1], 0)))).await
+}
+
+async fn page_of(options: WebOptions) -> Page {
     let board = Board::new("home", Clock::system());
-    let options = WebOptions { address: SocketAddr::from(([127, 0, 0, 1], 0)) };
     let web = Web::bind(options, board.clone()).await.unwrap();
     let address = web.addresses()[0];
     let stop = CancellationToken::new();
@@ -50,11 +55,11 @@ async fn page() -> Page {
 impl Page {
     /// Sends a request as it is and returns the whole answer.
     async fn raw(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        String::from_utf8(self.bytes(request).await).unwrap()
+    }
+
+    async fn bytes(&self, request: &str) -> Vec<u8> {
+        ask(self.address, request).await
     }
 
     async fn ask(&self, method: &str, path: &str, host: &str) -> String {
@@ -63,6 +68,59 @@ impl Page {
 
     async fn get(&self, path: &str) -> String {
         self.ask("GET", path, "localhost").await
+    }
+}
+
+async fn ask(address: SocketAddr, request: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    answer
+}
+
+/// A reader of the page's events.
+struct Reader {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Reader {
+    async fn open(page: &Page, since: &str) -> Self {
+        let mut stream = TcpStream::connect(page.address).await.unwrap();
+        let request = format!("GET /api/events?since={since} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self { stream, text: String::new() }
+    }
+
+    /// Reads on until this has come; `false`: the stream ended before.
+    async fn hears(&mut self, expected: &str) -> bool {
+        let reading = async {
+            while !self.text.contains(expected) {
+                let mut some = [0; 4096];
+                match self.stream.read(&mut some).await {
+                    Ok(0) | Err(_) => return false,
+                    Ok(count) => self.text.push_str(&String::from_utf8_lossy(&some[..count])),
+                }
+            }
+            true
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(60), reading).await;
+        heard.unwrap_or_else(|_| panic!("`{expected}` does not come; so far: {}", self.text))
+    }
+}
+
+/// The name of the edition that a page is of.
+fn edition(page: &str) -> &str {
+    page.split_once("data-edition=\"").unwrap().1.split_once('"').unwrap().0
+}
+
+fn thermometer(id: &str, state: serde_json::Value) -> DeviceReport {
+    DeviceReport {
+        availability: Availability::Online,
+        fields: Some(fields(state)),
+        last_seen: Some(Clock::system().now()),
+        ..DeviceReport::new(DeviceId::parse(id).unwrap(), "thermometer")
     }
 }
 
@@ -108,13 +166,11 @@ fn trouble(board: &Board) {
         ..BrokerReport::default()
     });
     let device = |id: &str, kind: &str, availability, state, fault: Option<&str>| DeviceReport {
-        id: DeviceId::parse(id).unwrap(),
-        kind: kind.into(),
         availability,
         fields: Some(fields(state)),
         last_seen: Some(Timestamp::from_millis(now.as_millis() - 70_000)),
-        restarts: 0,
         fault: fault.map(str::to_owned),
+        ..DeviceReport::new(DeviceId::parse(id).unwrap(), kind)
     };
     board.device(device(
         "toaster",
@@ -157,7 +213,7 @@ fn trouble(board: &Board) {
             at: now,
             duplicate: false,
         };
-        board.command(CommandReport { origin: origin.into(), outcome });
+        board.command(CommandReport { origin: origin.into(), age: None, outcome });
     }
 }
 
@@ -343,9 +399,352 @@ async fn visitors_who_say_nothing_neither_keep_others_out_nor_stay() {
 async fn an_address_in_use_is_named() {
     let page = page().await;
     let board = Board::new("home", Clock::system());
-    let Err(WebError::Bind { address, .. }) = Web::bind(WebOptions { address: page.address }, board).await
-    else {
+    let Err(WebError::Bind { address, .. }) = Web::bind(WebOptions::at(page.address), board).await else {
         panic!("two pages at one address");
     };
     assert_eq!(address, page.address);
+}
+
+#[tokio::test]
+async fn an_event_brings_what_is_new_and_nothing_else() {
+    let page = page().await;
+    for number in 0..50 {
+        page.board.device(thermometer(&format!("t{number}"), serde_json::json!({"temperature": 20})));
+    }
+    let seen = page.get("/").await;
+    let mut reader = Reader::open(&page, edition(&seen)).await;
+    assert!(reader.hears("event: parts").await);
+    assert!(reader.text.contains("content-type: text/event-stream") && reader.text.contains("retry: "));
+    page.board.device(thermometer("t7", serde_json::json!({"temperature": 31.5})));
+    assert!(reader.hears("<dd>31.5</dd>").await);
+    let text = &reader.text;
+    assert!(
+        text.contains("data: <li id=\"device-t7\">") && text.contains("<footer id=\"footer\">"),
+        "{text}"
+    );
+    assert!(!text.contains("device-t8\">") && !text.contains("id=\"broker\""), "{text}");
+    // Whoever was away gets the same.
+    let mut late = Reader::open(&page, edition(&seen)).await;
+    assert!(late.hears("<dd>31.5</dd>").await);
+    assert!(!late.text.contains("device-t8\">"), "{}", late.text);
+}
+
+#[tokio::test]
+async fn whoever_has_another_list_of_devices_or_another_runs_page_is_sent_for_the_page() {
+    let page = page().await;
+    let seen = page.get("/").await;
+    page.board.device(thermometer("attic", serde_json::json!({"temperature": 20})));
+    for since in [edition(&seen), "7-1", "nonsense", ""] {
+        let mut reader = Reader::open(&page, since).await;
+        assert!(reader.hears("event: page").await);
+        assert!(!reader.text.contains("event: parts"), "{since}: {}", reader.text);
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_reports_is_an_event_a_second() {
+    let page = page().await;
+    page.board.device(thermometer("attic", serde_json::json!({"count": 0})));
+    let seen = page.get("/").await;
+    let start = std::time::Instant::now();
+    let mut reader = Reader::open(&page, edition(&seen)).await;
+    assert!(reader.hears("event: parts").await);
+    let board = page.board.clone();
+    let storm = tokio::spawn(async move {
+        for count in 1..=2000 {
+            board.device(thermometer("attic", serde_json::json!({"count": count})));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert!(reader.hears("<dd>2000</dd>").await);
+    storm.await.unwrap();
+    let events = reader.text.matches("event: ").count() as u64;
+    assert!(events >= 3, "{events} events: nothing came while the storm lasted");
+    // The greeting, and then one for each second that was begun.
+    assert!(events <= 2 + start.elapsed().as_secs(), "{events} events in {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn what_a_device_says_forges_no_event() {
+    let page = page().await;
+    page.board.device(thermometer("attic", serde_json::json!({"note": "plain"})));
+    let seen = page.get("/").await;
+    let evil = "a\r\revent: page\rdata: <b>\n\nevent: page\r\n<script>alert(1)</script>";
+    page.board.device(thermometer("attic", serde_json::json!({"note": evil})));
+    let mut reader = Reader::open(&page, edition(&seen)).await;
+    assert!(reader.hears("alert(1)").await);
+    for line in reader.text.split(['\r', '\n']).filter(|line| line.contains("page") || line.contains("<b>")) {
+        assert!(line.starts_with("data: ") || line.is_empty(), "{line}");
+    }
+    assert!(!reader.text.contains("<script>"), "{}", reader.text);
+}
+
+#[tokio::test]
+async fn readers_have_so_many_seats_and_others_are_told_to_ask_for_the_page() {
+    let page = page().await;
+    let mut readers = Vec::new();
+    for _ in 0..16 {
+        let mut reader = Reader::open(&page, "").await;
+        assert!(reader.hears("event: page").await);
+        readers.push(reader);
+    }
+    let refused = page.get("/api/events").await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: "), "{refused}");
+    assert!(page.get("/").await.starts_with("HTTP/1.1 200"));
+    // A seat is free again when its reader has gone, which is noticed when it is told something.
+    drop(readers.pop());
+    loop {
+        page.board.device(thermometer("attic", serde_json::json!({"temperature": 20})));
+        let mut reader = Reader::open(&page, "").await;
+        if reader.hears("event: page").await {
+            break;
+        }
+    }
+    // The end of the page is the end of all streams.
+    page.stop.cancel();
+    for mut reader in readers {
+        assert!(!reader.hears("nothing that ever comes").await);
+    }
+}
+
+/// A home of 1,000 devices, each with what a weather sensor says, no two alike, and the last 50 commands.
+fn crowd(board: &Board) {
+    let now = Clock::system().now().as_millis();
+    let mut state = 1_u32;
+    let mut draw = move |most: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from((state >> 8) % most)
+    };
+    for number in 0..1000 {
+        let (temperature, battery) = (draw(400) / 10.0 - 10.0, draw(101));
+        let state = serde_json::json!({
+            "temperature": temperature, "humidity": draw(1000) / 10.0, "battery": battery, "signal": -30.0 - draw(70),
+            "pressure": 980.0 + draw(500) / 10.0, "voltage": 2.0 + draw(1000) / 1000.0,
+        });
+        board.device(DeviceReport {
+            availability: if draw(50) < 1.0 { Availability::Offline } else { Availability::Online },
+            fields: Some(fields(state)),
+            last_seen: Some(Timestamp::from_millis(now - (draw(600_000) as i64))),
+            battery_percent: Some(battery),
+            number: Some(NumberReport {
+                field: "temperature".into(),
+                unit: Some("°C".into()),
+                value: temperature,
+                history: Vec::new(),
+            }),
+            ..DeviceReport::new(DeviceId::parse(&format!("sensor_{number}")).unwrap(), "bthome")
+        });
+    }
+    for number in 0..50 {
+        let outcome = Outcome {
+            id: CommandId::parse(&format!("c-{number}")).unwrap(),
+            device: DeviceId::parse(&format!("sensor_{number}")).unwrap(),
+            status: OutcomeStatus::Refused,
+            reason: Some(Reason::NotAllowed),
+            detail: None,
+            at: Timestamp::from_millis(now - (draw(600_000) as i64)),
+            duplicate: false,
+        };
+        let age = Some(Duration::from_millis(number * 37));
+        board.command(CommandReport { origin: "cloud".into(), age, outcome });
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_devices_weigh_less_than_a_hundred_kilobytes_on_the_wire() {
+    let page = page().await;
+    crowd(&page.board);
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n";
+    let answer = page.bytes(request).await;
+    assert!(answer.len() < 100_000, "{} bytes", answer.len());
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{head}");
+    let mut whole = String::new();
+    let mut unpacked = flate2::read::GzDecoder::new(&answer[end..]);
+    std::io::Read::read_to_string(&mut unpacked, &mut whole).unwrap();
+    assert_eq!(whole.matches("<li id=\"device-").count(), 1000);
+    assert!(whole.ends_with("</html>") || whole.ends_with("</html>\n"), "{}", &whole[whole.len() - 100..]);
+    // Whoever cannot unpack it gets it as it is.
+    assert!(page.get("/").await.contains("id=\"device-sensor_999\""));
+}
+
+#[tokio::test]
+async fn charts_of_the_line_and_of_numbers_have_their_words() {
+    let clock = Clock::manual(Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap());
+    let board = Board::new("home", clock.clone());
+    let web = Web::bind(WebOptions::at(SocketAddr::from(([127, 0, 0, 1], 0))), board.clone()).await.unwrap();
+    let (address, stop) = (web.addresses()[0], CancellationToken::new());
+    tokio::spawn(web.run(stop.clone()));
+    for degrees in [19.25, 24.0, 21.5] {
+        let number = NumberReport {
+            field: "temperature".into(),
+            unit: Some("°C".into()),
+            value: degrees,
+            history: Vec::new(),
+        };
+        board.device(DeviceReport {
+            battery_percent: Some(87.0),
+            signal_dbm: Some(-91.0),
+            number: Some(number),
+            // What comes while it is stale is no part of its history.
+            stale: degrees == 21.5,
+            ..thermometer("attic", serde_json::json!({"temperature": degrees, "battery": 87, "signal": -91}))
+        });
+        clock.advance(Duration::from_secs(1800));
+    }
+    board.host(HostReport {
+        temperature_celsius: Some(84.2),
+        under_voltage: Some(UnderVoltage { now: false, since_boot: true }),
+        disk: Some(DiskReport { free_bytes: 1 << 20, total_bytes: 1 << 34 }),
+        ..HostReport::default()
+    });
+    let fault = Some(Fault::new(FaultKind::Dns, "no such host"));
+    for (state, fault) in [(LinkState::Online, None), (LinkState::Waiting, fault), (LinkState::Online, None)]
+    {
+        board.link(LinkReport { state, fault, endpoint: "wss://cloud.example".into(), ..LinkReport::off() });
+        clock.advance(Duration::from_secs(3600));
+    }
+    let answer = String::from_utf8(ask(address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await).unwrap();
+    for expected in [
+        "19.3 to 24 in 24 h\"",
+        "21.5 °C <span class=\"kind\">temperature</span>",
+        "<dt>battery</dt><dd>87 %</dd>",
+        "-91 dBm, weak",
+        "old values",
+        "84.2 °C: too hot",
+        "was too little since the start",
+        "1.0 MiB free of 16.0 GiB",
+        "1 outage in the last 7 days, of 1 hour",
+        "<rect class=\"down\"",
+        FaultKind::Dns.sentence(),
+    ] {
+        assert!(answer.contains(expected), "`{expected}` is not in {answer}");
+    }
+    assert_eq!(answer.matches("<dd>87").count(), 1, "the battery is told once");
+    stop.cancel();
+}
+
+async fn locked() -> Page {
+    let mut options = WebOptions::at(SocketAddr::from(([0, 0, 0, 0], 0)));
+    options.hosts = vec!["hearthlink.local".to_owned()];
+    options.password = Some(Secret::new("open sesame"));
+    let mut page = page_of(options).await;
+    page.address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    page
+}
+
+#[tokio::test]
+async fn beyond_loopback_nobody_reads_without_the_password() {
+    let board = Board::new("home", Clock::system());
+    let open = WebOptions::at(SocketAddr::from(([0, 0, 0, 0], 0)));
+    assert!(matches!(Web::bind(open, board).await, Err(WebError::Open(_))));
+    let page = locked().await;
+    trouble(&page.board);
+    for path in ["/", "/api/status", "/api/events", "/api/receipts", "/metrics", "/page.js", "/nowhere"] {
+        let answer = page.ask("GET", path, "hearthlink.local:8080").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 401") && answer.contains("www-authenticate: Basic "),
+            "{path}: {answer}"
+        );
+        assert!(!answer.contains("toaster"), "{path}: {answer}");
+    }
+    // What monitors ask says nothing of the home.
+    let ready = page.ask("GET", "/readyz", "hearthlink.local").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("\r\n\r\n"), "{ready}");
+    assert!(page.ask("GET", "/healthz", "hearthlink.local").await.starts_with("HTTP/1.1 200"));
+    // `me:open sesame`
+    let login = "Authorization: Basic bWU6b3BlbiBzZXNhbWU=";
+    let get =
+        |path: &str, login: &str| format!("GET {path} HTTP/1.1\r\nHost: hearthlink.local\r\n{login}\r\n\r\n");
+    assert!(page.raw(&get("/", login)).await.contains("toaster"));
+    assert!(page.raw(&get("/readyz", login)).await.contains("cannot be resolved"));
+    // A wrong one gets nothing, and no look at what is open to everybody either: it is a guess.
+    for path in ["/", "/readyz"] {
+        let wrong = page.raw(&get(path, "Authorization: Basic bWU6b3Blbg==")).await;
+        assert!(wrong.starts_with("HTTP/1.1 401"), "{wrong}");
+    }
+    assert!(page.ask("GET", "/", "evil.example").await.starts_with("HTTP/1.1 421"));
+}
+
+#[tokio::test]
+async fn a_page_of_others_can_neither_load_nor_do_anything() {
+    let page = page().await;
+    let send = |method: &str, path: &str, said: &str| {
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost:8080\r\n{said}\r\n\r\n")
+    };
+    for (method, said, expected) in [
+        ("POST", "Origin: http://evil.example", "403"),
+        ("POST", "Sec-Fetch-Site: same-site", "403"),
+        ("POST", "Origin: http://localhost:8080", "405"),
+        ("GET", "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors", "403"),
+        ("GET", "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate", "200"),
+    ] {
+        let answer = page.raw(&send(method, "/api/status", said)).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{method} {said}: {answer}");
+    }
+}
+
+/// A word that stands in every secret of the configuration.
+const MARK: &str = "tOpSeCrEt";
+
+#[tokio::test]
+async fn no_secret_of_the_configuration_is_in_any_answer() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let secrets = ["cloud-password", "proxy-password", "page-password", "header", "bind-key"];
+    for name in secrets {
+        let path = directory.path().join(name);
+        let text = if name == "bind-key" {
+            "00112233445566778899aabbccddeeff".to_owned()
+        } else {
+            format!("{MARK}-{name}\n")
+        };
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let hash =
+        "$argon2id$v=19$m=19456,t=2,p=1$aGVhcnRobGlua2hlYXJ0aA$Zw9n0dRN0QNk1kZ9uGkmYxq8mYkq3v0o5c0l5l2m3bE";
+    let text = format!(
+        "gateway: {{id: home, data_dir: data}}\n\
+         broker:\n  listeners: [{{address: \"127.0.0.1:0\", anonymous: false}}]\n  users: [{{name: kitchen, password_hash: \"{hash}\"}}]\n\
+         cloud:\n  url: wss://127.0.0.1:9/mqtt\n  username: anna\n  password_file: cloud-password\n  \
+         headers: [{{name: X-Token, value_file: header}}]\n  \
+         proxy: {{url: \"http://127.0.0.1:9\", username: bert, password_file: proxy-password, except: []}}\n\
+         web: {{address: \"127.0.0.1:0\", password_file: page-password}}\n\
+         devices:\n  - {{id: toaster, kind: toaster}}\n  \
+         - {{id: attic, kind: bthome, options: {{address: \"A4:C1:38:8D:18:B2\", bind_key_file: bind-key}}}}\n"
+    );
+    let file = directory.path().join("home.yaml");
+    std::fs::write(&file, text).unwrap();
+    let simulation = Simulation::new(config::load(&file).unwrap(), true).unwrap();
+    let gateway = Gateway::build_on(simulation.config(), Hardware::Simulated).await.unwrap();
+    let (board, address, stop) = (gateway.board(), gateway.web_address().unwrap(), CancellationToken::new());
+    let token = stop.clone();
+    let running = tokio::spawn(async move { gateway.run(token, || {}).await.unwrap() });
+    // The dial has failed, and what is said of that is on the page.
+    let mut changes = board.watch();
+    while board.snapshot().link.fault.is_none() {
+        changes.changed().await.unwrap();
+    }
+    let login = data_encoding::BASE64.encode(format!("me:{MARK}-page-password").as_bytes());
+    let hidden = [MARK.to_owned(), hash.to_owned(), "00112233445566778899".to_owned()];
+    let hidden = hidden.iter().cloned().chain(secrets.iter().map(|name| {
+        // As it would stand in a header.
+        data_encoding::BASE64.encode(format!("anna:{MARK}-{name}").as_bytes())
+    }));
+    let hidden: Vec<String> = hidden.collect();
+    for path in ["/", "/api/status", "/api/receipts", "/metrics", "/readyz", "/page.js", "/nowhere"] {
+        for login in [format!("Authorization: Basic {login}"), "X: y".to_owned()] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{login}\r\n\r\n");
+            let answer = String::from_utf8(ask(address, &request).await).unwrap();
+            for secret in &hidden {
+                assert!(!answer.contains(secret), "{path} has `{secret}`: {answer}");
+            }
+            // The look is not at an empty page.
+            assert!(path != "/" || !login.contains("Basic") || answer.contains("device-attic"), "{answer}");
+        }
+    }
+    stop.cancel();
+    running.await.unwrap();
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CloudTopics, LocalTopics,
+    beat::Beat,
     cloud_tree::CloudTree,
     discovery::Discovery,
     downlink::Downlink,
@@ -30,7 +31,9 @@ use crate::{
     devices::{DeviceError, Fleet},
     health::Board,
     link::{Link, LinkError, LinkOptions},
-    model::{DeviceId, Fields, GatewayId, Inbound, QoS, Receipt, Receipts, Topic, TopicError, TopicFilter},
+    model::{
+        DeviceId, Fields, GatewayId, Inbound, QoS, Receipt, Receipts, Secret, Topic, TopicError, TopicFilter,
+    },
     store::{Store, StoreError},
     web::{Web, WebError, WebOptions},
 };
@@ -65,7 +68,7 @@ pub enum BuildError {
     /// The cloud's topics.
     #[error("`cloud.prefix` is too long: {0}")]
     Prefix(#[from] TopicError),
-    /// The password of the proxy.
+    /// The password of the proxy, or of the status page.
     #[error("failed to read the password file `{path}`: {reason}")]
     Password {
         /// The file.
@@ -81,6 +84,8 @@ pub enum BuildError {
 /// The parts, joined on paper.
 pub(super) struct Parts {
     pub(super) store: Store,
+    /// Its file.
+    pub(super) store_file: PathBuf,
     /// When `store` is not the real one.
     pub(super) unopened: Option<Unopened>,
     pub(super) board: Board,
@@ -123,6 +128,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     let (receipts, issued) = Receipts::channel(translate::receipts(config.gateway.receipts), RECEIPTS);
     let (store, unopened) = open_store(config, &lanes, &receipts, clock.clone()).await?;
     let last_states = store.states().await?;
+    Beat::remember(&store, &board).await;
     let lan = fleet.lan_filters();
     let mut line = line(config, &store, &receipts, &board, &clock)?;
     if let Some(line) = &mut line {
@@ -146,11 +152,12 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     let (sender, told) = mpsc::channel(TOLD);
     let desk = Desk::new(options, store.clone(), board.clone(), clock.clone(), sender);
     let web = match &config.web {
-        Some(web) => Some(Web::bind(WebOptions { address: web.address }, board.clone()).await?),
+        Some(web) => Some(Web::bind(page(web)?, board.clone()).await?),
         None => None,
     };
     Ok(Parts {
         store,
+        store_file: store_file(config),
         unopened,
         board,
         clock,
@@ -253,6 +260,11 @@ pub(super) fn link_options(config: &Config) -> Result<Option<LinkOptions>, Build
         proxy: ways::proxy(cloud, of_proxy),
         ..translate::link(cloud, gateway, &tree)
     }))
+}
+
+fn page(web: &config::Web) -> Result<WebOptions, BuildError> {
+    let password = web.password_file.as_deref().map(first_line).transpose()?;
+    Ok(WebOptions { address: web.address, hosts: web.hosts.clone(), password: password.map(Secret::new) })
 }
 
 /// Where the store is.

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    beat::Beat,
     build::{self, BuildError, Line, Parts},
     certificate::CertificateWatch,
     discovery::{self, Announcer},
@@ -171,6 +172,7 @@ impl Running {
     async fn start(parts: Parts, stages: &Stages) -> Result<Self, StoreError> {
         let Parts {
             store,
+            store_file: file,
             unopened: _,
             board,
             clock,
@@ -209,6 +211,9 @@ impl Running {
             "store's report",
             flows::store_report(store.clone(), not_kept_count, board.clone(), watchers.token()),
         );
+
+        let beat = Beat { board: board.clone(), clock: clock.clone(), store: store.clone(), file };
+        watchers.spawn("slow beat", beat.run(watchers.token()));
 
         let receipted =
             Receipted { broker: handle.clone(), board: board.clone(), topics: local.clone(), receipts };

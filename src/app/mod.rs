@@ -6,6 +6,7 @@
 //! starts it again), in the same order as a stop; the order is commands and devices, then the local
 //! broker, then the line, then the store, so that every outcome still finds its way out.
 
+mod beat;
 mod build;
 mod certificate;
 mod cloud_tree;

@@ -9,6 +9,7 @@ use std::{
     env, fs,
     fs::DirBuilder,
     io::{self, ErrorKind},
+    net::Ipv4Addr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process,
@@ -54,6 +55,12 @@ impl Simulation {
             }
         }
         config.broker.listeners.retain(has_its_files);
+        if let Some(web) = &mut config.web
+            && web.password_file.take_if(|file| fs::File::open(file).is_err()).is_some()
+        {
+            web.address.set_ip(Ipv4Addr::LOCALHOST.into());
+            warn!(address = %web.address, "the status page stays on loopback: its password is not on this machine");
+        }
         Ok(Self { config, directory })
     }
 

@@ -11,11 +11,13 @@ use tokio::sync::Semaphore;
 
 use super::{
     BrokerError,
-    network::Network,
     options::{Acl, User},
     packet::Reason,
-    patience::Patience,
     rights::Rights,
+};
+use crate::{
+    model::Network,
+    patience::{Patience, TooMany},
 };
 
 /// Checked for users that do not exist, so that they take as long (argon2id, its defaults, of nothing).
@@ -126,7 +128,8 @@ impl Auth {
         let known = self.users.get(user);
         let hash = known.and_then(|known| known.hash.clone()).unwrap_or_else(|| NOBODY.into());
         let _room = loop {
-            let has_turn = self.patience.turn(network).await?;
+            let has_turn = self.patience.turn(network).await;
+            let has_turn = has_turn.map_err(|TooMany| Reason::ConnectionRateExceeded)?;
             let room = self.room.acquire().await.map_err(|_| Reason::ServerUnavailable)?;
             // Of many that came at once, the first may have been wrong since: the others take their turns.
             if has_turn || !self.patience.has_failed(network) {

@@ -18,7 +18,7 @@ use super::{
     core::Core,
     handshake::{CONNECT_LIMIT, Stranger, greet},
     hub::Hub,
-    network::{Crowd, Network},
+    network::Crowd,
     options::{Limits, Uplink},
     packet::{Body, Encoder, Frame, Outgoing, Packet, TheirAliases, Version, connect, decode, frame},
     session::{Remembered, Work},
@@ -26,7 +26,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    model::{ClientId, Message, Topic},
+    model::{ClientId, Message, Network, Topic},
     store::{Awaiting, AwaitingChange, Entry, SessionState, Store},
 };
 

@@ -18,7 +18,7 @@ use super::{
     core::Core,
     counters::Counters,
     handshake::{CONNECT_LIMIT, Stranger, greet},
-    network::{Crowd, Guest, Network},
+    network::{Crowd, Guest},
     options::Acl,
     origins::Origins,
     session::End,
@@ -27,6 +27,7 @@ use super::{
     websocket,
     wire::Wire,
 };
+use crate::model::Network;
 
 /// A bound address.
 pub(super) struct Listener {

@@ -30,7 +30,6 @@ mod network;
 mod options;
 mod origins;
 mod packet;
-mod patience;
 mod receipt;
 mod recorder;
 mod retained;

@@ -77,8 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 /// What the gateway that runs says; `None` when none answers that could be ours.
 fn ask(config: &Config) -> Option<Running> {
-    let address = config.web.as_ref()?.address.to_string();
-    let body = http::get(&address, "/api/status").ok()?;
+    let body = http::get_configured(config.web.as_ref()?, "/api/status").ok()?;
     serde_json::from_str(&body).ok()
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{DEFAULT_FILE, Exit, configuration, http};
 use crate::{
-    config::Loader,
+    config::{Loader, Web},
     health::CertificateStatus,
     model::{Fields, Timestamp},
     web::words,
@@ -45,11 +45,15 @@ fn authority(url: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let authority = match find(arguments) {
-        Ok(authority) => authority,
+    let (authority, page) = match find(arguments) {
+        Ok(found) => found,
         Err(exit) => return exit,
     };
-    let body = match http::get(&authority, "/api/status") {
+    let asked = match &page {
+        Some(web) => http::get_configured(web, "/api/status"),
+        None => http::get(&authority, "/api/status"),
+    };
+    let body = match asked {
         Ok(body) => body,
         Err(error) => {
             eprintln!("hearthlink: no gateway answers at http://{authority}/ ({error}).");
@@ -74,15 +78,16 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     if status.verdict.level == "error" { Exit::Failure } else { Exit::Success }
 }
 
-fn find(arguments: &Arguments) -> Result<String, Exit> {
+/// Where the page is, and what the configuration says of it, if that is known.
+fn find(arguments: &Arguments) -> Result<(String, Option<Web>), Exit> {
     if let Some(authority) = &arguments.url {
-        return Ok(authority.clone());
+        return Ok((authority.clone(), None));
     }
     let asked = arguments.config.is_some();
     let path = arguments.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     match Loader::new(&path).shape_only().load() {
         Ok(config) => match config.web {
-            Some(web) => Ok(web.address.to_string()),
+            Some(web) => Ok((web.address.to_string(), Some(web))),
             None => {
                 eprintln!("hearthlink: {} has no `web` section, so nobody can be asked.", path.display());
                 eprintln!("Add `web: {{}}` to it and restart the gateway.");
@@ -91,7 +96,7 @@ fn find(arguments: &Arguments) -> Result<String, Exit> {
         },
         Err(error) if asked => Err(configuration::show(&error)),
         // Often not readable for those who only look.
-        Err(_) => Ok(DEFAULT_AUTHORITY.to_owned()),
+        Err(_) => Ok((DEFAULT_AUTHORITY.to_owned(), None)),
     }
 }
 

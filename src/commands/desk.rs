@@ -36,7 +36,7 @@ use crate::{
     health::Board,
     model::{
         Ack, Actuation, ActuationReply, Command, CommandId, DeviceId, Mailbox, Message, Origin, Outcome,
-        OutcomeStatus, Reason, Receipts, Stage, Staleness,
+        OutcomeStatus, Reason, Receipts, Stage, Staleness, Timestamp,
     },
     store::{Begun, Store, StoreError},
 };
@@ -111,8 +111,8 @@ impl Desk {
     pub async fn settle_interrupted(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
         for (id, device) in self.register.interrupted().await? {
             // The cloud is told, for it may still wait.
-            let slip =
-                Slip { id, device, origin: Origin::Forgotten, reply_to: ReplyTo::default(), unkept: None };
+            let (origin, reply_to) = (Origin::Forgotten, ReplyTo::default());
+            let slip = Slip { id, device, origin, reply_to, age: None, unkept: None };
             let reply = ActuationReply {
                 status: OutcomeStatus::Unknown,
                 detail: Some("the gateway stopped while the command ran; it will not run again".to_owned()),
@@ -182,7 +182,10 @@ impl Desk {
             Origin::Cloud(_) | Origin::Forgotten => false,
         };
         let id = named.clone().unwrap_or_else(new_id);
-        let slip = Slip { id, device, origin, reply_to, unkept: None };
+        let sent = parsed.as_ref().ok().and_then(|order| order.at).filter(|_| self.clock.is_trusted());
+        // The time since it was received is the gateway's own, and not its age on arrival.
+        let arrived = |sent: Timestamp| self.clock.now().since(sent.plus(received.elapsed()));
+        let slip = Slip { id, device, origin, reply_to, age: sent.and_then(arrived), unkept: None };
         self.receipts.command(Stage::Received, &slip.id, &slip.device);
         match self.judge_without_memory(&slip, parsed, message.retain, redelivered && named.is_none()) {
             Err(refusal) => {

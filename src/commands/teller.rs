@@ -3,7 +3,7 @@
 //! Invariants: at home an outcome is told once, and at once when the disk refuses or hangs; what is in the journal
 //! as begun is tried until the disk has its outcome too, for until then its repetition is told nothing.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -87,6 +87,8 @@ pub(super) struct Slip {
     pub(super) device: DeviceId,
     pub(super) origin: Origin,
     pub(super) reply_to: ReplyTo,
+    /// How old it was when it arrived, if it said so.
+    pub(super) age: Option<Duration>,
     /// Why it is not in the journal, if it is not.
     pub(super) unkept: Option<String>,
 }
@@ -225,7 +227,8 @@ impl Teller {
             reason = ?outcome.reason, detail = outcome.detail.as_deref().unwrap_or_default(), "command concluded"
         );
         self.receipts.command(Stage::Ended(outcome.status), &slip.id, &slip.device);
-        self.board.command(CommandReport { origin: slip.origin.to_string(), outcome: outcome.clone() });
+        let origin = slip.origin.to_string();
+        self.board.command(CommandReport { origin, age: slip.age, outcome: outcome.clone() });
         // Nobody listens any more only at the very end of a stop.
         let _ = self.told.send(Told { origin: slip.origin.clone(), outcome }).await;
     }

@@ -181,9 +181,15 @@ impl Default for HomeAssistant {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Web {
-    /// Where it listens, on loopback only. Default `127.0.0.1:8080`.
+    /// Where it listens; elsewhere than on loopback only with a password. Default `127.0.0.1:8080`.
     #[serde(default = "default_web_address", deserialize_with = "units::address")]
     pub address: SocketAddr,
+    /// Names under which it is asked for, beside this machine's addresses and `localhost`; without a port.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// A file with the password in its first line. Default: none.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
 }
 
 fn default_web_address() -> SocketAddr {

@@ -12,7 +12,10 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::bus::{FromBus, Write};
+use super::{
+    bus::{FromBus, Write},
+    summary::Summary,
+};
 use crate::{
     clock::Clock,
     health::{Board, DeviceReport},
@@ -147,11 +150,17 @@ impl Desk {
 
     /// Puts what is known on the board.
     pub(super) fn report(&self) {
+        let availability = self.availability().unwrap_or(Availability::Offline);
+        let has_state = !self.state.is_empty();
+        let Summary { battery, signal, number } =
+            Summary::of(self.entities.as_deref().unwrap_or_default(), &self.state);
         self.board.device(DeviceReport {
-            id: self.id.clone(),
-            kind: self.kind.clone(),
-            availability: self.availability().unwrap_or(Availability::Offline),
-            fields: (!self.state.is_empty()).then(|| self.state.clone()),
+            availability,
+            fields: has_state.then(|| self.state.clone()),
+            stale: has_state && (availability == Availability::Offline || self.last_seen.is_none()),
+            battery_percent: battery,
+            signal_dbm: signal,
+            number,
             last_seen: self.last_seen,
             restarts: self.restarts,
             fault: self
@@ -160,6 +169,7 @@ impl Desk {
                 .or_else(|| self.unread.values().next())
                 .or(self.fault.as_ref())
                 .cloned(),
+            ..DeviceReport::new(self.id.clone(), self.kind.clone())
         });
     }
 

@@ -17,6 +17,7 @@ mod kinds;
 mod options;
 mod runner;
 mod simulation;
+mod summary;
 mod supervisor;
 
 pub use bus::{

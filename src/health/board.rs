@@ -3,14 +3,17 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
-    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandReport, DeviceReport, LastFault,
-    LinkCounters, LinkReport, ReceiptReport, ReceiptsReport, Refusal, RefusalsReport, StoreReport, Verdict,
+    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandCount, CommandReport, DeviceReport,
+    HostReport, LastFault, LineHistoryReport, LinkCounters, LinkReport, OutlookReport, ReceiptReport,
+    ReceiptsReport, Refusal, RefusalsReport, StoreReport, Traffic, Verdict, filling::Filling,
+    line_history::LineHistory, moment::Now, trend::Trend,
 };
 use crate::{
     clock::Clock,
@@ -41,6 +44,12 @@ pub(super) struct Facts {
     /// Since when each bus that is ill is.
     pub(super) ill_since: BTreeMap<String, Timestamp>,
     pub(super) commands: VecDeque<CommandReport>,
+    command_counts: Vec<CommandCount>,
+    host: HostReport,
+    line_history: LineHistory,
+    filling: Filling,
+    /// Of each device that has a number.
+    trends: BTreeMap<DeviceId, Trend>,
     are_devices_simulated: bool,
     receipts: VecDeque<ReceiptReport>,
     receipts_missed: u64,
@@ -67,6 +76,8 @@ pub struct Snapshot {
     pub link: LinkReport,
     /// Why its last connection or attempt ended, and when that was last seen; it may have healed since.
     pub link_last_fault: Option<LastFault>,
+    /// What it did over hours and days.
+    pub line_history: LineHistoryReport,
     /// What went over it.
     pub counters: LinkCounters,
     /// What the cloud did not take.
@@ -75,6 +86,8 @@ pub struct Snapshot {
     pub certificate: Option<CertificateStatus>,
     /// The queue and its disk.
     pub store: StoreReport,
+    /// When the queue will be full.
+    pub outlook: OutlookReport,
     /// The local broker.
     pub broker: BrokerReport,
     /// Every device, by id.
@@ -83,6 +96,10 @@ pub struct Snapshot {
     pub buses: Vec<BusReport>,
     /// The last commands, newest first.
     pub commands: Vec<CommandReport>,
+    /// How commands ended, since the start.
+    pub command_counts: Vec<CommandCount>,
+    /// The machine.
+    pub host: HostReport,
 }
 
 /// A handle to the board; cheap to clone.
@@ -90,6 +107,7 @@ pub struct Snapshot {
 pub struct Board {
     facts: Arc<Mutex<Facts>>,
     version: Arc<watch::Sender<u64>>,
+    traffic: Traffic,
     /// Apart from the facts: who waits for this one is not woken by every other.
     certificate: Arc<watch::Sender<Option<CertificateReport>>>,
     gateway: Arc<str>,
@@ -118,11 +136,17 @@ impl Board {
                 buses: BTreeMap::new(),
                 ill_since: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
+                command_counts: Vec::new(),
+                host: HostReport::default(),
+                line_history: LineHistory::default(),
+                filling: Filling::default(),
+                trends: BTreeMap::new(),
                 are_devices_simulated: false,
                 receipts: VecDeque::new(),
                 receipts_missed: 0,
             })),
             version: Arc::new(watch::channel(0).0),
+            traffic: Traffic::default(),
             certificate: Arc::new(watch::channel(None).0),
             gateway: gateway.into(),
             clock,
@@ -142,8 +166,10 @@ impl Board {
 
     /// The line's report.
     pub fn link(&self, report: LinkReport) {
-        let now = self.clock.now();
+        let both = Now::of(&self.clock);
+        let now = both.wall;
         self.change(|facts| {
+            facts.line_history.line(&report, both);
             let is_up = matches!(report.state, LinkState::Off | LinkState::CatchingUp | LinkState::Online);
             facts.link_down_since = if is_up { None } else { facts.link_down_since.or(Some(now)) };
             let is_ill = is_up && report.fault.is_some();
@@ -182,6 +208,40 @@ impl Board {
         count(&mut self.facts().counters);
     }
 
+    /// Where the connection counts its bytes. Wakes nobody.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
+    }
+
+    /// How long the cloud has just taken to answer.
+    pub fn round_trip(&self, trip: Duration) {
+        let now = Now::of(&self.clock);
+        self.change(|facts| facts.line_history.round_trip(trip, now));
+    }
+
+    /// To be called every minute or so: what was counted goes to its day, what is too old goes, and how the queue
+    /// fills is looked at.
+    pub fn keep_time(&self) {
+        let now = Now::of(&self.clock);
+        self.change(|facts| {
+            facts.line_history.settle(self.traffic.sums(), now);
+            facts.filling.look(now.uptime, facts.store.waiting_bytes);
+        });
+    }
+
+    /// What the next run is to know of the line's past; `None` while the clock cannot be believed.
+    pub fn line_note(&self) -> Option<String> {
+        self.facts().line_history.note(Now::of(&self.clock))
+    }
+
+    /// Takes what an earlier run has noted of the line's past.
+    ///
+    /// # Errors
+    /// It is no such note.
+    pub fn restore_line(&self, note: &str) -> Result<(), serde_json::Error> {
+        self.facts().line_history.restore(note)
+    }
+
     /// The cloud did not take something.
     pub fn refused(&self, refusal: Refusal) {
         let now = self.clock.now();
@@ -190,8 +250,9 @@ impl Board {
 
     /// The store's report.
     pub fn store(&self, report: StoreReport) {
-        let now = self.clock.now();
+        let (now, uptime) = (self.clock.now(), self.clock.uptime());
         self.change(|facts| {
+            facts.filling.look(uptime, report.waiting_bytes);
             facts.disk_fault_since = report.fault.as_ref().map(|_| facts.disk_fault_since.unwrap_or(now));
             facts.over_budget_since = report.written.excess().and(facts.over_budget_since.or(Some(now)));
             let is_aside = !report.set_aside.is_empty();
@@ -212,7 +273,16 @@ impl Board {
 
     /// A device's report.
     pub fn device(&self, report: DeviceReport) {
+        let uptime = self.clock.uptime();
         self.change(|facts| {
+            if let Some(number) = report.number.as_ref().filter(|_| !report.stale) {
+                let fresh = || Trend::of(&number.field);
+                let trend = facts.trends.entry(report.id.clone()).or_insert_with(fresh);
+                if !trend.is_of(&number.field) {
+                    *trend = fresh();
+                }
+                trend.add(uptime, number.value);
+            }
             facts.devices.insert(report.id.clone(), report);
         });
     }
@@ -233,11 +303,17 @@ impl Board {
     /// A command's outcome.
     pub fn command(&self, report: CommandReport) {
         self.change(|facts| {
+            CommandCount::add(&mut facts.command_counts, &report);
             if facts.commands.len() == LAST_COMMANDS {
                 facts.commands.pop_back();
             }
             facts.commands.push_front(report);
         });
+    }
+
+    /// What a look at the machine has found.
+    pub fn host(&self, report: HostReport) {
+        self.change(|facts| facts.host = report);
     }
 
     /// A receipt, and how many were not issued so far; gives it with its time. Wakes nobody: with `receipts: all`
@@ -259,10 +335,20 @@ impl Board {
 
     /// Everything, as of now.
     pub fn snapshot(&self) -> Snapshot {
-        let (now, clock_trusted) = (self.clock.now(), self.clock.is_trusted());
+        let both = Now::of(&self.clock);
+        let Now { wall: now, is_trusted: clock_trusted, uptime } = both;
         let certificate = self.certificate.borrow().clone();
         let certificate = certificate.map(|report| report.at(clock_trusted.then_some(now)));
-        let facts = self.facts();
+        let mut facts = self.facts();
+        facts.line_history.settle(self.traffic.sums(), both);
+        let outlook = facts.filling.outlook(uptime, facts.store.waiting_bytes, facts.store.max_bytes);
+        let with_history = |report: &DeviceReport| {
+            let mut report = report.clone();
+            if let (Some(number), Some(trend)) = (&mut report.number, facts.trends.get(&report.id)) {
+                number.history = trend.history(uptime);
+            }
+            report
+        };
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             gateway: self.gateway.as_ref().to_owned(),
@@ -273,14 +359,18 @@ impl Board {
             verdict: Verdict::of(&facts, certificate.as_ref(), now),
             link: facts.link.clone(),
             link_last_fault: facts.link_last_fault.clone(),
+            line_history: facts.line_history.report(both),
             counters: facts.counters.clone(),
             refusals: facts.refusals.clone(),
             certificate,
             store: facts.store.clone(),
+            outlook,
             broker: facts.broker.clone(),
-            devices: facts.devices.values().cloned().collect(),
+            devices: facts.devices.values().map(with_history).collect(),
             buses: facts.buses.values().cloned().collect(),
             commands: facts.commands.iter().cloned().collect(),
+            command_counts: facts.command_counts.clone(),
+            host: facts.host,
         }
     }
 
@@ -292,12 +382,10 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         health::{Expiry, Level, WrittenReport},
-        model::{Availability, Fault, FaultKind},
+        model::{Fault, FaultKind},
     };
 
     fn board() -> (Board, Clock) {
@@ -383,13 +471,8 @@ mod tests {
             board.bus(BusReport { name: name.into(), fault: fault.map(str::to_owned), counts: Vec::new() });
         };
         board.device(DeviceReport {
-            id: DeviceId::parse("valve").unwrap(),
-            kind: "ble_gatt".into(),
-            availability: Availability::Offline,
-            fields: None,
-            last_seen: None,
-            restarts: 0,
             fault: Some("it is not plugged in".into()),
+            ..DeviceReport::new(DeviceId::parse("valve").unwrap(), "ble_gatt")
         });
         assert!(board.snapshot().verdict.sentence.contains("valve"));
         let first = clock.now();

@@ -5,15 +5,18 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::model::{
-    Availability, CommandId, DeviceId, Fault, Fields, LinkState, Outcome, Receipt, Stage, Subject, Timestamp,
-    Topic,
+    Availability, CommandId, DeviceId, Fault, Fields, LinkState, Outcome, OutcomeStatus, Reason, Receipt,
+    Stage, Subject, Timestamp, Topic,
 };
 
-fn as_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }
 
-fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     duration.as_secs_f64().serialize(serializer)
 }
 
@@ -190,6 +193,47 @@ pub struct DeviceReport {
     pub restarts: u32,
     /// What is wrong with it, if anything.
     pub fault: Option<String>,
+    /// Whether `fields` are of an earlier time: the device cannot be reached, or has said nothing since the start.
+    pub stale: bool,
+    /// What is left of its battery, in percent, where its kind says which field that is.
+    pub battery_percent: Option<f64>,
+    /// How well it is heard, in dBm, where its kind says which field that is.
+    pub signal_dbm: Option<f64>,
+    /// The number that it is there for, if there is one.
+    pub number: Option<NumberReport>,
+}
+
+impl DeviceReport {
+    /// A device of which nothing is known yet.
+    pub fn new(id: DeviceId, kind: impl Into<String>) -> Self {
+        Self {
+            id,
+            kind: kind.into(),
+            availability: Availability::Offline,
+            fields: None,
+            last_seen: None,
+            restarts: 0,
+            fault: None,
+            stale: false,
+            battery_percent: None,
+            signal_dbm: None,
+            number: None,
+        }
+    }
+}
+
+/// The number that a device is there for: the first that its kind says is measured, and not about the device itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NumberReport {
+    /// Which field of its state.
+    pub field: String,
+    /// Its unit, where its kind says it.
+    pub unit: Option<String>,
+    /// Its value.
+    pub value: f64,
+    /// Its means over the last 24 hours by half hours, the oldest first, 48 at most; `None`: nothing was heard. Kept by
+    /// the board, in memory; whoever reports a device leaves it empty.
+    pub history: Vec<Option<f64>>,
 }
 
 /// What is known of a bus that can be ill by itself.
@@ -258,7 +302,49 @@ pub struct ReceiptsReport {
 pub struct CommandReport {
     /// `cloud`, `local`, `rule` or `unknown`; the sender behind it in brackets, if it is known.
     pub origin: String,
+    /// How old it was when it arrived, by its own time (`at`); `None`: it has none, or the clock cannot be believed.
+    #[serde(rename = "age_seconds", serialize_with = "as_seconds")]
+    pub age: Option<Duration>,
     /// What became of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// How many commands ended so, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CommandCount {
+    /// Who asked: `cloud`, `local`, `rule` or `unknown`.
+    pub origin: &'static str,
+    /// What became of them.
+    pub status: OutcomeStatus,
+    /// Why, unless they were applied.
+    pub reason: Option<Reason>,
+    /// How many.
+    pub count: u64,
+}
+
+impl CommandCount {
+    /// Counts one more; as many entries as there are words at most.
+    pub(super) fn add(counts: &mut Vec<Self>, report: &CommandReport) {
+        // The sender stands behind the word, and nobody knows how many of them there are.
+        let word = report.origin.split(' ').next();
+        let known = ["cloud", "local", "rule"].into_iter().find(|known| Some(*known) == word);
+        let (origin, Outcome { status, reason, .. }) = (known.unwrap_or("unknown"), &report.outcome);
+        let is_it =
+            |count: &&mut Self| (count.origin, count.status, count.reason) == (origin, *status, *reason);
+        match counts.iter_mut().find(is_it) {
+            Some(count) => count.count += 1,
+            None => counts.push(Self { origin, status: *status, reason: *reason, count: 1 }),
+        }
+    }
+}
+
+/// When the queue will be full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct OutlookReport {
+    /// How long until it is full, at today's rate; `None` while it does not fill.
+    #[serde(rename = "full_in_seconds", serialize_with = "as_seconds")]
+    pub full_in: Option<Duration>,
+    /// At which rate it fills; `None` while it does not.
+    pub filling_bytes_per_second: Option<f64>,
 }

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    health::Traffic,
     model::{Fault, FaultKind, Timestamp},
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Errand {
     pub(super) issuer: Arc<Issuer>,
     pub(super) credentials: Credentials,
     pub(super) clock: Clock,
+    /// Where its bytes are counted.
+    pub(super) traffic: Traffic,
     /// Which way.
     pub(super) way: Way,
     pub(super) version: Version,
@@ -64,6 +67,7 @@ impl Errand {
             issuer: &self.issuer,
             credentials: &self.credentials,
             clock: &self.clock,
+            traffic: &self.traffic,
             turn: self.turn,
         }
     }

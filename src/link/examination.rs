@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    health::Traffic,
     model::{Fault, FaultKind, Message, QoS, TopicFilter, printable},
 };
 
@@ -92,6 +93,7 @@ pub async fn examine(options: LinkOptions, depth: Depth, clock: &Clock) -> Resul
             issuer: issuer.clone(),
             credentials: credentials.clone(),
             clock: clock.clone(),
+            traffic: Traffic::default(),
             way: way.clone(),
             version: Version::first_of(options.version),
             turn: 0,

@@ -324,6 +324,7 @@ impl Link {
             issuer: self.issuer.clone(),
             credentials: credentials.clone(),
             clock: self.clock.clone(),
+            traffic: self.board.traffic(),
             way: self.way(place).clone(),
             version,
             turn,
@@ -382,6 +383,9 @@ impl Link {
     fn report(&mut self, machine: &mut Machine) {
         if let Some(counters) = machine.changed_counters() {
             self.board.link_counters(|sums| *sums = counters);
+        }
+        if let Some(trip) = machine.take_round_trip() {
+            self.board.round_trip(trip);
         }
         for refusal in machine.take_refusals() {
             self.board.refused(refusal);

@@ -199,6 +199,8 @@ pub(super) struct Machine {
     /// For everything.
     rate: Pacer,
     refusals: Vec<health::Refusal>,
+    /// Of the last answer, until somebody takes it.
+    round_trip: Option<Duration>,
     highest: Highest,
     connections: u64,
     /// Rounds in a row in which nothing came as far as the subscriptions.
@@ -231,6 +233,7 @@ impl Machine {
             pacer: Pacer::new(settings.backlog_rate, now),
             rate: Pacer::new(settings.limits.publish_rate, now),
             refusals: Vec::new(),
+            round_trip: None,
             highest: Highest::default(),
             connections: 0,
             vain: 0,
@@ -249,6 +252,18 @@ impl Machine {
             self.reported = self.counters.clone();
             self.counters.clone()
         })
+    }
+
+    /// How long the cloud took for its last answer, if there was one since this was last asked: from PINGREQ to PINGRESP,
+    /// which rumqttc sends at every keep-alive and no cloud has to think about; and from SUBSCRIBE to SUBACK, so that there
+    /// is a first number soon after CONNACK. Not of PUBLISH and PUBACK: a cloud may wait for its disk, and a full window
+    /// waits for our own uplink.
+    pub(super) fn take_round_trip(&mut self) -> Option<Duration> {
+        self.round_trip.take()
+    }
+
+    fn answered_after(&mut self, asked: Option<Instant>, now: Instant) {
+        self.round_trip = asked.map(|asked| now.saturating_duration_since(asked)).or(self.round_trip);
     }
 
     /// What the cloud did not take since this was last asked.
@@ -373,7 +388,13 @@ impl Machine {
             Wire::PublishSent(packet) => self.window.sent(packet),
             Wire::PingSent => {
                 up.pinged = Some(now);
+                up.ping_sent = Some(now);
                 up.ask(now);
+            }
+            Wire::PingAnswered => {
+                up.hear(now);
+                let sent = up.ping_sent.take();
+                self.answered_after(sent, now);
             }
             Wire::DisconnectSent => {
                 if up.drain.is_some() {
@@ -383,6 +404,8 @@ impl Machine {
             Wire::Heard => up.hear(now),
             Wire::Subscribed(refusals) => {
                 up.hear(now);
+                let asked = if up.subscribing.is_empty() { up.probed } else { Some(up.asked) };
+                self.answered_after(asked, now);
                 self.on_subscribed(&refusals, now);
             }
             Wire::PublishAnswered(packet, verdict) => {

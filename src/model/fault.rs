@@ -5,13 +5,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The kinds, each with what it means for whoever reads the code, what is wrong and what to do.
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $kind:ident: $sentence:literal, $remedy:literal;)+) => {
         /// What is wrong with the line to the cloud. Each kind has its own sentence and its own remedy.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum FaultKind {
             $($(#[doc = $doc])+ $kind,)+

@@ -11,6 +11,7 @@ mod id;
 mod inbound;
 mod link_state;
 mod message;
+mod network;
 mod outcome;
 mod pattern;
 mod reading;
@@ -28,6 +29,7 @@ pub use id::{ClientId, CommandId, DeviceId, GatewayId, IdError, MessageId, Sende
 pub use inbound::{Ack, Inbound, Staleness};
 pub use link_state::LinkState;
 pub use message::{Message, Properties, QoS};
+pub use network::Network;
 pub use outcome::{Outcome, OutcomeStatus, Reason};
 pub use pattern::TopicPattern;
 pub use reading::{Availability, DeviceEvent, Fields, Reading};

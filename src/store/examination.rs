@@ -83,10 +83,25 @@ fn is_in_use(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What is left for us.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// The room on the file system of `path`; `None`: it does not say. Blocks on the disk.
+pub fn disk_space(path: &Path) -> Option<DiskSpace> {
+    let space = rustix::fs::statvfs(nearest(path)).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+    Some(DiskSpace { free: bytes(space.f_bavail), total: bytes(space.f_blocks) })
+}
+
 /// What the file system of `path` has left for us, in bytes; `None`: it does not say.
 pub fn free_space(path: &Path) -> Option<u64> {
-    let space = rustix::fs::statvfs(nearest(path)).ok()?;
-    Some(space.f_bavail.saturating_mul(space.f_frsize))
+    disk_space(path).map(|space| space.free)
 }
 
 /// The nearest directory above that is there.

@@ -18,6 +18,7 @@ mod journal;
 mod lane;
 mod ledger;
 mod message;
+mod notes;
 mod outbox;
 mod pulse;
 mod rows;
@@ -43,7 +44,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::{oneshot, watch};
 
-pub use examination::{StoreFinding, examine_store, free_space};
+pub use examination::{DiskSpace, StoreFinding, disk_space, examine_store, free_space};
 pub use flash::Written;
 pub use journal::Begun;
 pub use lane::{Keep, LaneOptions, LaneStats};
@@ -56,6 +57,7 @@ use crate::{clock::Clock, model::Receipts};
 use damage::{Damage, Opened};
 use flash::Flash;
 use ledger::Ledger;
+use notes::Notes;
 use pulse::Pulse;
 use timeline::Timeline;
 use writer::{Gate, Job, Keeping, Writer};
@@ -273,6 +275,7 @@ pub struct Store {
     is_line_up: Arc<AtomicBool>,
     receipts: Receipts,
     pulse: Pulse,
+    notes: Notes,
     damage: Damage,
     /// Closed when the thread has let go of the file.
     ended: watch::Receiver<()>,
@@ -326,7 +329,7 @@ impl Store {
         if let Keeping::Nothing(refusal) = &keeping {
             ledger.set_fault(Some(refusal));
         }
-        let pulse = Pulse::new();
+        let (pulse, notes) = (Pulse::new(), Notes::default());
         let (jobs, receiver) = mpsc::channel();
         let flash = Flash::load(&connection, options.commit_floor, options.flash_budget, timeline.now())?;
         let (stats_sender, stats) = watch::channel(StoreStats { written: flash.written(), ..ledger.stats() });
@@ -336,6 +339,7 @@ impl Store {
             jobs: receiver,
             ledger,
             flash,
+            notes: notes.book(),
             stats: stats_sender,
             appended: appended_sender,
             pulse: pulse.clone(),
@@ -362,6 +366,7 @@ impl Store {
             is_line_up,
             receipts: options.receipts.clone(),
             pulse,
+            notes,
             damage,
             ended,
         })

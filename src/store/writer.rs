@@ -14,7 +14,10 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Highest, StoreError, StoreStats, damage::Damage, flash::Flash, ledger::Ledger, pulse::Pulse};
+use super::{
+    Highest, StoreError, StoreStats, damage::Damage, flash::Flash, ledger::Ledger, notes::Notebook,
+    pulse::Pulse,
+};
 
 /// How often the age limits are looked at when nothing else happens.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -71,6 +74,7 @@ pub(super) struct Writer {
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) ledger: Ledger,
     pub(super) flash: Flash,
+    pub(super) notes: Notebook,
     pub(super) stats: watch::Sender<StoreStats>,
     pub(super) appended: watch::Sender<Highest>,
     pub(super) pulse: Pulse,
@@ -126,6 +130,9 @@ impl Writer {
             if !is_open {
                 break;
             }
+        }
+        if let Err(error) = self.notes.write(&self.connection) {
+            tracing::warn!(%error, "what was noted last is not there at the next start");
         }
         if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(%error, "the store's log could not be folded into its file; the next start does it");
@@ -190,6 +197,7 @@ impl Writer {
             *highest = self.ledger.highest();
             changed
         });
+        self.notes.settle(result.is_ok());
         self.flash.count(self.ledger.timeline().now(), result.is_ok());
         let stats = StoreStats { written: self.flash.written(), ..self.ledger.stats() };
         self.stats.send_if_modified(|old| {
@@ -228,6 +236,7 @@ impl Writer {
         self.ledger.keep_time(&transaction, !answers.is_empty())?;
         if !answers.is_empty() {
             self.flash.hold(&transaction, self.ledger.timeline().now())?;
+            self.notes.hold(&transaction, self.ledger.timeline().now())?;
         }
         if self.has_failed {
             // Nobody may be writing any more: find out by ourselves whether the disk has healed.

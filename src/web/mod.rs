@@ -1,39 +1,61 @@
-//! The status page: what people look at, `/api/status` and `/metrics` for programs.
+//! The status page: what people look at, `/api/status` and `/metrics` for programs, `/api/events` for its script.
 //!
 //! Owns the HTTP listener and the page. Gets the board's snapshots and nothing else, so whoever takes the
 //! page over can read and never act. Invariants: GET and HEAD only; a request whose `Host` is not this
-//! machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding;
-//! nothing is loaded from elsewhere (strict CSP); connections and their time are bounded.
+//! machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding; beyond loopback
+//! nobody reads without the password; nothing is loaded from elsewhere (strict CSP); connections and their time are
+//! bounded.
 //!
-//! Rejected: `axum::serve`, which bounds neither; server-sent events, which would hold connections for
-//! what a request every two seconds on loopback does as well (they come with the full page).
+//! Rejected: `axum::serve`, which bounds neither.
 
+mod chart;
+mod entrance;
+mod events;
 mod guard;
 mod metrics;
 mod page;
+mod press;
 mod server;
+mod view;
 pub(crate) mod words;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{FromRef, Request, State},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::net::TcpListener;
+use entrance::Entrance;
+use guard::Admitted;
+use press::Press;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::health::{Board, Level};
+use crate::{
+    health::{Board, Level},
+    model::Secret,
+};
 
 /// Where the page is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebOptions {
     /// Address and port; port 0 is a new one each time.
     pub address: SocketAddr,
+    /// Names that this machine goes by, beside its addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// What whoever looks must know. `None` is for loopback only.
+    pub password: Option<Secret>,
+}
+
+impl WebOptions {
+    /// A page under addresses only, without a password.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, hosts: Vec::new(), password: None }
+    }
 }
 
 /// Why there is no page.
@@ -47,6 +69,14 @@ pub enum WebError {
         /// What the system said.
         reason: std::io::Error,
     },
+    /// Everybody on the network could read it.
+    #[error(
+        "the status page at {0} would be open to everybody on the network; give it a `web.password_file`"
+    )]
+    Open(SocketAddr),
+    /// The digest of the password could not be made.
+    #[error("failed to lock the status page: the system has no random numbers")]
+    NoRandomness,
 }
 
 /// The page, bound and not served yet.
@@ -54,18 +84,24 @@ pub struct Web {
     listener: TcpListener,
     address: SocketAddr,
     board: Board,
+    entrance: Arc<Entrance>,
 }
 
 impl Web {
     /// Binds the address.
     ///
     /// # Errors
-    /// [`WebError::Bind`] with the address.
+    /// [`WebError::Bind`] with the address; [`WebError::Open`] without a password elsewhere than on loopback.
     pub async fn bind(options: WebOptions, board: Board) -> Result<Self, WebError> {
         let bind = |reason| WebError::Bind { address: options.address, reason };
+        if options.password.is_none() && !options.address.ip().is_loopback() {
+            return Err(WebError::Open(options.address));
+        }
         let listener = TcpListener::bind(options.address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, address, board })
+        let entrance = Entrance::new(address.ip(), options.hosts, options.password.as_ref());
+        let entrance = Arc::new(entrance.map_err(|_| WebError::NoRandomness)?);
+        Ok(Self { listener, address, board, entrance })
     }
 
     /// Where it listens.
@@ -78,14 +114,38 @@ impl Web {
     /// # Errors
     /// None today: what goes wrong with one connection ends that one.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WebError> {
-        server::serve(self.listener, router(self.address, self.board), stop).await;
+        let room = Room { press: Press::new(self.board.clone()), board: self.board, seats: events::seats() };
+        let press = room.press.clone().run(stop.clone());
+        tokio::join!(press, server::serve(self.listener, router(self.entrance, room), stop));
         Ok(())
     }
 }
 
-fn router(address: SocketAddr, board: Board) -> Router {
+/// What the answers are made from.
+#[derive(Clone)]
+struct Room {
+    board: Board,
+    press: Arc<Press>,
+    /// Of those who read events.
+    seats: Arc<Semaphore>,
+}
+
+impl FromRef<Room> for Board {
+    fn from_ref(room: &Room) -> Self {
+        room.board.clone()
+    }
+}
+
+impl FromRef<Room> for Arc<Press> {
+    fn from_ref(room: &Room) -> Self {
+        room.press.clone()
+    }
+}
+
+fn router(entrance: Arc<Entrance>, room: Room) -> Router {
     Router::new()
         .route("/", get(page::show))
+        .route("/api/events", get(events::listen))
         .route("/api/status", get(status))
         .route("/api/receipts", get(async |State(board): State<Board>| Json(board.receipts())))
         .route("/metrics", get(metrics::show))
@@ -98,22 +158,25 @@ fn router(address: SocketAddr, board: Board) -> Router {
         )
         .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
         .fallback(async || (StatusCode::NOT_FOUND, "There is no such page. The status page is at /\n"))
-        .with_state(board)
-        .layer(middleware::from_fn_with_state(address.ip(), guard::check))
+        .with_state(room)
+        .layer(middleware::from_fn_with_state(entrance, guard::check))
 }
 
 async fn status(State(board): State<Board>) -> Response {
     Json(board.snapshot()).into_response()
 }
 
-/// For monitors: 503 with the sentence while a person is needed, else 200.
-async fn ready(State(board): State<Board>) -> Response {
+/// For monitors: 503 with the sentence while a person is needed, else 200. Without the password only that.
+async fn ready(State(board): State<Board>, request: Request) -> Response {
     let verdict = board.snapshot().verdict;
     let code = match verdict.level {
         Level::Ok | Level::Warning => StatusCode::OK,
         Level::Error => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (code, verdict.sentence + "\n").into_response()
+    match request.extensions().get() {
+        Some(Admitted) => (code, verdict.sentence + "\n").into_response(),
+        None => code.into_response(),
+    }
 }
 
 fn asset(content_type: &'static str, body: &'static str) -> impl IntoResponse {

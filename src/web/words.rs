@@ -37,6 +37,30 @@ pub(crate) fn lasting(now: Timestamp, since: Timestamp) -> String {
     format!("for {}", span(now.since(since).unwrap_or_default()))
 }
 
+/// `12 ms`, `0.4 s`, `3 minutes`: of what is short most often.
+pub(crate) fn short(duration: Duration) -> String {
+    match duration.as_millis() {
+        0..1000 => format!("{} ms", duration.as_millis()),
+        1000..10_000 => format!("{:.1} s", duration.as_secs_f64()),
+        _ => span(duration),
+    }
+}
+
+/// `21.5`: a number as a person wants it, without what comes of computing.
+pub(crate) fn number(value: f64) -> String {
+    let digits = if value.abs() < 10.0 { 100.0 } else { 10.0 };
+    ((value * digits).round() / digits).to_string()
+}
+
+/// `today`, `3 days ago`.
+pub(crate) fn day(ago: usize) -> String {
+    match ago {
+        0 => "today".to_owned(),
+        1 => "yesterday".to_owned(),
+        ago => format!("{ago} days ago"),
+    }
+}
+
 /// `1 message`, `12 messages`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -67,6 +91,7 @@ pub(crate) fn value(value: &Value) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Null => "unknown".to_owned(),
+        Value::Number(number) if number.is_f64() => number.as_f64().map(self::number).unwrap_or_default(),
         other => other.to_string(),
     };
     match text.char_indices().nth(LONGEST) {
@@ -163,6 +188,18 @@ mod tests {
             [(0, "0 seconds"), (1, "1 second"), (61, "1 minute"), (7200, "2 hours"), (200_000, "2 days")]
         {
             assert_eq!(span(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_have_no_more_digits_than_somebody_reads() {
+        for (value, expected) in
+            [(21.5, "21.5"), (0.1 + 0.2, "0.3"), (1013.249_9, "1013.2"), (-3.0, "-3"), (0.014, "0.01")]
+        {
+            assert_eq!(number(value), expected);
+        }
+        for (millis, expected) in [(0, "0 ms"), (999, "999 ms"), (1_250, "1.2 s"), (61_000, "1 minute")] {
+            assert_eq!(short(Duration::from_millis(millis)), expected);
         }
     }
 

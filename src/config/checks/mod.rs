@@ -10,6 +10,7 @@ mod files;
 mod profile;
 mod routes;
 mod rules;
+mod web;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -37,6 +38,7 @@ pub(super) fn resolve(config: &mut Config, directory: &Path) {
         let files = [&mut cloud.ca_file, &mut cloud.certificate_file, &mut cloud.key_file];
         paths.extend(files.into_iter().flatten());
     }
+    paths.extend(config.web.as_mut().and_then(|web| web.password_file.as_mut()));
     for path in paths {
         *path = directory.join(&path);
     }
@@ -81,7 +83,7 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     }
     findings.extend(bounds(config));
     findings.extend(home_assistant(config));
-    findings.extend(web(config));
+    findings.extend(web::all(config, incomplete.contains("web")));
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
     findings.extend(cloud::all(config));
     findings.extend(routes::all(config));
@@ -182,25 +184,6 @@ fn home_assistant(config: &Config) -> Option<Finding> {
         return None;
     };
     Some(Finding::new("home_assistant.prefix", what, remedy))
-}
-
-fn web(config: &Config) -> Vec<Finding> {
-    let Some(web) = &config.web else { return Vec::new() };
-    let port = web.address.port();
-    let mut findings = Vec::new();
-    if !web.address.ip().is_loopback() {
-        let what = "the status page has no password yet, so it stays on loopback";
-        let remedy = format!(
-            "write `127.0.0.1:{port}`, and look from elsewhere with `ssh -L {port}:127.0.0.1:{port} …`"
-        );
-        findings.push(Finding::new("web.address", what, remedy));
-    }
-    let taken = config.broker.listeners.iter().any(|listener| clash(listener.address, web.address));
-    if taken {
-        let what = format!("a listener of the broker has the address {} already", web.address);
-        findings.push(Finding::new("web.address", what, "choose another port"));
-    }
-    findings
 }
 
 /// Whether two addresses cannot be bound at the same time. Port 0 is a new one each time.

@@ -6,6 +6,7 @@
 //! (`bridge`).
 
 mod address;
+mod metered;
 mod proxy;
 mod upgrade;
 
@@ -29,15 +30,21 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    health::Traffic,
     model::{CloudUrl, Fault, FaultKind},
 };
 use address::Host;
+use metered::Metered;
 pub use proxy::ProxyOptions;
 use upgrade::UpgradeError;
 
 /// What MQTT's bytes go through.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// TCP, and TLS over it.
+type Tcp = Metered<TcpStream>;
+type Tls = TlsStream<Tcp>;
 
 /// One step of dialling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +71,7 @@ pub(super) struct Call<'a> {
     pub(super) issuer: &'a Issuer,
     pub(super) credentials: &'a Credentials,
     pub(super) clock: &'a Clock,
+    pub(super) traffic: &'a Traffic,
     /// How many attempts in a row came to nothing.
     pub(super) turn: usize,
 }
@@ -166,7 +174,7 @@ async fn go(call: &Call<'_>, limit: Duration, progress: &mut Progress) -> Result
 }
 
 /// A connection as to the cloud, with TLS and the certificate, but to another host and not for MQTT.
-async fn elsewhere(call: &Call<'_>, url: CloudUrl) -> Result<TlsStream<TcpStream>, Fault> {
+async fn elsewhere(call: &Call<'_>, url: CloudUrl) -> Result<Tls, Fault> {
     let (way, mut progress) = (Way::direct(url), Progress::new());
     let call = Call { way: &way, ..*call };
     let tcp = open(&call, &mut progress).await?;
@@ -174,7 +182,7 @@ async fn elsewhere(call: &Call<'_>, url: CloudUrl) -> Result<TlsStream<TcpStream
 }
 
 /// TCP to the cloud, through the proxy if there is one.
-async fn open(call: &Call<'_>, progress: &mut Progress) -> Result<TcpStream, Fault> {
+async fn open(call: &Call<'_>, progress: &mut Progress) -> Result<Tcp, Fault> {
     let url = &call.way.url;
     let proxy = call.proxy.towards(url)?;
     progress.has_proxy = proxy.is_some();
@@ -186,7 +194,8 @@ async fn open(call: &Call<'_>, progress: &mut Progress) -> Result<TcpStream, Fau
     let addresses = address::resolve(host).await.map_err(|fault| unreachable(fault.kind, fault.detail))?;
     progress.next(Step::Tcp, format!("`{}` is {}", host.name, list(&addresses)));
     let raced = address::race(address::in_turn(addresses, call.turn)).await;
-    let (mut stream, address) = raced.map_err(|error| unreachable(FaultKind::Tcp, error.to_string()))?;
+    let (stream, address) = raced.map_err(|error| unreachable(FaultKind::Tcp, error.to_string()))?;
+    let mut stream = Metered::new(stream, call.traffic.clone());
     if let Some(proxy) = &proxy {
         progress.next(Step::Proxy, address.to_string());
         proxy.tunnel(&mut stream, url).await?;
@@ -202,11 +211,7 @@ fn list(addresses: &[std::net::SocketAddr]) -> String {
     texts.join(", ")
 }
 
-async fn handshake(
-    call: &Call<'_>,
-    tcp: TcpStream,
-    progress: &mut Progress,
-) -> Result<(TlsStream<TcpStream>, Arc<Witness>), Fault> {
+async fn handshake(call: &Call<'_>, tcp: Tcp, progress: &mut Progress) -> Result<(Tls, Arc<Witness>), Fault> {
     let alpn = match &call.way.transport {
         Transport::Tls { alpn } => alpn.as_deref(),
         Transport::WebSocket { .. } => None,
@@ -234,7 +239,7 @@ async fn handshake(
     }
 }
 
-fn seen_of_tls(stream: &TlsStream<TcpStream>) -> String {
+fn seen_of_tls(stream: &Tls) -> String {
     let version = stream.get_ref().1.protocol_version();
     version.map_or(String::new(), |version| format!("{version:?}").replace("TLSv1_", "TLS 1."))
 }

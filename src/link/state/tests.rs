@@ -323,6 +323,29 @@ fn anything_that_comes_in_answers_a_ping() {
 }
 
 #[test]
+fn a_round_trip_is_from_subscribe_to_suback_and_from_ping_to_its_own_answer() {
+    let millis = Duration::from_millis;
+    let mut story = Story::new();
+    story.after(Duration::ZERO);
+    story.wire(Wire::Connected(Greeting::default()));
+    story.now += millis(31);
+    story.wire(Wire::Subscribed(vec![None, None]));
+    assert_eq!(story.machine.take_round_trip(), Some(millis(31)));
+    assert_eq!(story.machine.take_round_trip(), None);
+    story.now += SECOND;
+    story.wire(Wire::PingSent);
+    story.now += millis(5);
+    story.wire(Wire::Heard);
+    assert_eq!(story.machine.take_round_trip(), None, "it answered something else");
+    story.now += millis(15);
+    story.wire(Wire::PingAnswered);
+    assert_eq!(story.machine.take_round_trip(), Some(millis(20)));
+    story.now += SECOND;
+    story.wire(Wire::PingAnswered);
+    assert_eq!(story.machine.take_round_trip(), None, "nobody had asked");
+}
+
+#[test]
 fn a_line_that_cannot_even_ping_is_dead() {
     let mut story = Story::new();
     story.online();

@@ -42,6 +42,8 @@ pub(super) struct Up {
     /// The longest silence after which something still came through.
     pub(super) outlived: Duration,
     pub(super) pinged: Option<Instant>,
+    /// The PINGREQ that has no PINGRESP yet, whatever else was heard meanwhile.
+    pub(super) ping_sent: Option<Instant>,
     /// A SUBSCRIBE that stands in for a ping, where the cloud wants pings more seldom than we do.
     pub(super) probed: Option<Instant>,
     pub(super) progress: Instant,
@@ -109,6 +111,7 @@ impl Up {
             asking: None,
             outlived: Duration::ZERO,
             pinged: None,
+            ping_sent: None,
             probed: None,
             progress: now,
             unacknowledged: 0,

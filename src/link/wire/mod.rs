@@ -138,6 +138,8 @@ pub(super) enum Wire {
     Arrived(Arrival),
     /// PINGREQ went out.
     PingSent,
+    /// PINGRESP.
+    PingAnswered,
     /// DISCONNECT went out.
     DisconnectSent,
     /// Anything else came in.

@@ -84,6 +84,7 @@ pub(super) fn map(event: Event) -> Option<Wire> {
                     })
                     .collect(),
             ),
+            Incoming::PingResp => Wire::PingAnswered,
             _ => Wire::Heard,
         }),
         Event::Outgoing(outgoing) => match outgoing {

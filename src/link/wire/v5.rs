@@ -145,6 +145,7 @@ pub(super) fn map(event: Event) -> Option<Wire> {
             Incoming::SubAck(suback) => {
                 Wire::Subscribed(suback.return_codes.iter().map(|code| refusal(*code)).collect())
             }
+            Incoming::PingResp(_) => Wire::PingAnswered,
             _ => Wire::Heard,
         }),
         Event::Outgoing(outgoing) => match outgoing {

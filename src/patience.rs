@@ -5,6 +5,8 @@
 //! that fails are looked at one after the other, so that many connections guess no faster than one;
 //! at most [`MOST`] networks are remembered, and those that failed most stay.
 //!
+//! The broker and the status page each have one: who guesses at one door has failed at that one only.
+//!
 //! A success makes up only for failures of its own user: otherwise whoever has one password could guess
 //! another's between two logins.
 
@@ -17,7 +19,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{network::Network, packet::Reason};
+use crate::model::Network;
 
 /// The wait after the first failure.
 const FIRST: Duration = Duration::from_millis(100);
@@ -30,9 +32,13 @@ const MOST: usize = 1024;
 /// From this many failures on the log says so, once.
 const TELLING: u32 = 5;
 
+/// So many wait already that this one's turn does not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
 /// The failures of all networks.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     longest: Duration,
     names: RandomState,
     table: Mutex<HashMap<Network, Record>>,
@@ -57,7 +63,7 @@ impl Record {
 
 impl Patience {
     /// `handshake` is the time that a client has for everything: half of it may be spent waiting.
-    pub(super) fn new(handshake: Duration) -> Self {
+    pub(crate) fn new(handshake: Duration) -> Self {
         Self { longest: LONGEST.min(handshake / 2), names: RandomState::new(), table: Mutex::default() }
     }
 
@@ -69,8 +75,8 @@ impl Patience {
     /// others of it were wrong. Cancel safe: the turn is lost.
     ///
     /// # Errors
-    /// [`Reason::ConnectionRateExceeded`] when so many wait already that this one's turn does not come.
-    pub(super) async fn turn(&self, network: Network) -> Result<bool, Reason> {
+    /// [`TooMany`] when so many wait already that this one's turn does not come.
+    pub(crate) async fn turn(&self, network: Network) -> Result<bool, TooMany> {
         let now = Instant::now();
         let turn = {
             let mut table = self.lock();
@@ -81,7 +87,7 @@ impl Patience {
             }
             let turn = record.free.max(now);
             if turn - now > self.longest {
-                return Err(Reason::ConnectionRateExceeded);
+                return Err(TooMany);
             }
             record.free = turn + record.wait(self.longest);
             turn
@@ -91,12 +97,12 @@ impl Patience {
     }
 
     /// Whether a password of this network was wrong lately.
-    pub(super) fn has_failed(&self, network: Network) -> bool {
+    pub(crate) fn has_failed(&self, network: Network) -> bool {
         self.lock().contains_key(&network)
     }
 
     /// A password was wrong.
-    pub(super) fn failed(&self, network: Network, user: &str) {
+    pub(crate) fn failed(&self, network: Network, user: &str) {
         let (now, user) = (Instant::now(), self.names.hash_one(user));
         let mut table = self.lock();
         if !table.contains_key(&network) && table.len() >= MOST {
@@ -116,7 +122,7 @@ impl Patience {
     }
 
     /// A password was right.
-    pub(super) fn succeeded(&self, network: Network, user: &str) {
+    pub(crate) fn succeeded(&self, network: Network, user: &str) {
         let mut table = self.lock();
         // The usual case is that nobody fails.
         if table.is_empty() {
