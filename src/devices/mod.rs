@@ -18,6 +18,7 @@ mod options;
 mod runner;
 mod simulation;
 mod supervisor;
+pub mod survey;
 
 pub use bus::{
     Adapter, AdapterError, Appliance, FromBus, LanPort, LanPublish, Ports, SimulationProbe, Tally, ToDevices,
