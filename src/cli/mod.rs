@@ -4,10 +4,12 @@
 
 mod check;
 mod configuration;
+mod devices;
 mod doctor;
 mod enroll;
 mod exit;
 mod fresh;
+mod gateway;
 mod hash_password;
 mod http;
 mod init;
@@ -16,6 +18,7 @@ mod password;
 mod question;
 mod run;
 mod say;
+mod send;
 mod status;
 mod user;
 
@@ -65,6 +68,10 @@ enum Command {
     },
     /// Ask the running gateway how it is.
     Status(status::Arguments),
+    /// List the devices of the running gateway: what they last said, and when.
+    Devices(devices::Arguments),
+    /// Have a device at home do something, and say what became of it.
+    Send(send::Arguments),
     /// Walk the whole way from the cloud's name to the last device and say what is wrong first.
     Doctor(doctor::Arguments),
     /// Get the gateway its certificate for the cloud: make a key and a request, import what was signed, show how long
@@ -96,6 +103,8 @@ pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
         Command::Check { config, simulate } => check::run(&config, hardware(simulate)),
         Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo { once } => demo(once),
         Command::User(arguments) => user::run(&arguments),
