@@ -255,8 +255,8 @@ pub(super) fn link_options(config: &Config) -> Result<Option<LinkOptions>, Build
     }))
 }
 
-/// Where the store is.
-pub(super) fn store_file(config: &Config) -> PathBuf {
+/// Where the store of a gateway with this configuration is.
+pub fn store_file(config: &Config) -> PathBuf {
     config.gateway.data_dir.join(STORE_FILE)
 }
 

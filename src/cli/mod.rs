@@ -16,6 +16,8 @@ mod init;
 mod logging;
 mod password;
 mod question;
+mod queue;
+mod reset;
 mod run;
 mod say;
 mod send;
@@ -72,6 +74,8 @@ enum Command {
     Devices(devices::Arguments),
     /// Have a device at home do something, and say what became of it.
     Send(send::Arguments),
+    /// See what waits for the cloud, and drop what nobody wants to send any more.
+    Queue(queue::Arguments),
     /// Walk the whole way from the cloud's name to the last device and say what is wrong first.
     Doctor(doctor::Arguments),
     /// Get the gateway its certificate for the cloud: make a key and a request, import what was signed, show how long
@@ -81,6 +85,8 @@ enum Command {
     User(user::Arguments),
     /// Make the hash of a password for `broker.users`. The password is asked for, or read from standard input.
     HashPassword,
+    /// Have the store forget things, while the gateway does not run.
+    Reset(reset::Arguments),
     /// See everything work on this machine: a cloud, a home, a phone. Needs no configuration and no network.
     Demo {
         /// Play the story without anybody and end with a table of what was measured.
@@ -105,6 +111,8 @@ pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Queue(arguments) => queue::run(&arguments),
+        Command::Reset(arguments) => reset::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo { once } => demo(once),
         Command::User(arguments) => user::run(&arguments),

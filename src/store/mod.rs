@@ -24,6 +24,7 @@ mod rows;
 mod schema;
 mod sessions;
 mod timeline;
+pub mod visit;
 mod writer;
 
 use std::{
