@@ -267,8 +267,8 @@ fn page(web: &config::Web) -> Result<WebOptions, BuildError> {
     Ok(WebOptions { address: web.address, hosts: web.hosts.clone(), password: password.map(Secret::new) })
 }
 
-/// Where the store is.
-pub(super) fn store_file(config: &Config) -> PathBuf {
+/// Where the store of a gateway with this configuration is.
+pub fn store_file(config: &Config) -> PathBuf {
     config.gateway.data_dir.join(STORE_FILE)
 }
 

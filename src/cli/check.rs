@@ -15,7 +15,8 @@ pub(super) fn run(path: &Path, hardware: Hardware) -> Exit {
     }
 }
 
-fn summary(config: &Config) -> String {
+/// What a configuration comes to, in one line.
+pub(super) fn summary(config: &Config) -> String {
     let cloud = config.cloud.as_ref().map_or("no cloud".to_owned(), |cloud| format!("cloud {}", cloud.url));
     let count =
         |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });

@@ -19,16 +19,24 @@ use crate::{
 /// # Errors
 /// [`Exit::Config`].
 pub(super) fn load(path: &Path, hardware: Hardware) -> Result<Config, Exit> {
+    let (config, warnings) = examine(path, hardware).map_err(|error| show(&error))?;
+    if let Some(warnings) = warnings {
+        show(&warnings);
+    }
+    Ok(config)
+}
+
+/// The same, and shows nothing; beside the configuration what a person should know of it.
+///
+/// # Errors
+/// Everything that is wrong.
+pub(super) fn examine(path: &Path, hardware: Hardware) -> Result<(Config, Option<ConfigError>), ConfigError> {
     let check = |config: &Config| check_devices(config, hardware);
     let mut loader = Loader::new(path).check(&check);
     if hardware == Hardware::Simulated {
         loader = loader.files_elsewhere();
     }
-    let (config, warnings) = loader.load_and_warn().map_err(|error| show(&error))?;
-    if let Some(warnings) = warnings {
-        show(&warnings);
-    }
-    Ok(config)
+    loader.load_and_warn()
 }
 
 /// Shows what is wrong, in colours where there is somebody to see them.

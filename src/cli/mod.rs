@@ -1,18 +1,26 @@
-//! What a person types: `run`, `check`, `enroll`, `status`, `doctor`, `demo`, `user`, `hash-password`.
+//! What a person types: `init`, `run`, `check`, `status`, `devices`, `send` and so on; docs/cli.md has them all.
 //!
 //! Owns the command line, its exit codes and the set-up of the log. Holds no logic of the gateway.
 
 mod check;
 mod configuration;
+mod devices;
 mod doctor;
 mod enroll;
 mod exit;
+mod fresh;
+mod gateway;
 mod hash_password;
 mod http;
+mod init;
 mod logging;
 mod password;
+mod question;
+mod queue;
+mod reset;
 mod run;
 mod say;
+mod send;
 mod status;
 mod user;
 
@@ -37,6 +45,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first configuration: five questions, and what hangs on this machine.
+    Init(init::Arguments),
     /// Run the gateway until SIGTERM or Ctrl-C.
     Run {
         /// The configuration.
@@ -58,23 +68,31 @@ enum Command {
         #[arg(long)]
         simulate: bool,
     },
+    /// Ask the running gateway how it is.
+    Status(status::Arguments),
+    /// List the devices of the running gateway: what they last said, and when.
+    Devices(devices::Arguments),
+    /// Have a device at home do something, and say what became of it.
+    Send(send::Arguments),
+    /// See what waits for the cloud, and drop what nobody wants to send any more.
+    Queue(queue::Arguments),
+    /// Walk the whole way from the cloud's name to the last device and say what is wrong first.
+    Doctor(doctor::Arguments),
     /// Get the gateway its certificate for the cloud: make a key and a request, import what was signed, show how long
     /// it lasts.
     Enroll(enroll::Arguments),
-    /// Ask the running gateway how it is.
-    Status(status::Arguments),
-    /// Walk the whole way from the cloud's name to the last device and say what is wrong first.
-    Doctor(doctor::Arguments),
+    /// Add, remove and list those who may connect to the broker at home.
+    User(user::Arguments),
+    /// Make the hash of a password for `broker.users`. The password is asked for, or read from standard input.
+    HashPassword,
+    /// Have the store forget things, while the gateway does not run.
+    Reset(reset::Arguments),
     /// See everything work on this machine: a cloud, a home, a phone. Needs no configuration and no network.
     Demo {
         /// Play the story without anybody and end with a table of what was measured.
         #[arg(long)]
         once: bool,
     },
-    /// Add, remove and list those who may connect to the broker at home.
-    User(user::Arguments),
-    /// Make the hash of a password for `broker.users`. The password is asked for, or read from standard input.
-    HashPassword,
 }
 
 fn hardware(is_simulated: bool) -> Hardware {
@@ -85,11 +103,16 @@ fn hardware(is_simulated: bool) -> Hardware {
 /// handed in because rooms on one floor do not know each other.
 pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
     let exit = match Cli::parse().command {
+        Command::Init(arguments) => init::run(&arguments),
         Command::Run { config, simulate: false, .. } => run::run(&config),
         Command::Run { config, simulate: true, with_cloud } => run::simulate(&config, with_cloud),
         Command::Check { config, simulate } => check::run(&config, hardware(simulate)),
         Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Queue(arguments) => queue::run(&arguments),
+        Command::Reset(arguments) => reset::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Demo { once } => demo(once),
         Command::User(arguments) => user::run(&arguments),

@@ -23,6 +23,11 @@ pub(super) fn ask() -> anyhow::Result<String> {
     usable(first)
 }
 
+/// From the terminal, unseen, of somebody who has it already.
+pub(super) fn ask_once() -> anyhow::Result<String> {
+    usable(rpassword::prompt_password("Password: ").context("failed to ask for the password")?)
+}
+
 /// The first line of standard input.
 pub(super) fn from_input() -> anyhow::Result<String> {
     let mut line = String::new();

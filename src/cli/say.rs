@@ -6,5 +6,11 @@ use std::{
 };
 
 pub(super) fn say(words: impl Display) {
-    let _ = writeln!(io::stdout(), "{words}");
+    can_say(words);
+}
+
+/// The same; whether somebody still reads.
+pub(super) fn can_say(words: impl Display) -> bool {
+    let mut output = io::stdout();
+    writeln!(output, "{words}").and_then(|()| output.flush()).is_ok()
 }

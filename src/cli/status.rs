@@ -1,152 +1,75 @@
-//! `status`: what the status page says, in a terminal.
+//! `status`: what the status page says, in a terminal, once or again and again.
 
-use std::path::PathBuf;
+use std::{io::IsTerminal, thread, time::Duration};
 
 use clap::Args;
-use serde::Deserialize;
 
-use super::{DEFAULT_FILE, Exit, configuration, http};
-use crate::{
-    config::{Loader, Web},
-    health::CertificateStatus,
-    model::{Fields, Timestamp},
-    web::words,
+use super::{
+    Exit,
+    gateway::{Device, Gateway, NoAnswer, Status, Which},
+    say::{can_say, say},
 };
+use crate::{model::Timestamp, web::words};
 
-/// Where the page is when neither a URL nor a configuration says so.
-const DEFAULT_AUTHORITY: &str = "127.0.0.1:8080";
+/// Puts the cursor into the first corner of an empty terminal.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The running gateway's configuration, for the address of its status page [default:
-    /// /etc/hearthlink/hearthlink.yaml, if it is there].
-    #[arg(long, value_name = "FILE", conflicts_with = "url")]
-    config: Option<PathBuf>,
-    /// The status page itself, `http://HOST:PORT`.
-    #[arg(long, value_name = "URL", value_parser = authority)]
-    url: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Print everything as JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// The `host:port` of an `http://…` URL.
-fn authority(url: &str) -> Result<String, String> {
-    let rest = url.strip_prefix("http://").ok_or("write it like http://127.0.0.1:8080")?;
-    let authority = rest.trim_end_matches('/');
-    if authority.is_empty()
-        || authority.contains(['/', '@', '?', '#'])
-        || authority.contains(char::is_whitespace)
-    {
-        return Err("write only host and port, like http://127.0.0.1:8080".to_owned());
-    }
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Ok(if has_port { authority.to_owned() } else { format!("{authority}:80") })
+    /// Show it again and again, every so many seconds, until Ctrl-C; with --json one line each time.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    watch: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let (authority, page) = match find(arguments) {
-        Ok(found) => found,
+    let gateway = match arguments.which.find() {
+        Ok(gateway) => gateway,
         Err(exit) => return exit,
     };
-    let asked = match &page {
-        Some(web) => http::get_configured(web, "/api/status"),
-        None => http::get(&authority, "/api/status"),
-    };
-    let body = match asked {
-        Ok(body) => body,
-        Err(error) => {
-            eprintln!("hearthlink: no gateway answers at http://{authority}/ ({error}).");
-            eprintln!(
-                "Is it running? `systemctl status hearthlink` says so; its configuration needs a `web` section."
-            );
-            return Exit::Unavailable;
-        }
-    };
-    let status: Status = match serde_json::from_str(&body) {
-        Ok(status) => status,
-        Err(error) => {
-            eprintln!("hearthlink: what answers at http://{authority}/ is not Hearthlink ({error}).");
-            return Exit::Unavailable;
-        }
-    };
-    if arguments.json {
-        super::say::say(body);
-    } else {
-        super::say::say(text(&status).trim_end());
+    if let Some(seconds) = arguments.watch {
+        return watch(&gateway, arguments.json, Duration::from_secs(seconds));
     }
-    if status.verdict.level == "error" { Exit::Failure } else { Exit::Success }
-}
-
-/// Where the page is, and what the configuration says of it, if that is known.
-fn find(arguments: &Arguments) -> Result<(String, Option<Web>), Exit> {
-    if let Some(authority) = &arguments.url {
-        return Ok((authority.clone(), None));
-    }
-    let asked = arguments.config.is_some();
-    let path = arguments.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-    match Loader::new(&path).shape_only().load() {
-        Ok(config) => match config.web {
-            Some(web) => Ok((web.address.to_string(), Some(web))),
-            None => {
-                eprintln!("hearthlink: {} has no `web` section, so nobody can be asked.", path.display());
-                eprintln!("Add `web: {{}}` to it and restart the gateway.");
-                Err(Exit::Config)
+    match gateway.ask() {
+        Ok((body, status)) => {
+            if arguments.json {
+                say(body);
+            } else {
+                say(text(&status).trim_end());
             }
-        },
-        Err(error) if asked => Err(configuration::show(&error)),
-        // Often not readable for those who only look.
-        Err(_) => Ok((DEFAULT_AUTHORITY.to_owned(), None)),
+            if status.verdict.level == "error" { Exit::Failure } else { Exit::Success }
+        }
+        Err(error) => {
+            eprintln!("hearthlink: {error}");
+            Exit::Unavailable
+        }
     }
 }
 
-/// The part of `/api/status` that is printed.
-#[derive(Debug, Deserialize)]
-struct Status {
-    version: String,
-    gateway: String,
-    now: Timestamp,
-    #[serde(default)]
-    simulated: bool,
-    verdict: Verdict,
-    link: Link,
-    #[serde(default)]
-    certificate: Option<CertificateStatus>,
-    store: Store,
-    devices: Vec<Device>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Verdict {
-    level: String,
-    sentence: String,
-    remedy: Option<String>,
-    since: Option<Timestamp>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Link {
-    state: String,
-    endpoint: String,
-    protocol: Option<String>,
-    connected_since: Option<Timestamp>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Store {
-    waiting: u64,
-    waiting_bytes: u64,
-    oldest: Option<Timestamp>,
-    dropped: Vec<(String, u64)>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Device {
-    id: String,
-    availability: String,
-    fields: Option<Fields>,
-    last_seen: Option<Timestamp>,
-    fault: Option<String>,
+/// Until nobody reads any more. A gateway that does not answer may be one that starts again.
+fn watch(gateway: &Gateway, as_json: bool, every: Duration) -> Exit {
+    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    loop {
+        let is_read = match gateway.ask() {
+            Ok((body, _)) if as_json => can_say(body.trim_end()),
+            Ok((_, status)) => can_say(format_args!("{clear}{}", text(&status))),
+            Err(NoAnswer::Nobody(..)) if as_json => true,
+            Err(error @ NoAnswer::Nobody(..)) => can_say(format_args!("{clear}{error}\n")),
+            Err(error @ NoAnswer::SomebodyElse(..)) => {
+                eprintln!("hearthlink: {error}");
+                return Exit::Unavailable;
+            }
+        };
+        if !is_read {
+            return Exit::Success;
+        }
+        thread::sleep(every);
+    }
 }
 
 fn text(status: &Status) -> String {
@@ -208,12 +131,19 @@ fn queue_words(status: &Status) -> String {
     words
 }
 
-fn device_words(device: &Device, ago: &dyn Fn(Timestamp) -> String) -> String {
+/// What a device last said.
+pub(super) fn value_words(device: &Device) -> String {
     let fields = device.fields.iter().flatten();
     let fields: Vec<String> = fields.map(|(name, value)| format!("{name} {}", words::value(value))).collect();
+    // What a device says must not speak to the terminal.
+    fields.join(", ").replace(char::is_control, "\u{fffd}")
+}
+
+fn device_words(device: &Device, ago: &dyn Fn(Timestamp) -> String) -> String {
+    let value = value_words(device);
     let mut words = format!("{:<8}", device.availability);
-    if !fields.is_empty() {
-        words += &format!(" {}", fields.join(", "));
+    if !value.is_empty() {
+        words += &format!(" {value}");
     }
     if let Some(seen) = device.last_seen {
         words += &format!(" ({})", ago(seen));
@@ -222,19 +152,4 @@ fn device_words(device: &Device, ago: &dyn Fn(Timestamp) -> String) -> String {
         words += &format!(", {fault}");
     }
     words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_addresses_are_asked() {
-        assert_eq!(authority("http://127.0.0.1:8080/").unwrap(), "127.0.0.1:8080");
-        assert_eq!(authority("http://localhost").unwrap(), "localhost:80");
-        assert_eq!(authority("http://[::1]:9000").unwrap(), "[::1]:9000");
-        for bad in ["https://a", "a:80", "http://", "http://a/b", "http://u@a", "http://a b"] {
-            assert!(authority(bad).is_err(), "{bad}");
-        }
-    }
 }

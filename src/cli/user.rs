@@ -5,20 +5,16 @@
 //! reads it; two of these commands at a time do not undo each other.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{ErrorKind, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use super::{DEFAULT_FILE, Exit, configuration, password, say::say};
+use super::{DEFAULT_FILE, Exit, configuration, fresh::Fresh, password, say::say};
 use crate::config::{Config, Loader, UsersText};
-
-/// The file's mode when there was none: the gateway's group reads it.
-const MODE: u32 = 0o640;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -147,10 +143,10 @@ impl House<'_> {
 
     /// Reads, changes and writes, alone.
     fn change<T>(&self, change: impl FnOnce(&UsersText) -> anyhow::Result<(String, T)>) -> anyhow::Result<T> {
-        let fresh = self.users.with_file_name("users.yaml.new");
-        let (text, file) = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh) {
-            Ok(file) => (self.read().and_then(|users| change(&users)), file),
+        let mut fresh = match Fresh::begin(&self.users) {
+            Ok(fresh) => fresh,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let fresh = self.users.with_file_name("users.yaml.new");
                 let fresh = fresh.display();
                 bail!(
                     "another `hearthlink user` is at work, or one was interrupted: then remove {fresh} and try again"
@@ -158,36 +154,10 @@ impl House<'_> {
             }
             Err(error) => return Err(error).with_context(|| self.failed("write")),
         };
-        let written = text.and_then(|(text, told)| {
-            self.put(&file, &fresh, &text).with_context(|| self.failed("write"))?;
-            Ok(told)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&fresh);
-        }
-        written
-    }
-
-    fn put(&self, mut file: &File, fresh: &Path, text: &str) -> std::io::Result<()> {
-        file.write_all(text.as_bytes())?;
-        // As the old one was; else with the group of the configuration, which the gateway reads, too.
-        let mode = match (fs::metadata(&self.users), fs::metadata(self.path)) {
-            (Ok(old), _) => {
-                let _ = chown(fresh, Some(old.uid()), Some(old.gid()));
-                old.mode() & 0o777
-            }
-            (Err(_), Ok(configuration)) => {
-                let _ = chown(fresh, None, Some(configuration.gid()));
-                MODE
-            }
-            (Err(_), Err(_)) => MODE,
-        };
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(fresh, &self.users)?;
-        // The name is on the disk, too.
-        let directory = self.users.parent().filter(|directory| !directory.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        let (text, told) = self.read().and_then(|users| change(&users))?;
+        let written = fresh.write(&text, self.path).and_then(|()| fresh.place());
+        written.with_context(|| self.failed("write"))?;
+        Ok(told)
     }
 }
 

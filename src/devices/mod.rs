@@ -19,6 +19,7 @@ mod runner;
 mod simulation;
 mod summary;
 mod supervisor;
+pub mod survey;
 
 pub use bus::{
     Adapter, AdapterError, Appliance, FromBus, LanPort, LanPublish, Ports, SimulationProbe, Tally, ToDevices,

@@ -25,6 +25,7 @@ mod rows;
 mod schema;
 mod sessions;
 mod timeline;
+pub mod visit;
 mod writer;
 
 use std::{

@@ -30,6 +30,11 @@ mod link;
 #[cfg(target_os = "linux")]
 mod looks;
 #[cfg(target_os = "linux")]
+pub(in crate::devices) mod neighbours;
+#[cfg(not(target_os = "linux"))]
+#[path = "silence.rs"]
+pub(in crate::devices) mod neighbours;
+#[cfg(target_os = "linux")]
 mod peripheral;
 #[cfg(target_os = "linux")]
 mod session;

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    Chip, ChipError, ChipName, Edge, EdgeSink, Edges, InputWiring, LineName, OpenChip, Pull, wave::Wave,
+    super::super::survey::FoundChip, Chip, ChipError, ChipName, Edge, EdgeSink, Edges, InputWiring, LineName,
+    OpenChip, Pull, settings::PI_LABELS, wave::Wave,
 };
 
 /// What other programs see as the owner of our lines.
@@ -92,6 +93,18 @@ impl OpenChip for CharacterDevice {
             runtime: self.runtime.clone(),
         }))
     }
+}
+
+/// The chips of this machine that may be looked at, in the order of their paths.
+pub(in crate::devices) fn chips_found() -> Vec<FoundChip> {
+    let paths = chips().unwrap_or_default().into_iter();
+    paths
+        .filter_map(|path| {
+            let info = gpiocdev::Chip::from_path(&path).and_then(|chip| chip.info()).ok()?;
+            let is_of_pi = PI_LABELS.contains(&info.label.as_str());
+            Some(FoundChip { path, label: info.label, lines: info.num_lines, is_of_pi })
+        })
+        .collect()
 }
 
 struct Claim {

@@ -19,6 +19,7 @@ mod switch;
 mod wave;
 
 pub(in crate::devices) use adapter::GpioAdapter;
+pub(in crate::devices) use cdev::chips_found;
 pub use chip::{Chip, ChipError, Edge, EdgeSink, Edges, InputWiring, OpenChip, Pull};
 pub use order::{Cause, Order, Said};
 pub use role::{GpioWiring, OutputRules, PwmRules, Role};
