@@ -41,7 +41,7 @@ impl House {
         let clock = Clock::manual(Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap());
         let board = Board::new("home", clock.clone());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let web = Web::bind(WebOptions { address }, board.clone()).await.unwrap();
+        let web = Web::bind(WebOptions::at(address), board.clone()).await.unwrap();
         let address = web.addresses()[0];
         let stop = CancellationToken::new();
         tokio::spawn(web.run(stop.clone()));
