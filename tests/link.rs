@@ -118,7 +118,7 @@ async fn cuts_under_load_lose_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_board_knows_the_lines_round_trip_bytes_and_outages() {
     let papers = Papers::new();
-    let cloud = cloud(&papers, Dialect::Mqtt311).await;
+    let cloud = cloud(&papers, Dialect::Mqtt5).await;
     let gateway = Gateway::start(papers.options(&cloud.url()));
     gateway.until_online().await;
     let past = || gateway.board.snapshot().line_history;

@@ -99,3 +99,45 @@ async fn ended(look: &mut Option<JoinHandle<(Host, HostReport)>>) -> Option<(Hos
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        health::LinkReport,
+        model::{Fault, FaultKind, LinkState, Timestamp},
+        store::StoreOptions,
+    };
+
+    #[tokio::test]
+    async fn the_machine_is_looked_at_and_what_is_known_of_the_line_outlives_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("store.db");
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let open = || Store::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
+        let (store, board) = (open(), Board::new("g", clock.clone()));
+        let fault = Some(Fault::new(FaultKind::Dns, "no such host"));
+        board.link(LinkReport { state: LinkState::Waiting, fault, ..LinkReport::off() });
+        clock.advance(Duration::from_secs(90));
+        board.link(LinkReport { state: LinkState::Online, ..LinkReport::off() });
+        board.traffic().sent(7);
+        let (stop, mut changes) = (CancellationToken::new(), board.watch());
+        let beat =
+            Beat { board: board.clone(), clock: clock.clone(), store: store.clone(), file: file.clone() };
+        let beat = tokio::spawn(beat.run(stop.clone()));
+        while board.snapshot().host.memory.is_none() {
+            changes.changed().await.unwrap();
+        }
+        let host = board.snapshot().host;
+        assert!(host.disk.is_some() && host.clock_synchronised == Some(true), "{host:?}");
+        stop.cancel();
+        beat.await.unwrap();
+        store.closed().await;
+
+        let (store, later) = (open(), Board::new("g", clock.clone()));
+        Beat::remember(&store, &later).await;
+        let (known, remembered) = (board.snapshot().line_history, later.snapshot().line_history);
+        assert_eq!((known.outages.len(), &remembered.outages), (1, &known.outages));
+        assert_eq!((remembered.traffic.days, remembered.traffic.sent_bytes), (known.traffic.days, 0));
+    }
+}
