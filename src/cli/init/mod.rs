@@ -62,7 +62,7 @@ pub(super) struct Arguments {
     name: Option<GatewayId>,
     /// The cloud's broker, `wss://…` or `mqtts://…`, or `none` [default: none].
     #[arg(long, value_name = "URL", value_parser = answers::url)]
-    cloud: Option<Option<String>>,
+    cloud: Option<answers::Place>,
     /// How it logs in at the cloud [default: certificate].
     #[arg(long, value_name = "HOW", value_enum)]
     login: Option<Login>,
@@ -193,6 +193,12 @@ impl Draft<'_> {
         let directory = directory(self.file);
         let failed = || format!("failed to write {}", self.file.display());
         fs::create_dir_all(directory).with_context(failed)?;
+        // Whoever breaks off here leaves nothing behind.
+        let line = self.answers.line.as_ref();
+        let secret = match line.filter(|line| is_asking && !line.has_files(directory)) {
+            Some(line) => Secret::ask(line, directory)?,
+            None => None,
+        };
         let mut fresh = match Fresh::begin(self.file) {
             Ok(fresh) => fresh,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(
@@ -200,11 +206,6 @@ impl Draft<'_> {
                 self.file.display()
             ),
             Err(error) => return Err(error).with_context(failed),
-        };
-        let line = self.answers.line.as_ref();
-        let secret = match line.filter(|line| is_asking && !line.has_files(directory)) {
-            Some(line) => Secret::ask(line, directory)?,
-            None => None,
         };
         let can_log_in = line.is_none_or(|line| line.has_files(directory));
         let is_of_service = self.file.starts_with("/etc");
