@@ -150,8 +150,11 @@ fn look_around(arguments: &Arguments, is_asking: bool) -> (Survey, Option<String
     }
     let heard = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
-            let listening = tokio::time::timeout(RADIO_WITHIN, survey::listen(LISTENING));
-            let heard = runtime.block_on(async { listening.await });
+            let heard = runtime.block_on(async {
+                // Its timer needs the runtime around it.
+                let listening = tokio::time::timeout(RADIO_WITHIN, survey::listen(LISTENING));
+                listening.await
+            });
             // A daemon that hangs must not keep the terminal.
             runtime.shutdown_background();
             heard.unwrap_or_else(|_| Err("Bluetooth does not answer".to_owned()))
