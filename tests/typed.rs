@@ -324,3 +324,16 @@ fn status_is_watched_until_nobody_reads_and_a_start_in_between_is_no_end() {
     assert!(watching.wait().unwrap().success(), "nobody reading any more is no error");
     running.stop();
 }
+
+#[test]
+fn shells_packages_and_editors_get_what_they_need() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, told, _) = said(home.path(), &["completions", shell]);
+        assert!(code == 0 && told.contains("hearthlink") && told.contains("devices"), "{told}");
+    }
+    let (code, ..) = said(home.path(), &["man", "pages"]);
+    assert_eq!(code, 0);
+    let page = fs::read_to_string(home.path().join("pages/hearthlink-init.1")).unwrap();
+    assert!(page.contains("five questions"), "{page}");
+}

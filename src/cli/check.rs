@@ -1,18 +1,64 @@
 //! `check`: the verdict on a configuration, in one line when it is good.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Exit, configuration};
-use crate::{app::Hardware, config::Config};
+use clap::Args;
+use serde_json::{Value, json};
 
-pub(super) fn run(path: &Path, hardware: Hardware) -> Exit {
+use super::{DEFAULT_FILE, Exit, configuration, hardware, say::say};
+use crate::{
+    app::Hardware,
+    config::{Config, ConfigError, Problem},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+    /// Say whether it is good for `run --simulate`: ports, certificates and keys may be missing.
+    #[arg(long)]
+    simulate: bool,
+    /// Print the verdict as JSON, with every problem and its place.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let (path, hardware) = (&arguments.config, hardware(arguments.simulate));
+    if arguments.json {
+        return in_json(path, hardware);
+    }
     match configuration::load(path, hardware) {
         Ok(config) => {
-            super::say::say(format_args!("{} is good: {}.", path.display(), summary(&config)));
+            say(format_args!("{} is good: {}.", path.display(), summary(&config)));
             Exit::Success
         }
         Err(exit) => exit,
     }
+}
+
+fn in_json(path: &Path, hardware: Hardware) -> Exit {
+    let (is_good, found) = match configuration::examine(path, hardware) {
+        Ok((_, warnings)) => (true, warnings),
+        Err(error) => (false, Some(error)),
+    };
+    let problems: Vec<Value> = found.iter().flat_map(ConfigError::problems).map(problem).collect();
+    say(json!({ "good": is_good, "problems": problems }));
+    if is_good { Exit::Success } else { Exit::Config }
+}
+
+fn problem(problem: &Problem) -> Value {
+    let (line, column) = problem.line_and_column().unzip();
+    json!({
+        "what": problem.what(),
+        "remedy": problem.remedy(),
+        "place": problem.place(),
+        "line": line,
+        "column": column,
+        "warning": problem.is_warning(),
+        "see": problem.paragraph(),
+    })
 }
 
 /// What a configuration comes to, in one line.

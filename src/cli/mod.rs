@@ -14,6 +14,7 @@ mod hash_password;
 mod http;
 mod init;
 mod logging;
+mod manual;
 mod password;
 mod question;
 mod queue;
@@ -26,7 +27,7 @@ mod user;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
 
@@ -60,14 +61,7 @@ enum Command {
         with_cloud: bool,
     },
     /// Say whether a configuration is good, and if not, where and why. Starts nothing.
-    Check {
-        /// The configuration.
-        #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-        config: PathBuf,
-        /// Say whether it is good for `run --simulate`: ports, certificates and keys may be missing.
-        #[arg(long)]
-        simulate: bool,
-    },
+    Check(check::Arguments),
     /// Ask the running gateway how it is.
     Status(status::Arguments),
     /// List the devices of the running gateway: what they last said, and when.
@@ -87,6 +81,16 @@ enum Command {
     HashPassword,
     /// Have the store forget things, while the gateway does not run.
     Reset(reset::Arguments),
+    /// Say how a configuration is written.
+    Config(manual::ConfigArguments),
+    /// Print what completes this program's commands in a shell: `source <(hearthlink completions bash)`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, for packages.
+    #[command(hide = true)]
+    Man(manual::ManArguments),
     /// See everything work on this machine: a cloud, a home, a phone. Needs no configuration and no network.
     Demo {
         /// Play the story without anybody and end with a table of what was measured.
@@ -106,7 +110,7 @@ pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Run { config, simulate: false, .. } => run::run(&config),
         Command::Run { config, simulate: true, with_cloud } => run::simulate(&config, with_cloud),
-        Command::Check { config, simulate } => check::run(&config, hardware(simulate)),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
@@ -114,6 +118,9 @@ pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
         Command::Queue(arguments) => queue::run(&arguments),
         Command::Reset(arguments) => reset::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Config(arguments) => manual::config(&arguments),
+        Command::Completions { shell } => manual::completions(shell, Cli::command()),
+        Command::Man(arguments) => manual::man(&arguments, Cli::command()),
         Command::Demo { once } => demo(once),
         Command::User(arguments) => user::run(&arguments),
         Command::HashPassword => hash_password::run(),

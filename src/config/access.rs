@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Cloud, units};
+use super::{Cloud, json_schema::Span, units};
 
 /// A header that the WebSocket's upgrade has in addition.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     /// Its name.
@@ -21,7 +22,7 @@ pub struct Header {
 }
 
 /// Logging in at AWS IoT otherwise than by the certificate: by `keys_file`, `role` or `authorizer`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Aws {
     /// The region that signs. Default: as the host in `url` says.
@@ -42,7 +43,7 @@ pub struct Aws {
 }
 
 /// What the credentials provider of AWS IoT is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwsRole {
     /// Its host name: `aws iot describe-endpoint --endpoint-type iot:CredentialProvider`.
@@ -62,7 +63,7 @@ fn https() -> u16 {
 }
 
 /// What a custom authorizer is told; `cloud.username` and `cloud.password_file` it is told, too.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwsAuthorizer {
     /// Its name. Default: the account's default authorizer.
@@ -80,7 +81,7 @@ pub struct AwsAuthorizer {
 }
 
 /// Logging in at Azure by a shared access signature.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Azure {
     /// A file with the key, Base64, in its first line; readable by its owner only.
@@ -93,6 +94,7 @@ pub struct Azure {
     pub resource: Option<String>,
     /// How long a signature is good, 5 min to 30 days. Default 1 h.
     #[serde(default = "default_lifetime", deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub lifetime: Duration,
 }
 

@@ -2,13 +2,17 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::units;
+use super::{
+    json_schema::{Address, Size, Span},
+    units,
+};
 use crate::model::{Secret, TopicPattern};
 
 /// The local broker.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Broker {
     /// Where it listens. Default: MQTT over TCP on 127.0.0.1:1883.
@@ -35,11 +39,12 @@ impl Default for Broker {
 }
 
 /// One address that the broker listens at.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// IP address and port; host names are not looked up.
     #[serde(deserialize_with = "units::address")]
+    #[schemars(with = "Address")]
     pub address: SocketAddr,
     /// What is spoken there. Default `tcp`.
     #[serde(default)]
@@ -66,7 +71,7 @@ impl Listener {
 }
 
 /// What is spoken at a listener.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// MQTT.
@@ -77,7 +82,7 @@ pub enum Transport {
 }
 
 /// A listener's certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// PEM: the certificate, then those between it and the CA.
@@ -90,7 +95,7 @@ pub struct Tls {
 }
 
 /// Somebody who may connect.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// The user name in CONNECT; unique.
@@ -108,7 +113,7 @@ pub struct User {
 
 /// What somebody may read and write: filters in which `%u` is the user's name and `%c` the client id.
 /// What a list does not name is closed; a list that is left out is empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Acl {
     /// What may be subscribed to and is delivered.
@@ -118,7 +123,7 @@ pub struct Acl {
 }
 
 /// Bounds on what clients may hold. `None`: the broker's own default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Clients connected at a time, 1 or more.
@@ -131,19 +136,24 @@ pub struct Limits {
     pub max_sessions: Option<u32>,
     /// The time from TCP accept to CONNECT, TLS and WebSocket included, 1 s to 5 min.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Option<Span>")]
     pub handshake_time: Option<Duration>,
     /// The largest packet, in bytes, 1 KiB to 256 MiB.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub max_packet: Option<u64>,
     /// Packets of more than 16 KiB that are coming in, of all clients together, in bytes; at least one of
     /// `max_packet` has room.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub incoming_in_all: Option<u64>,
     /// What may wait for one session, in bytes.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub queue_per_session: Option<u64>,
     /// What may wait for all sessions together, in bytes.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub queue_in_all: Option<u64>,
     /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
     pub inflight: Option<u16>,
@@ -151,6 +161,7 @@ pub struct Limits {
     pub receive_maximum: Option<u16>,
     /// What all retained messages may take, in bytes.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub retained_size: Option<u64>,
     /// How many messages may be retained.
     pub retained_count: Option<u32>,
@@ -159,6 +170,7 @@ pub struct Limits {
     /// What the subscriptions of all clients may take, in bytes, by estimate (200 a subscription, 160 a level,
     /// and the filter twice); beyond, each client still has 64 KiB.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub subscriptions_in_all: Option<u64>,
     /// Levels of a topic, 1 to 128.
     pub topic_depth: Option<u16>,
@@ -166,9 +178,11 @@ pub struct Limits {
     pub topic_length: Option<u16>,
     /// How long an absent client's session is kept at most, 1 s to 10 years.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Option<Span>")]
     pub longest_session: Option<Duration>,
     /// MQTT 5 clients that want a longer keep-alive, or none, are told to use this one, 5 s to 65,535 s.
     /// Default: as the client wants.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Option<Span>")]
     pub longest_keep_alive: Option<Duration>,
 }

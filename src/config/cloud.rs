@@ -2,11 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
     CloudLimits, MqttVersion, ProfileName,
     access::{Aws, Azure, Header},
+    json_schema::Span,
     units,
     ways::{Proxy, Rung},
 };
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// The line to the cloud.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cloud {
     /// Where: `wss://host[:port][/path]`, without a port 443, without a path `/mqtt`, or what the profile says; or
@@ -31,6 +33,7 @@ pub struct Cloud {
     /// How long the line is up at another broker or by another way than the first before that one is tried again.
     /// 10 s to 1 d, default 10 min; doubled while it comes to nothing.
     #[serde(default = "default_climb_after", deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub climb_after: Duration,
     /// The WebSocket subprotocol. Default `mqtt`.
     #[serde(default = "default_subprotocol")]
@@ -88,12 +91,15 @@ pub struct Cloud {
     pub limits: CloudLimits,
     /// MQTT keep-alive, in whole seconds from 5 s to 18 h. Default: the profile's, else 45 s.
     #[serde(default, deserialize_with = "units::duration")]
+    #[schemars(with = "Option<Span>")]
     pub keep_alive: Option<Duration>,
     /// How long the cloud may take to answer before the line counts as dead. 1 s to 5 min, default 15 s.
     #[serde(default = "default_answer_limit", deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub answer_limit: Duration,
     /// How long name resolution, TCP, TLS, WebSocket and CONNECT may take together. 1 s to 5 min, default 30 s.
     #[serde(default = "default_connect_limit", deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub connect_limit: Duration,
     /// Publishes on their way at a time, 1 to 65,535. Default: the profile's, else 64.
     #[serde(default)]
@@ -104,6 +110,7 @@ pub struct Cloud {
     pub backlog_rate: Option<u32>,
     /// How long the cloud is asked to keep our session while the line is down. Default: the profile's, else 1 h.
     #[serde(default, deserialize_with = "units::duration")]
+    #[schemars(with = "Option<Span>")]
     pub session_expiry: Option<Duration>,
     /// How waits between attempts grow.
     #[serde(default)]
@@ -131,17 +138,20 @@ fn default_connect_limit() -> Duration {
 }
 
 /// How waits between attempts grow; see [`retry::Policy`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backoff {
     /// The upper end of the first wait. Default 1 s.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub first: Duration,
     /// The upper end that is never passed. Default 5 min.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub longest: Duration,
     /// How long a connection must hold before waits start small again. Default 60 s.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub stable_after: Duration,
 }
 

@@ -2,21 +2,26 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
 
-use super::units;
+use super::{
+    json_schema::{OneOrMany, Span},
+    units,
+};
 use crate::model::{DeviceId, Sender, TimeOfDay, Weekday};
 
 /// Commands from the cloud.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Commands {
     /// The age at which a command that carries its own time is too old. 1 s to 1 d, default 30 s.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub max_age: Duration,
     /// What the cloud may set; nothing else ever reaches a device.
     pub allow: Vec<Allow>,
@@ -29,7 +34,7 @@ impl Default for Commands {
 }
 
 /// What the cloud may set on one device. Every field of a command must be allowed by the same entry.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Allow {
     /// The device, by its id.
@@ -42,6 +47,7 @@ pub struct Allow {
     pub senders: Option<Vec<Sender>>,
     /// Hours of the local time in which this entry does not count. Default: none.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub quiet: Vec<Quiet>,
     /// How often. Default: as often as it comes.
     #[serde(default)]
@@ -49,18 +55,19 @@ pub struct Allow {
 }
 
 /// At most so many commands in any stretch of that length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// How many, 1 to 1,000.
     pub count: u16,
     /// In how long, 1 s to 1 d.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub per: Duration,
 }
 
 /// Hours of the local time; over midnight where `to` is the earlier one.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quiet {
     /// When they begin, `"22:00"`.

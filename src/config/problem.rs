@@ -9,7 +9,7 @@ use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceSpan,
 };
 
-use super::tree::Spot;
+use super::{manual, tree::Spot};
 
 /// Keys whose values are never shown.
 const SECRETS: [&str; 6] = ["password_hash", "password", "secret", "token", "bind_key", "value"];
@@ -114,17 +114,26 @@ pub struct Problem {
     place: Where,
     what: String,
     remedy: Option<String>,
+    /// The paragraph of the manual about it.
+    paragraph: Option<&'static str>,
     is_warning: bool,
 }
 
 impl Problem {
     pub(super) fn new(place: Where, what: impl Into<String>, remedy: Option<String>) -> Self {
-        Self { place, what: what.into(), remedy, is_warning: false }
+        Self { place, what: what.into(), remedy, paragraph: None, is_warning: false }
+    }
+
+    /// The same, about the value at this path of the file.
+    pub(super) fn about(mut self, at: &str) -> Self {
+        self.paragraph = manual::paragraph(at);
+        self
     }
 
     pub(super) fn found(place: Where, finding: Finding) -> Self {
         let remedy = Some(finding.remedy).filter(|remedy| !remedy.is_empty());
-        Self { place, what: finding.what, remedy, is_warning: finding.is_warning }
+        let paragraph = manual::paragraph(&finding.at);
+        Self { place, what: finding.what, remedy, paragraph, is_warning: finding.is_warning }
     }
 
     /// Whether nothing is refused for it.
@@ -140,6 +149,11 @@ impl Problem {
     /// What to do.
     pub fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()
+    }
+
+    /// The paragraph of the manual about it: `docs/broker.md#listeners`.
+    pub fn paragraph(&self) -> Option<&'static str> {
+        self.paragraph
     }
 
     /// Line and column in the file, both from 1; `None` when it is in no file that was read.
@@ -186,7 +200,9 @@ impl Diagnostic for Problem {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.remedy.as_ref().map(|remedy| Box::new(remedy) as Box<dyn fmt::Display>)
+        let paragraph = self.paragraph.map(|paragraph| format!("see {paragraph}"));
+        let help: Vec<String> = self.remedy.iter().cloned().chain(paragraph).collect();
+        (!help.is_empty()).then(|| Box::new(help.join("\n")) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {

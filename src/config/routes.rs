@@ -3,19 +3,21 @@
 
 use std::{fmt, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor},
 };
 
 use super::{
+    json_schema::{Size, Span},
     template::{FilterTemplate, Template},
     units,
 };
 use crate::model::{QoS, TopicFilter};
 
 /// One kind of local message that goes to the cloud.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Which local topics.
@@ -40,7 +42,7 @@ pub struct Route {
 }
 
 /// What of the cloud's messages comes into the house, beside commands. Nothing else does.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteIn {
     /// Which cloud topics; `{prefix}` and `{gateway}` are filled in.
@@ -65,16 +67,18 @@ fn as_in_the_tree() -> Template {
 }
 
 /// What is kept of some messages until the cloud has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
     /// What is kept while the line is down. Default `all`.
     pub keep: Keep,
     /// How long one may wait. 1 s or more; default: `store.max_age`.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Option<Span>")]
     pub max_age: Option<Duration>,
     /// What they may take together, in bytes of topic and payload. 4 KiB or more; default: `store.max_size`.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub max_size: Option<u64>,
     /// Whether new ones go before those that waited while the line was down. Default false: in order.
     pub live_first: bool,

@@ -4,13 +4,18 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Broker, Cloud, Commands, Names, Queue, Route, RouteIn, units};
+use super::{
+    Broker, Cloud, Commands, Names, Queue, Route, RouteIn,
+    json_schema::{Address, Size, Span},
+    units,
+};
 use crate::model::{DeviceId, Fields, GatewayId, Topic, TopicFilter};
 
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Who this gateway is. The only section that must be there.
@@ -57,7 +62,7 @@ impl Config {
 }
 
 /// Who this gateway is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gateway {
     /// Its name: a level of every cloud topic, and the MQTT client id unless `cloud.client_id` says otherwise.
@@ -71,7 +76,7 @@ pub struct Gateway {
 }
 
 /// Of what receipts are told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Receipts {
     /// Of nothing.
@@ -88,7 +93,7 @@ fn default_data_dir() -> PathBuf {
 }
 
 /// One device.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
     /// Its name, a level of every topic of it; unique.
@@ -104,35 +109,40 @@ pub struct Device {
 }
 
 /// What a device is set to when the line to the cloud has been lost for a time.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnLineLost {
     /// For how long the line must have been down. 1 s to 7 d.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub after: Duration,
     /// The fields of its state, as a command would set them.
     pub set: Fields,
 }
 
 /// The queue on disk: readings that the cloud has not acknowledged yet.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
     /// The most that may wait, in bytes of topic and payload. 64 KiB or more, default 256 MiB.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Size")]
     pub max_size: u64,
     /// How long a reading may wait. 1 s or more, default 7 d.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub max_age: Duration,
     /// What gives way when `max_size` is reached. Default `drop_oldest`.
     pub when_full: WhenFull,
     /// The least time between two commits: saves flash, makes every PUBACK wait up to as long. 0 s to 3 s,
     /// default 0 s.
     #[serde(deserialize_with = "units::duration")]
+    #[schemars(with = "Span")]
     pub commit_floor: Duration,
     /// What may be written to the disk a day; whoever would write more commits less often, up to every 3 s.
     /// 1 MiB or more, default none.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub flash_budget: Option<u64>,
     /// What is kept of the devices' own states (`home/<device>`) until the cloud has them.
     pub states: Queue,
@@ -152,7 +162,7 @@ impl Default for Store {
 }
 
 /// What gives way when the queue is full. What is dropped is counted and shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
     /// The oldest readings make room.
@@ -162,7 +172,7 @@ pub enum WhenFull {
 }
 
 /// What Home Assistant is told of the devices, on the local broker.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HomeAssistant {
     /// Whether devices are announced. Default true: who has no Home Assistant has a retained message a device more.
@@ -178,11 +188,12 @@ impl Default for HomeAssistant {
 }
 
 /// The status page.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Web {
     /// Where it listens; elsewhere than on loopback only with a password. Default `127.0.0.1:8080`.
     #[serde(default = "default_web_address", deserialize_with = "units::address")]
+    #[schemars(with = "Address")]
     pub address: SocketAddr,
     /// Names under which it is asked for, beside this machine's addresses and `localhost`; without a port.
     #[serde(default)]
@@ -197,7 +208,7 @@ fn default_web_address() -> SocketAddr {
 }
 
 /// What is written to the log. The environment variable `HEARTHLINK_LOG` overrides the level.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// How much. Default `info`.
@@ -207,7 +218,7 @@ pub struct Log {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Data lost, or a person is needed.
@@ -237,7 +248,7 @@ impl LogLevel {
 }
 
 /// In which shape the log is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// The journal when systemd started us, else text.

@@ -40,7 +40,8 @@ impl Shape {
             let id = fault.node.unwrap_or(tree.id);
             if !self.is_aftermath(id, &fault.wrong) {
                 let node = tree.by_id(id).unwrap_or(tree);
-                problems.push(describe(node, &fault, files));
+                let at = tree.path_of(id).unwrap_or_default();
+                problems.push(describe(node, &fault, files).about(&at));
             }
             self.repair(tree, id, &fault)?;
         }

@@ -3,16 +3,18 @@
 //! Pure. Invariant: whoever needs a value of these asks [`Cloud::terms`] and not the section, so that a profile counts
 //! everywhere or nowhere.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Cloud, profile::Profile, units};
+use super::{Cloud, json_schema::Size, profile::Profile, units};
 
 /// What the cloud takes; what is left out is the profile's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CloudLimits {
     /// The largest payload. 1 KiB to 255 MiB. A larger message is dropped, counted as `beyond_limits`.
     #[serde(deserialize_with = "units::bytes")]
+    #[schemars(with = "Option<Size>")]
     pub max_payload: Option<u64>,
     /// The most levels of a topic (one more than its slashes), 1 to 65,535.
     pub topic_levels: Option<u16>,

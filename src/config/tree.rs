@@ -131,6 +131,25 @@ impl Node {
         }
     }
 
+    /// The path of the value with this number, as [`Node::nearest`] takes it; empty for the tree itself.
+    pub fn path_of(&self, id: usize) -> Option<String> {
+        if self.id == id {
+            return Some(String::new());
+        }
+        let below = |step: String, node: &Node| {
+            let rest = node.path_of(id)?;
+            let dot = if rest.is_empty() || rest.starts_with('[') { "" } else { "." };
+            Some(format!("{step}{dot}{rest}"))
+        };
+        match &self.value {
+            Value::List(items) => {
+                items.iter().enumerate().find_map(|(index, node)| below(format!("[{index}]"), node))
+            }
+            Value::Map(entries) => entries.iter().find_map(|(name, node)| below(name.clone(), node)),
+            _ => None,
+        }
+    }
+
     /// The top-level key under which the value with this number stands; `None` for the tree itself.
     pub fn section_of(&self, id: usize) -> Option<String> {
         let Value::Map(entries) = &self.value else { return None };

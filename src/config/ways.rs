@@ -2,12 +2,13 @@
 
 use std::{fmt, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::model::{CloudUrl, Scheme};
 
 /// Another way to the same broker, tried when the network blocks the ones before it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
     /// In what MQTT travels.
@@ -24,7 +25,7 @@ pub struct Rung {
 }
 
 /// In what MQTT travels, all of it in TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Wrapping {
     /// In WebSocket.
@@ -51,7 +52,7 @@ impl Rung {
 
 /// The proxy on the way out. Without this section: what `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of the environment
 /// say.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proxy {
     /// `http://host[:port]`, or `none` whatever the environment says.

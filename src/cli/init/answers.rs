@@ -96,11 +96,14 @@ pub(super) fn name(text: &str) -> Result<GatewayId, String> {
     GatewayId::parse(text).map_err(|error| error.to_string())
 }
 
+/// Where the cloud is; `None`: there is none. By this name, for clap reads an `Option` of an `Option` in its own way.
+pub(super) type Place = Option<String>;
+
 /// Reads the cloud's address; `none`, or nothing, for none.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn url(text: &str) -> Result<Option<String>, String> {
+pub(super) fn url(text: &str) -> Result<Place, String> {
     if ["none", ""].contains(&text) {
         return Ok(None);
     }

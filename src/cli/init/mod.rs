@@ -62,7 +62,7 @@ pub(super) struct Arguments {
     name: Option<GatewayId>,
     /// The cloud's broker, `wss://…` or `mqtts://…`, or `none` [default: none].
     #[arg(long, value_name = "URL", value_parser = answers::url)]
-    cloud: Option<Option<String>>,
+    cloud: Option<answers::Place>,
     /// How it logs in at the cloud [default: certificate].
     #[arg(long, value_name = "HOW", value_enum)]
     login: Option<Login>,
@@ -150,8 +150,11 @@ fn look_around(arguments: &Arguments, is_asking: bool) -> (Survey, Option<String
     }
     let heard = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
-            let listening = tokio::time::timeout(RADIO_WITHIN, survey::listen(LISTENING));
-            let heard = runtime.block_on(async { listening.await });
+            let heard = runtime.block_on(async {
+                // Its timer needs the runtime around it.
+                let listening = tokio::time::timeout(RADIO_WITHIN, survey::listen(LISTENING));
+                listening.await
+            });
             // A daemon that hangs must not keep the terminal.
             runtime.shutdown_background();
             heard.unwrap_or_else(|_| Err("Bluetooth does not answer".to_owned()))
@@ -193,6 +196,12 @@ impl Draft<'_> {
         let directory = directory(self.file);
         let failed = || format!("failed to write {}", self.file.display());
         fs::create_dir_all(directory).with_context(failed)?;
+        // Whoever breaks off here leaves nothing behind.
+        let line = self.answers.line.as_ref();
+        let secret = match line.filter(|line| is_asking && !line.has_files(directory)) {
+            Some(line) => Secret::ask(line, directory)?,
+            None => None,
+        };
         let mut fresh = match Fresh::begin(self.file) {
             Ok(fresh) => fresh,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(
@@ -200,11 +209,6 @@ impl Draft<'_> {
                 self.file.display()
             ),
             Err(error) => return Err(error).with_context(failed),
-        };
-        let line = self.answers.line.as_ref();
-        let secret = match line.filter(|line| is_asking && !line.has_files(directory)) {
-            Some(line) => Secret::ask(line, directory)?,
-            None => None,
         };
         let can_log_in = line.is_none_or(|line| line.has_files(directory));
         let is_of_service = self.file.starts_with("/etc");
