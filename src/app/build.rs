@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     CloudTopics, LocalTopics,
     cloud_tree::CloudTree,
+    description::Descriptions,
     discovery::Discovery,
     downlink::Downlink,
     simulation::Hardware,
@@ -93,6 +94,7 @@ pub(super) struct Parts {
     pub(super) safe_states: Vec<SafeState>,
     pub(super) local: LocalTopics,
     pub(super) discovery: Discovery,
+    pub(super) descriptions: Descriptions,
     pub(super) line: Option<Line>,
     /// The lane of the devices' states in the store.
     pub(super) states_lane: Option<usize>,
@@ -162,6 +164,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
         safe_states: translate::safe_states(&config.devices),
         local: LocalTopics::default(),
         discovery: Discovery::new(config),
+        descriptions: Descriptions::new(config),
         line,
         states_lane: lanes.of_states,
         receipts,

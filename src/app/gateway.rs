@@ -182,6 +182,7 @@ impl Running {
             safe_states,
             local,
             discovery,
+            descriptions,
             line,
             states_lane,
             receipts,
@@ -229,6 +230,7 @@ impl Running {
             line: line_sender,
             not_kept,
             entities,
+            descriptions,
         };
         let certificate = CertificateWatch {
             board: board.clone(),

@@ -9,6 +9,7 @@
 mod build;
 mod certificate;
 mod cloud_tree;
+mod description;
 mod discovery;
 mod downlink;
 pub mod examination;
