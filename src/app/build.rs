@@ -15,6 +15,7 @@ use super::{
     CloudTopics, LocalTopics,
     beat::Beat,
     cloud_tree::CloudTree,
+    description::Descriptions,
     discovery::Discovery,
     downlink::Downlink,
     simulation::Hardware,
@@ -98,6 +99,7 @@ pub(super) struct Parts {
     pub(super) safe_states: Vec<SafeState>,
     pub(super) local: LocalTopics,
     pub(super) discovery: Discovery,
+    pub(super) descriptions: Descriptions,
     pub(super) line: Option<Line>,
     /// The lane of the devices' states in the store.
     pub(super) states_lane: Option<usize>,
@@ -169,6 +171,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
         safe_states: translate::safe_states(&config.devices),
         local: LocalTopics::default(),
         discovery: Discovery::new(config),
+        descriptions: Descriptions::new(config),
         line,
         states_lane: lanes.of_states,
         receipts,

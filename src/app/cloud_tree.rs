@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{CloudTopics, thingsboard, translate};
 use crate::{
     commands::Tell,
@@ -66,6 +68,17 @@ impl CloudTree {
             }
             Self::ThingsBoard => thingsboard::availability(device, availability),
         })
+    }
+
+    /// What a device is, where the cloud has a place for that.
+    pub(super) fn about(&self, device: &DeviceId, description: &Value) -> Option<Entry> {
+        match self {
+            Self::Own(topics) => {
+                let payload = description.to_string();
+                Some(Entry::new(Message::new(topics.about(device), payload, QoS::AtLeastOnce).retained()))
+            }
+            Self::ThingsBoard => None,
+        }
     }
 
     /// Whether the gateway is there.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     LocalTopics,
     cloud_tree::{CloudTree, FromTree},
+    description::Descriptions,
     downlink::Downlink,
     translate::json,
 };
@@ -60,6 +61,8 @@ pub(super) struct Telemetry {
     pub(super) not_kept: watch::Sender<u64>,
     /// What devices have, to be announced. Full: they wait.
     pub(super) entities: mpsc::Sender<(DeviceId, Vec<Entity>)>,
+    /// How the devices are described in the cloud.
+    pub(super) descriptions: Descriptions,
 }
 
 /// What is to be kept of something that a device said.
@@ -94,6 +97,11 @@ impl Telemetry {
                 DeviceEvent::Entities(device, entities) => {
                     // Nobody there: the gateway is stopping.
                     let _ = self.entities.send((device.clone(), entities.clone())).await;
+                    let about =
+                        |cloud: &CloudTree| cloud.about(device, &self.descriptions.of(device, entities));
+                    if let Some(entry) = self.cloud.as_ref().and_then(about) {
+                        self.keep(Kept { reading: None, for_cloud: Some(entry) });
+                    }
                     continue;
                 }
                 DeviceEvent::Availability(device, availability) => {
@@ -112,9 +120,13 @@ impl Telemetry {
                 },
                 for_cloud,
             };
-            if self.line.try_send(kept).is_err() {
-                self.not_kept.send_modify(|count| *count += 1);
-            }
+            self.keep(kept);
+        }
+    }
+
+    fn keep(&self, kept: Kept) {
+        if self.line.try_send(kept).is_err() {
+            self.not_kept.send_modify(|count| *count += 1);
         }
     }
 }
@@ -468,6 +480,7 @@ mod tests {
             line,
             not_kept,
             entities,
+            descriptions: Descriptions::default(),
         };
         let (sender, events) = mpsc::channel(16);
         tokio::spawn(telemetry.run(events));

@@ -184,6 +184,7 @@ impl Running {
             safe_states,
             local,
             discovery,
+            descriptions,
             line,
             states_lane,
             receipts,
@@ -234,6 +235,7 @@ impl Running {
             line: line_sender,
             not_kept,
             entities,
+            descriptions,
         };
         let certificate = CertificateWatch {
             board: board.clone(),

@@ -8,6 +8,7 @@ use crate::model::{DeviceId, GatewayId, Topic, TopicError, TopicFilter};
 const SET: &str = "set";
 const AVAILABILITY: &str = "availability";
 const RESULT: &str = "result";
+const ABOUT: &str = "about";
 const BRIDGE: &str = "bridge";
 
 /// A tree of device topics below one root.
@@ -151,6 +152,11 @@ impl CloudTopics {
 
     device_topics!();
 
+    /// What a device is and what may be set from the cloud: JSON, retained.
+    pub fn about(&self, device: &DeviceId) -> Topic {
+        self.0.of_device(device, ABOUT)
+    }
+
     /// Every device's commands whose topic ends in the sender's name.
     pub fn sets_of_senders(&self) -> TopicFilter {
         self.0.filter(&format!("+/{SET}/+"))
@@ -174,7 +180,8 @@ impl CloudTopics {
         let above = root.rsplit_once('/').map_or(String::new(), |(above, _)| format!("{above}/"));
         let of_all = |below: &str| TopicFilter::parse(&format!("{above}+/{below}"));
         let ours = |below: &str| TopicFilter::parse(&format!("{root}/{below}"));
-        let closed = [of_all("+/set/#"), ours("+"), ours("+/availability"), ours("bridge/#")];
+        let closed =
+            [of_all("+/set/#"), ours("+"), ours("+/availability"), ours("+/about"), ours("bridge/#")];
         !topic.is_reserved() && !closed.into_iter().flatten().any(|closed| closed.matches(topic))
     }
 

@@ -100,6 +100,38 @@ impl Cloud {
         Self::launch(Site::here(), folder, server, access)
     }
 
+    /// The same as [`Cloud::start`], with a door for browsers beside it: WebSockets without TLS on loopback, and this user
+    /// with this password, who may do no more than the list of permissions says.
+    #[allow(dead_code, reason = "only tests/browser has one")]
+    #[track_caller]
+    pub fn start_for_browsers(
+        folder: &Path,
+        server: &Identity,
+        clients: &Path,
+        (port, user, password): (u16, &str, &str),
+        permissions: &str,
+    ) -> Self {
+        let access = |folder: &Path| {
+            let (passwords, rights) = (folder.join("passwords"), folder.join("permissions"));
+            let mut command = std::process::Command::new(program("mosquitto_passwd"));
+            let made = command.args(["-c", "-b"]).arg(&passwords).args([user, password]).status();
+            assert!(made.expect("mosquitto_passwd runs").success(), "mosquitto_passwd made no file");
+            fs::write(&rights, permissions).expect("written");
+            let gateways = format!(
+                "cafile {}\nrequire_certificate true\nuse_identity_as_username true\n",
+                clients.display()
+            );
+            let browsers = format!(
+                "listener {port} 127.0.0.1\nsocket_domain ipv4\nprotocol websockets\nallow_anonymous false\n\
+                 password_file {}\nacl_file {}\n",
+                passwords.display(),
+                rights.display()
+            );
+            (gateways, browsers)
+        };
+        Self::launch(Site::here(), folder, server, access)
+    }
+
     /// `access` writes what it needs into the cloud's folder and says what the two listeners are to be told about who
     /// may come in and do what.
     #[track_caller]

@@ -34,7 +34,8 @@ pub struct Gateway {
     place: Place,
     /// Where devices connect: plain MQTT, no password.
     pub lan_port: u16,
-    web_port: u16,
+    /// Where its status page is.
+    pub web_port: u16,
     /// That of the broker and that of the page.
     ports: [Port; 2],
 }

@@ -1,0 +1,27 @@
+// The status page on a phone's and a desk's screen, in light and dark, with and without JavaScript.
+//
+// node page.mjs ADDRESS FOLDER WHAT [briefly]: pictures go into FOLDER, named after WHAT. Briefly: a phone in the dark and
+// a desk in the light, with JavaScript.
+
+import { COLOURS, SCREENS, Visit, conclude, open } from './chromium.mjs';
+
+const [address, folder, what, extent] = process.argv.slice(2);
+const isBrief = extent === 'briefly';
+const browser = await open();
+const findings = [];
+let looks = 0;
+for (const screen of Object.keys(SCREENS)) {
+  for (const colour of COLOURS) {
+    if (isBrief && (screen === 'phone') !== (colour === 'dark')) continue;
+    for (const scripts of isBrief ? [true] : [true, false]) {
+      const visit = await Visit.begin(browser, { screen, colour, scripts });
+      await visit.go(address);
+      await visit.judge(what, folder);
+      await visit.end();
+      findings.push(...visit.findings);
+      looks += 1;
+    }
+  }
+}
+await browser.close();
+conclude(looks, findings);
