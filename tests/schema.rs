@@ -170,7 +170,7 @@ fn what_is_misspelt_is_found_where_it_stands() {
         ("gateway: {id: a}\nroutes: [{local: a, queue: {keep: some}}]", ".routes[0].queue.keep"),
     ] {
         let found = verdict(bad);
-        assert!(found.iter().any(|fault| fault.starts_with(&format!("{at}"))), "{bad}: {found:#?}");
+        assert!(found.iter().any(|fault| fault.starts_with(at)), "{bad}: {found:#?}");
     }
     let schema = schema();
     assert_eq!(schema.pointer("/$defs/Store/properties/max_age/default"), Some(&Value::from("7days")));

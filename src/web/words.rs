@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn numbers_have_no_more_digits_than_somebody_reads() {
         for (value, expected) in
-            [(21.5, "21.5"), (0.1 + 0.2, "0.3"), (1013.249_9, "1013.2"), (-3.0, "-3"), (0.014, "0.01")]
+            [(21.5, "21.5"), (0.1 + 0.2, "0.3"), (1013.2499, "1013.2"), (-3.0, "-3"), (0.014, "0.01")]
         {
             assert_eq!(number(value), expected);
         }
