@@ -52,7 +52,7 @@ pub async fn run(seed: u64, size: Size) -> (Verdict, Kills) {
     let Scene { diary, cloud, proxy, .. } = &scene;
     let (lan, page) = (scene.lan.address(), scene.page.address());
     for (device, ..) in APPLIANCES {
-        for below in ["", "/availability", "/result"] {
+        for below in ["", "/about", "/availability", "/result"] {
             diary.write(Event::Own(format!("{device}{below}").into()));
         }
     }
