@@ -16,6 +16,7 @@ use super::build::{self, BuildError};
 use crate::{
     clock::Clock,
     config::Config,
+    health::unanswering_remedy,
     link::{self, Depth, LinkStep, Walk},
     model::{Fault, FaultKind, Timestamp},
     store::{StoreFinding, examine_store, free_space},
@@ -429,7 +430,7 @@ fn of_devices(config: &Config, running: Option<&Running>) -> Line {
     if ill.is_empty() {
         return Line::good("devices", format!("{} without a fault", running.devices.len()));
     }
-    Line::bad("devices", ill.join("; "), "Check its power and its connection.")
+    Line::bad("devices", ill.join("; "), unanswering_remedy(ill.len()))
 }
 
 #[cfg(test)]

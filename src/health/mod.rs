@@ -30,4 +30,5 @@ pub use report::{
     LinkReport, NumberReport, OutlookReport, ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,
 };
 pub use traffic::Traffic;
+pub(crate) use verdict::unanswering_remedy;
 pub use verdict::{Level, Verdict};

@@ -182,6 +182,11 @@ fn buses(facts: &Facts) -> Option<Verdict> {
     })
 }
 
+/// What to do about so many devices that do not answer.
+pub(crate) fn unanswering_remedy(count: usize) -> &'static str {
+    if count == 1 { "Check its power and its connection." } else { "Check their power and their connection." }
+}
+
 fn devices(facts: &Facts) -> Option<Verdict> {
     let missing: Vec<&str> = facts
         .devices
@@ -198,7 +203,7 @@ fn devices(facts: &Facts) -> Option<Verdict> {
             (None, 1) => format!("The device {} does not answer.", first.id),
             (_, count) => format!("{count} devices do not answer: {}.", missing.join(", ")),
         },
-        remedy: Some("Check its power and its connection.".to_owned()),
+        remedy: Some(unanswering_remedy(missing.len()).to_owned()),
         since: first.last_seen,
     })
 }

@@ -369,11 +369,11 @@ impl<'a> View<'a> {
         rows
     }
 
-    /// The outcome's own sentence, else what its reason means.
+    /// The outcome's own sentence, else what its reason means; escaped.
     pub(super) fn because(&self, command: &CommandReport) -> String {
         let outcome = &command.outcome;
         let reason = || outcome.reason.map(|reason| words::reason(reason).to_owned());
-        outcome.detail.clone().or_else(reason).unwrap_or_default()
+        self.sentence(&outcome.detail.clone().or_else(reason).unwrap_or_default())
     }
 }
 

@@ -40,7 +40,8 @@ pub(crate) fn lasting(now: Timestamp, since: Timestamp) -> String {
 /// `12 ms`, `0.4 s`, `3 minutes`: of what is short most often.
 pub(crate) fn short(duration: Duration) -> String {
     match duration.as_millis() {
-        0..1000 => format!("{} ms", duration.as_millis()),
+        0 => "less than 1 ms".to_owned(),
+        1..1000 => format!("{} ms", duration.as_millis()),
         1000..10_000 => format!("{:.1} s", duration.as_secs_f64()),
         _ => span(duration),
     }
@@ -198,7 +199,7 @@ mod tests {
         {
             assert_eq!(number(value), expected);
         }
-        for (millis, expected) in [(0, "0 ms"), (999, "999 ms"), (1_250, "1.2 s"), (61_000, "1 minute")] {
+        for (millis, expected) in [(0, "less than 1 ms"), (1, "1 ms"), (999, "999 ms"), (1_250, "1.2 s"), (61_000, "1 minute")] {
             assert_eq!(short(Duration::from_millis(millis)), expected);
         }
     }
