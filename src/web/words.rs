@@ -199,7 +199,9 @@ mod tests {
         {
             assert_eq!(number(value), expected);
         }
-        for (millis, expected) in [(0, "less than 1 ms"), (1, "1 ms"), (999, "999 ms"), (1_250, "1.2 s"), (61_000, "1 minute")] {
+        for (millis, expected) in
+            [(0, "less than 1 ms"), (1, "1 ms"), (999, "999 ms"), (1_250, "1.2 s"), (61_000, "1 minute")]
+        {
             assert_eq!(short(Duration::from_millis(millis)), expected);
         }
     }
