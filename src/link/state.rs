@@ -313,7 +313,7 @@ impl Machine {
                 view.echoed = up.fence == Fence::Passed;
                 view.keep_alive = Some(up.keep_alive(&self.settings));
                 if up.fence != Fence::NotSent {
-                    let pause = up.pause.as_ref().map(|pause| &pause.fault);
+                    let pause = up.pause.as_ref().map(|pause| &pause.fault).or(up.held_up.as_ref());
                     let refusal = up.refusal.as_ref().map(|(fault, _)| fault);
                     view.fault = pause.or(refusal).or(self.recurring.as_ref()).cloned();
                 }
@@ -497,7 +497,7 @@ impl Machine {
                     return self.break_off(fault, now);
                 }
                 if up.pause.as_ref().is_some_and(|pause| now >= pause.until) {
-                    up.pause = None;
+                    up.held_up = up.pause.take().map(|pause| pause.fault);
                 }
                 if up.probe_due(&self.settings, &self.window).is_some_and(|due| now >= due) {
                     up.probed = Some(now);

@@ -35,6 +35,7 @@ impl Machine {
         match (parcel, verdict) {
             (Parcel::Record(record), Verdict::Accepted) => {
                 self.counters.acknowledged += 1;
+                up.held_up = None;
                 let is_urgent = self.window.delete(record.sequence);
                 self.effects.push(Effect::Delete(record.sequence));
                 self.effects.extend(is_urgent.then_some(Effect::Hurry));

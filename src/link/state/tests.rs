@@ -593,6 +593,9 @@ fn what_the_cloud_does_not_take_now_is_sent_again_later() {
         []
     );
     assert_eq!(published(&story.after(SECOND)), ["1", "3"]);
+    assert_eq!(story.fault(), FaultKind::QuotaExceeded, "it has taken nothing since");
+    story.wire(Wire::PublishSent(6));
+    story.wire(Wire::PublishAnswered(6, Verdict::Accepted));
     assert_eq!(story.machine.view().fault, None);
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Up {
     pub(super) unacknowledged: usize,
     pub(super) unhandled: usize,
     pub(super) pause: Option<Pause>,
+    /// Why there was a pause, until the cloud takes a message again.
+    pub(super) held_up: Option<Fault>,
     /// Until when what is next waits for its pace.
     pub(super) paced: Option<Instant>,
     /// The last refusal of a message, and when it was.
@@ -117,6 +119,7 @@ impl Up {
             unacknowledged: 0,
             unhandled: 0,
             pause: None,
+            held_up: None,
             paced: None,
             refusal: None,
             has_told_of_oversize: false,
