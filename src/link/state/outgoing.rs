@@ -32,10 +32,12 @@ impl Machine {
             self.window.widen(self.window_limit(&up.greeting));
         }
         let Phase::Up(up) = &mut self.phase else { return };
+        if !matches!(verdict, Verdict::Later(_)) {
+            up.held_up = None;
+        }
         match (parcel, verdict) {
             (Parcel::Record(record), Verdict::Accepted) => {
                 self.counters.acknowledged += 1;
-                up.held_up = None;
                 let is_urgent = self.window.delete(record.sequence);
                 self.effects.push(Effect::Delete(record.sequence));
                 self.effects.extend(is_urgent.then_some(Effect::Hurry));

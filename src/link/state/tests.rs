@@ -518,8 +518,10 @@ fn a_fence_that_the_cloud_does_not_take_now_is_sent_again_and_its_echo_counts() 
     );
     story.now += 9 * SECOND;
     assert_eq!(published(&story.after(SECOND)), std::slice::from_ref(&token));
+    assert_eq!(story.fault(), FaultKind::QuotaExceeded);
     story.wire(Wire::PublishSent(3));
     story.wire(Wire::PublishAnswered(3, Verdict::Accepted));
+    assert_eq!(story.machine.view().fault, None);
     story.wire(Wire::Arrived(arrival("h/g/bridge/fence", &token, 1)));
     let command = story.wire(Wire::Arrived(arrival("h/g/toaster/set", "ON", 2)));
     assert_eq!(staleness(&command), Staleness::Live);

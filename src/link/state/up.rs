@@ -50,7 +50,7 @@ pub(super) struct Up {
     pub(super) unacknowledged: usize,
     pub(super) unhandled: usize,
     pub(super) pause: Option<Pause>,
-    /// Why there was a pause, until the cloud takes a message again.
+    /// Why there was a pause, until the cloud takes or refuses something again.
     pub(super) held_up: Option<Fault>,
     /// Until when what is next waits for its pace.
     pub(super) paced: Option<Instant>,
