@@ -25,15 +25,15 @@ impl Summary {
             let read = entities.iter().filter(|entity| matches!(entity.platform, Platform::Sensor { .. }));
             read.filter_map(|entity| Some((entity, state.get(&entity.field).and_then(Value::as_f64)?)))
         };
-        let measured = |class: &str, unit: &str| {
-            let is_it = |entity: &Entity| {
+        let is = |class: &'static str, unit: &'static str| {
+            move |entity: &Entity| {
                 entity.device_class.as_deref() == Some(class) && entity.unit.as_deref() == Some(unit)
-            };
-            numbers().filter(|(entity, _)| is_it(entity)).collect::<Vec<_>>()
+            }
         };
-        let signals = measured("signal_strength", "dBm");
+        let (is_battery, is_signal) = (is("battery", "%"), is("signal_strength", "dBm"));
+        let signals = numbers().filter(|(entity, _)| is_signal(entity));
         // A Ruuvi tells its sending power in the same unit.
-        let signal = signals.iter().find(|(entity, _)| entity.field == "signal").or(signals.first());
+        let signal = signals.min_by_key(|(entity, _)| entity.field != "signal");
         // What is measured before what is counted, and both before a number of which only that is known.
         let rank = |entity: &Entity| match (entity.state_class, &entity.device_class) {
             (Some(StateClass::Measurement), Some(_)) => 0,
@@ -45,8 +45,8 @@ impl Summary {
         let number =
             numbers().filter(|(entity, _)| entity.category.is_none()).min_by_key(|(entity, _)| rank(entity));
         Self {
-            battery: measured("battery", "%").first().map(|(_, value)| *value),
-            signal: signal.map(|(_, value)| *value),
+            battery: numbers().find(|(entity, _)| is_battery(entity)).map(|(_, value)| value),
+            signal: signal.map(|(_, value)| value),
             number: number.map(|(entity, value)| NumberReport {
                 field: entity.field.clone(),
                 unit: entity.unit.as_deref().map(str::to_owned),

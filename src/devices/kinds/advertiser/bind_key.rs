@@ -3,12 +3,7 @@
 //! Owns how the key comes out of the options or out of a file of its own. Never shows it: neither `Debug` nor an error
 //! has a digit of it.
 
-use std::{
-    env, fmt, fs,
-    io::Read,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::Path,
-};
+use std::{fmt, fs, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
 use aes::Aes128;
 use ccm::{
@@ -19,6 +14,7 @@ use ccm::{
 use serde::{Deserialize, Deserializer, de};
 
 use super::super::super::{DeviceError, DeviceSpec};
+use crate::permissions::exposed_mode;
 
 /// Bytes of the message integrity check of all the formats here.
 pub(in super::super) const MIC: usize = 4;
@@ -72,11 +68,7 @@ impl BindKey {
         if !metadata.is_file() {
             return Err(format!("`{name}` is no file"));
         }
-        let mode = metadata.mode() & 0o777;
-        // systemd shows its credentials to one service only; their ACL looks like a mode that lets the group read.
-        let is_credential =
-            env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory));
-        if mode & 0o077 != 0 && !is_credential {
+        if let Some(mode) = exposed_mode(path, &metadata) {
             return Err(format!(
                 "others than its owner can read or change the secret `{name}` (mode {mode:04o}); run `chmod 600 {name}`"
             ));
