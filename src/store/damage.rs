@@ -45,7 +45,7 @@ pub(super) struct Opened {
 
 /// Opens the file; one that is damaged is set aside and a new one is made.
 pub(super) fn open(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<Opened, StoreError> {
-    match look_and_open(path, options, clock) {
+    match open_and_read(path, options, clock) {
         Err(StoreError::Damaged(reason)) => {
             let name = set_aside(path, clock.now())?;
             tracing::error!(
@@ -67,7 +67,9 @@ pub(super) fn open_in_memory(options: &StoreOptions, clock: &Clock) -> Result<Op
     read(connection, options, clock)
 }
 
-fn look_and_open(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<Opened, StoreError> {
+/// Opens the file and looks whether it is sound, as far as every start does. Until somebody has said [`trust`], its log is
+/// not written into it when it is closed.
+pub(super) fn look_and_open(path: &Path) -> Result<Connection, StoreError> {
     let size = |name: &Path| fs::metadata(name).map_or(0, |metadata| metadata.len());
     let has_log = size(&beside(path, LOG)) > 0;
     if size(path) == 0 && has_log {
@@ -85,14 +87,25 @@ fn look_and_open(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<O
     } else {
         look_beside_the_outbox(&connection)?;
     }
+    Ok(connection)
+}
+
+/// The file is sound.
+pub(super) fn trust(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
+}
+
+fn open_and_read(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<Opened, StoreError> {
+    let connection = look_and_open(path)?;
     let opened = schema::prepare(&connection).and_then(|()| read(connection, options, clock));
     // Without the store's own name and sums there is nothing to go on with.
     let opened = opened.map_err(|error| match error {
         StoreError::Row { .. } => StoreError::Damaged(error.to_string()),
         other => other,
     })?;
-    opened.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    if is_suspect {
+    trust(&opened.connection)?;
+    if beside(path, SUSPECT).exists() {
         remove_mark(path)?;
         tracing::warn!("the store's file was suspected of damage and is sound");
     }

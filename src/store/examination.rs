@@ -52,12 +52,7 @@ pub fn examine_store(path: &Path) -> Result<StoreFinding, StoreError> {
         return Ok(StoreFinding::InUse);
     }
     let size = fs::metadata(path).map_err(open_error)?.len();
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(BUSY)?;
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > schema::STEPS.len() {
-        return Err(StoreError::FromTheFuture { found: version, known: schema::STEPS.len() });
-    }
+    let (connection, version) = open_to_look(path)?;
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(StoreError::Damaged(verdict));
@@ -68,6 +63,20 @@ pub fn examine_store(path: &Path) -> Result<StoreFinding, StoreError> {
         connection.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?
     };
     Ok(StoreFinding::Sound { size, waiting })
+}
+
+/// Opens the file for reading only; beside it its version. A running gateway is not waited for (WAL).
+///
+/// # Errors
+/// [`StoreError::Open`], `FromTheFuture`, `Damaged` or `Disk`.
+pub(super) fn open_to_look(path: &Path) -> Result<(Connection, usize), StoreError> {
+    // SQLite would say only that it cannot.
+    File::open(path).map_err(|error| StoreError::open(path, &error))?;
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY)?;
+    let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = schema::STEPS.len();
+    if found > known { Err(StoreError::FromTheFuture { found, known }) } else { Ok((connection, found)) }
 }
 
 /// Whether somebody has the lock. It is not made here: it would belong to whoever asks the doctor.

@@ -43,6 +43,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, Transaction};
+use rustix::fs::OFlags;
 use tokio::sync::{oneshot, watch};
 
 pub use examination::{DiskSpace, StoreFinding, disk_space, examine_store, free_space};
@@ -85,6 +86,16 @@ pub enum StoreError {
         /// The file's version.
         found: usize,
         /// The last one known here.
+        known: usize,
+    },
+    /// It was written by an earlier version, and whoever only looks brings nothing up to date.
+    #[error(
+        "the store has version {found}, this Hearthlink has {known}; start the gateway once, which brings it up to date"
+    )]
+    FromThePast {
+        /// The file's version.
+        found: usize,
+        /// The one of this program.
         known: usize,
     },
     /// SQLite reports that the disk is full, read-only or failing.
@@ -169,6 +180,7 @@ impl StoreError {
             Self::InUse(_)
             | Self::DamagedAgain { .. }
             | Self::FromTheFuture { .. }
+            | Self::FromThePast { .. }
             | Self::Full { .. }
             | Self::TooLarge { .. }
             | Self::Row { .. }
@@ -513,6 +525,8 @@ fn lock(path: &Path, open_error: &dyn Fn(std::io::Error) -> StoreError) -> Resul
         .truncate(false)
         .write(true)
         .mode(0o600)
+        // Root comes here too (`hearthlink reset`), and the directory is the gateway's user's.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(lock_file(path))
         .map_err(open_error)?;
     match file.try_lock() {

@@ -2,7 +2,8 @@
 //!
 //! Owns when they are written: with what is written anyway, every [`EVERY`] at most, as the days of `flash`, so that
 //! they cost a page now and then and no commit of their own; and once more when the store is closed, if the process lasts so
-//! long. So ten minutes of them are lost at most. Never looks into them. Bounded: one text a name, names stand in the program.
+//! long. So a crash loses ten minutes of them in a house that says something, and in a quiet one what came since it last
+//! did. Never looks into them. Bounded: one text a name, names stand in the program.
 
 use std::{
     collections::BTreeMap,
@@ -71,6 +72,9 @@ impl Notebook {
     /// Whether what was written is on the disk.
     pub(super) fn settle(&mut self, is_committed: bool) {
         let under_way = std::mem::take(&mut self.under_way);
+        if under_way.is_empty() {
+            return;
+        }
         if !is_committed {
             self.written = None;
             return;

@@ -114,10 +114,7 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
 
 /// The random name that makes this file's message ids differ from every other file's.
 pub(super) fn name(connection: &Connection) -> Result<String, StoreError> {
-    let known: Option<String> = connection
-        .query_row("SELECT value FROM meta WHERE name = 'store'", [], |row| row.get(0))
-        .optional()?;
-    match known {
+    match known_name(connection)? {
         Some(name) => Ok(name),
         None => Ok(connection.query_row(
             "INSERT INTO meta VALUES ('store', lower(hex(randomblob(6)))) RETURNING value",
@@ -125,4 +122,10 @@ pub(super) fn name(connection: &Connection) -> Result<String, StoreError> {
             |row| row.get(0),
         )?),
     }
+}
+
+/// The same for whoever only looks.
+pub(super) fn known_name(connection: &Connection) -> Result<Option<String>, StoreError> {
+    let known = connection.query_row("SELECT value FROM meta WHERE name = 'store'", [], |row| row.get(0));
+    Ok(known.optional()?)
 }

@@ -7,20 +7,16 @@
 //! and a message may be on its way already.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt, chown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::Path,
-    time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
-use super::{StoreError, lock_file, message, schema};
+use super::{StoreError, damage, examination::open_to_look, lock, lock_file, message, schema};
 use crate::model::{Message, MessageId, Timestamp};
-
-/// How long another program may keep the file to itself.
-const BUSY: Duration = Duration::from_secs(2);
 
 /// A message that waits for the cloud.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +25,7 @@ pub struct Waiting {
     pub sequence: u64,
     /// Its stable name.
     pub id: MessageId,
-    /// What will be published.
+    /// What was accepted; what the gateway says itself gets its time and its name when it is sent.
     pub message: Message,
     /// When it was accepted, by the wall clock of then.
     pub accepted_at: Timestamp,
@@ -162,32 +158,15 @@ struct Visit {
 
 impl Visit {
     fn to(path: &Path) -> Result<Option<Self>, StoreError> {
-        let open_error = |error: io::Error| StoreError::open(path, &error);
-        if !path.try_exists().map_err(open_error)? {
+        if !path.try_exists().map_err(|error| StoreError::open(path, &error))? {
             return Ok(None);
         }
-        // SQLite would say only that it cannot.
-        File::open(path).map_err(open_error)?;
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        connection.busy_timeout(BUSY)?;
-        let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version.cmp(&schema::STEPS.len()) {
-            std::cmp::Ordering::Greater => {
-                Err(StoreError::FromTheFuture { found: version, known: schema::STEPS.len() })
-            }
-            // The next start brings it up to date; until then nobody has put anything into a new one.
-            std::cmp::Ordering::Less if version == 0 => Ok(None),
-            std::cmp::Ordering::Less => Err(StoreError::Disk(
-                "it was written by an earlier version; start the gateway once, which brings it up to date"
-                    .to_owned(),
-            )),
-            std::cmp::Ordering::Equal => {
-                let name = connection
-                    .query_row("SELECT value FROM meta WHERE name = 'store'", [], |row| row.get(0))
-                    .optional()?
-                    .unwrap_or_default();
-                Ok(Some(Self { connection, name }))
-            }
+        let (connection, found) = open_to_look(path)?;
+        match (found, schema::STEPS.len()) {
+            // Nobody has put anything into a new one.
+            (0, _) => Ok(None),
+            (found, known) if found < known => Err(StoreError::FromThePast { found, known }),
+            _ => Ok(Some(Self { name: schema::known_name(&connection)?.unwrap_or_default(), connection })),
         }
     }
 
@@ -203,27 +182,28 @@ impl Visit {
     }
 }
 
-/// Does something with the file that nobody else has meanwhile.
+/// Does something with the file that nobody else has meanwhile, and that is as sound as every start wants it.
 fn alone<T>(path: &Path, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
     let open_error = |error: io::Error| StoreError::open(path, &error);
-    let file = fs::metadata(path).map_err(open_error)?;
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(lock_file(path))
-        .map_err(open_error)?;
-    // One that is made here must not belong to whoever called, or the gateway could not have it.
-    let _ = chown(lock_file(path), Some(file.uid()), Some(file.gid()));
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => return Err(open_error(error)),
-    }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    make_lock(path).map_err(open_error)?;
+    let _lock = lock(path, &open_error)?;
+    let connection = damage::look_and_open(path)?;
     schema::prepare(&connection)?;
+    damage::trust(&connection)?;
     work(&connection)
+}
+
+/// A lock that is made here must not belong to whoever called, or the gateway could not have it. Nothing that is there
+/// already is given away: in the directory of the gateway's user its name may lead anywhere.
+fn make_lock(path: &Path) -> io::Result<()> {
+    let store = fs::symlink_metadata(path)?;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(lock_file(path)) {
+        // Only root may give a file away; what others make is theirs.
+        Ok(file) => drop(fchown(&file, Some(store.uid()), Some(store.gid()))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -282,6 +262,28 @@ mod tests {
         let message = Message::new(Topic::parse("a/b").unwrap(), "c", QoS::AtLeastOnce);
         let sequence = store.append(Entry::new(message)).await.unwrap().await.unwrap();
         assert_eq!(sequence, Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_leads_elsewhere_is_neither_taken_nor_given_away() {
+        let (directory, path, store) = with(1).await;
+        store.closed().await;
+        let elsewhere = directory.path().join("elsewhere");
+        fs::write(&elsewhere, "").unwrap();
+        fs::remove_file(lock_file(&path)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, lock_file(&path)).unwrap();
+        assert!(matches!(drop_waiting(&path, &[1]), Err(StoreError::Open { .. })));
+        assert_eq!(look_at_queue(&path, 9).unwrap().unwrap().count, 1);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_not_touched() {
+        let (directory, path, store) = with(40).await;
+        store.closed().await;
+        fs::write(directory.path().join("hearthlink.db-wal"), "x").unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(matches!(forget(&path, Forget::ALL), Err(StoreError::Damaged(_))));
+        assert!(directory.path().join("hearthlink.db-wal").exists(), "SQLite would have deleted it");
     }
 
     #[test]
