@@ -315,11 +315,12 @@ impl Model {
     /// What a client must send again, and does (section 4.4).
     async fn send_again(&mut self, index: usize) {
         // The broker owns a message only from its acknowledgement on (section 4.3). What a crash made it
-        // forget comes to it now as for the first time, and goes by the subscriptions of now: who has gone
-        // down to QoS 0 between the crash and this, and is absent, need not get it.
+        // forget comes to it now as for the first time, and so does what has QoS 1, which nobody knows again:
+        // both go, and are acknowledged, by the subscriptions of now. Who has gone down to QoS 0 before this
+        // need not get it.
         for outgoing in self.clients[index].outgoing.values().filter(|outgoing| !outgoing.is_received) {
             let published = &mut self.published[outgoing.number as usize];
-            if std::mem::take(&mut published.is_forgotten) {
+            if std::mem::take(&mut published.is_forgotten) || outgoing.qos == 1 {
                 published.narrow(&self.clients);
             }
         }
