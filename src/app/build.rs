@@ -252,7 +252,7 @@ pub(super) fn link_options(config: &Config) -> Result<Option<LinkOptions>, Build
     let tree = tree(cloud, gateway)?;
     let downlink = Downlink::new(&config.routes_in, &cloud.prefix, gateway, closed_to_the_cloud(config));
     let of_proxy = cloud.proxy.as_ref().and_then(|proxy| proxy.password_file.as_deref());
-    let of_proxy = of_proxy.map(first_line).transpose()?;
+    let of_proxy = of_proxy.map(password_in).transpose()?;
     let commands = tree.commands(translate::asks_who_sends(&config.commands));
     let subscriptions = commands.into_iter().chain(downlink.filters().cloned());
     let subscriptions = subscriptions.map(|filter| (filter, QoS::AtLeastOnce));
@@ -266,7 +266,7 @@ pub(super) fn link_options(config: &Config) -> Result<Option<LinkOptions>, Build
 }
 
 fn page(web: &config::Web) -> Result<WebOptions, BuildError> {
-    let password = web.password_file.as_deref().map(first_line).transpose()?;
+    let password = web.password_file.as_deref().map(password_in).transpose()?;
     Ok(WebOptions { address: web.address, hosts: web.hosts.clone(), password: password.map(Secret::new) })
 }
 
@@ -275,7 +275,11 @@ pub fn store_file(config: &Config) -> PathBuf {
     config.gateway.data_dir.join(STORE_FILE)
 }
 
-fn first_line(path: &Path) -> Result<String, BuildError> {
+/// The password in the first line of a file.
+///
+/// # Errors
+/// [`BuildError::Password`]; an empty line is none.
+pub fn password_in(path: &Path) -> Result<String, BuildError> {
     let error = |reason: String| BuildError::Password { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|reason| error(reason.to_string()))?;
     match text.lines().next() {

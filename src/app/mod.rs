@@ -26,7 +26,7 @@ mod unopened;
 mod uplink;
 mod ways;
 
-pub use build::{BuildError, store_file};
+pub use build::{BuildError, password_in, store_file};
 pub use gateway::{Gateway, RunError};
 pub use reload::Reload;
 pub use simulation::{Hardware, Simulation};

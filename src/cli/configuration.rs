@@ -26,7 +26,15 @@ pub(super) fn load(path: &Path, hardware: Hardware) -> Result<Config, Exit> {
     Ok(config)
 }
 
-/// The same, and shows nothing; beside the configuration what a person should know of it.
+/// Reads it without the checks: its files may be another machine's, or not ours to read. What is wrong is shown.
+///
+/// # Errors
+/// [`Exit::Config`].
+pub(super) fn shape(path: &Path) -> Result<Config, Exit> {
+    Loader::new(path).shape_only().load().map_err(|error| show(&error))
+}
+
+/// The same as [`load`], and shows nothing; beside the configuration what a person should know of it.
 ///
 /// # Errors
 /// Everything that is wrong.

@@ -8,7 +8,7 @@ use super::{
     say::say,
     status::value_words,
 };
-use crate::web::words;
+use crate::{model::printable, web::words};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -26,10 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     let (body, status) = match gateway.ask() {
         Ok(answer) => answer,
-        Err(error) => {
-            eprintln!("hearthlink: {error}");
-            return Exit::Unavailable;
-        }
+        Err(error) => return error.show(),
     };
     if arguments.json {
         // All that the page says of them, not only what is printed here.
@@ -63,12 +60,13 @@ fn table(status: &Status) -> String {
     lines(&rows)
 }
 
-/// Rows in columns as wide as what stands in them; the last one is as long as it is.
+/// Rows in columns as wide as what stands in them; the last one is as long as it is. Nothing in them speaks to the terminal.
 pub(super) fn lines<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         text += cells.collect::<Vec<_>>().join("  ").trim_end();
         text.push('\n');

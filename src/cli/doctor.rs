@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{DEFAULT_FILE, Exit, configuration, http, say::say};
+use super::{DEFAULT_FILE, Exit, configuration, gateway::Gateway, say::say};
 use crate::{
     app::{
         Hardware,
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 /// What the gateway that runs says; `None` when none answers that could be ours.
 fn ask(config: &Config) -> Option<Running> {
-    let body = http::get_configured(config.web.as_ref()?, "/api/status").ok()?;
+    let body = Gateway::of(config.web.as_ref()?).status().ok()?;
     serde_json::from_str(&body).ok()
 }
 

@@ -13,10 +13,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{DEFAULT_FILE, Exit, configuration, say::say};
+use super::{
+    DEFAULT_FILE, Exit, configuration,
+    say::{failed, say},
+};
 use crate::{
     clock::Clock,
-    config::{Config, Loader},
+    config::Config,
     health::{CertificateStatus, Expiry},
     link::enrolment::{self, Anchors, Chain, End, Enrolment, Key, Origin},
 };
@@ -92,10 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             }
         }
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("hearthlink: {error:#}.");
-        Exit::Failure
-    })
+    done.unwrap_or_else(|error| failed(&error))
 }
 
 /// The configuration; none when nobody named one and there is none.
@@ -105,7 +105,7 @@ fn load(path: Option<&Path>) -> Result<Option<Config>, Exit> {
         None if Path::new(DEFAULT_FILE).exists() => Path::new(DEFAULT_FILE),
         None => return Ok(None),
     };
-    Loader::new(path).shape_only().load().map(Some).map_err(|error| configuration::show(&error))
+    configuration::shape(path).map(Some)
 }
 
 fn unnamed(option: &str, flag: &str, example: &str) -> Exit {

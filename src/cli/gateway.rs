@@ -1,15 +1,23 @@
-//! The running gateway, asked by its status page: where that is, and what it says.
+//! The running gateway, as it is reached from here: where its status page is and what that says, and where its broker is.
 //!
 //! Never changes anything: there is nothing on the page that could.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Args;
 use serde::Deserialize;
 
-use super::{DEFAULT_FILE, Exit, configuration, http};
+use super::{
+    DEFAULT_FILE, Exit, configuration,
+    http::{self, HttpError},
+};
 use crate::{
-    config::{Loader, Web},
+    app::{BuildError, password_in},
+    config::{Broker, Listener, Loader, Transport, Web},
     health::CertificateStatus,
     model::{Fields, Timestamp},
 };
@@ -46,20 +54,35 @@ fn authority(url: &str) -> Result<String, String> {
 /// A gateway that can be asked.
 pub(super) struct Gateway {
     authority: String,
-    /// What its configuration says of the page, if that is known.
-    page: Option<Web>,
+    /// Where the page's password is, if it is known to have one.
+    password_file: Option<PathBuf>,
 }
 
-/// Why it did not answer; printed as two lines.
+/// Why it did not answer; some are printed as two lines.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoAnswer {
     #[error(
         "no gateway answers at http://{0}/ ({1}).\nIs it running? `systemctl status hearthlink` says so; its \
          configuration needs a `web` section."
     )]
-    Nobody(String, std::io::Error),
+    Nobody(String, io::Error),
+    #[error(
+        "what answers at http://{0}/ refuses this ({1}).\nWhere the page has a password, name the configuration with \
+         --config: it says where the password is."
+    )]
+    Refused(String, HttpError),
+    #[error("{0}.\nSay this as a user who may read it.")]
+    Password(#[from] BuildError),
     #[error("what answers at http://{0}/ is not Hearthlink ({1}).")]
     SomebodyElse(String, serde_json::Error),
+}
+
+impl NoAnswer {
+    /// Says it.
+    pub(super) fn show(&self) -> Exit {
+        eprintln!("hearthlink: {self}");
+        Exit::Unavailable
+    }
 }
 
 impl Which {
@@ -68,21 +91,18 @@ impl Which {
     /// # Errors
     /// [`Exit::Config`].
     pub(super) fn find(&self) -> Result<Gateway, Exit> {
-        let unconfigured = |authority: &str| Gateway { authority: authority.to_owned(), page: None };
+        let unconfigured = |authority: &str| Gateway { authority: authority.to_owned(), password_file: None };
         if let Some(authority) = &self.url {
             return Ok(unconfigured(authority));
         }
         let asked = self.config.is_some();
         let path = self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
         match Loader::new(&path).shape_only().load() {
-            Ok(config) => match config.web {
-                Some(web) => Ok(Gateway { authority: web.address.to_string(), page: Some(web) }),
-                None => {
-                    eprintln!("hearthlink: {} has no `web` section, so nobody can be asked.", path.display());
-                    eprintln!("Add `web: {{}}` to it and restart the gateway.");
-                    Err(Exit::Config)
-                }
-            },
+            Ok(config) => config.web.as_ref().map(Gateway::of).ok_or_else(|| {
+                eprintln!("hearthlink: {} has no `web` section, so nobody can be asked.", path.display());
+                eprintln!("Add `web: {{}}` to it and restart the gateway.");
+                Exit::Config
+            }),
             Err(error) if asked => Err(configuration::show(&error)),
             // Often not readable for those who only look.
             Err(_) => Ok(unconfigured(DEFAULT_AUTHORITY)),
@@ -91,21 +111,54 @@ impl Which {
 }
 
 impl Gateway {
-    /// What `/api/status` says, as text and read.
+    /// The one whose page this is.
+    pub(super) fn of(web: &Web) -> Self {
+        Self { authority: web.address.to_string(), password_file: web.password_file.clone() }
+    }
+
+    /// What `/api/status` says.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(super) fn status(&self) -> Result<String, NoAnswer> {
+        let authority = &self.authority;
+        let password = self.password_file.as_deref().map(password_in).transpose()?;
+        http::get(authority, "/api/status", password.as_deref()).map_err(|error| match error {
+            HttpError::Io(error) => NoAnswer::Nobody(authority.clone(), error),
+            refused @ HttpError::Status { .. } => NoAnswer::Refused(authority.clone(), refused),
+        })
+    }
+
+    /// The same as text and read.
     ///
     /// # Errors
     /// [`NoAnswer`].
     pub(super) fn ask(&self) -> Result<(String, Status), NoAnswer> {
-        let authority = &self.authority;
-        let asked = match &self.page {
-            Some(web) => http::get_configured(web, "/api/status"),
-            None => http::get(authority, "/api/status"),
-        };
-        let body = asked.map_err(|error| NoAnswer::Nobody(authority.clone(), error))?;
-        let status =
-            serde_json::from_str(&body).map_err(|error| NoAnswer::SomebodyElse(authority.clone(), error))?;
+        let body = self.status()?;
+        let somebody_else = |error| NoAnswer::SomebodyElse(self.authority.clone(), error);
+        let status = serde_json::from_str(&body).map_err(somebody_else)?;
         Ok((body, status))
     }
+}
+
+/// The broker's listener that this machine reaches best: MQTT over TCP without TLS, on loopback if there is one, and without
+/// a user only where nobody needs one.
+pub(super) fn listener(broker: &Broker, has_user: bool) -> Option<SocketAddr> {
+    let is_usable = |listener: &&Listener| {
+        listener.transport == Transport::Tcp
+            && listener.tls.is_none()
+            && (has_user || listener.allows_anonymous())
+    };
+    let addresses = broker.listeners.iter().filter(is_usable).map(|listener| listener.address);
+    addresses.min_by_key(|address| !address.ip().is_loopback()).map(|address| match address {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => {
+            (Ipv4Addr::LOCALHOST, address.port()).into()
+        }
+        SocketAddr::V6(address) if address.ip().is_unspecified() => {
+            (Ipv6Addr::LOCALHOST, address.port()).into()
+        }
+        address => address,
+    })
 }
 
 /// The part of `/api/status` that is printed.
@@ -171,5 +224,27 @@ mod tests {
         for bad in ["https://a", "a:80", "http://", "http://a/b", "http://u@a", "http://a b"] {
             assert!(authority(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_nearest_listener_without_tls_is_used_and_without_a_name_only_where_none_is_needed() {
+        let listener_at = |address: &str, anonymous: Option<bool>, transport| Listener {
+            address: address.parse().unwrap(),
+            transport,
+            tls: None,
+            anonymous,
+            acl: None,
+            origins: Vec::new(),
+        };
+        let house = listener_at("0.0.0.0:1884", None, Transport::Tcp);
+        let page = listener_at("127.0.0.1:9001", None, Transport::WebSocket);
+        let local = listener_at("127.0.0.1:1883", None, Transport::Tcp);
+        let of = |listeners: &[&Listener], has_user| {
+            let listeners = listeners.iter().map(|listener| (*listener).clone()).collect();
+            listener(&Broker { listeners, ..Broker::default() }, has_user).map(|address| address.to_string())
+        };
+        assert_eq!(of(&[&house, &page, &local], false).as_deref(), Some("127.0.0.1:1883"));
+        assert_eq!(of(&[&house, &page], false), None);
+        assert_eq!(of(&[&house, &page], true).as_deref(), Some("127.0.0.1:1884"));
     }
 }

@@ -5,7 +5,6 @@
 //! ends with the connection is not ours.
 
 use std::{
-    fs,
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     time::Duration,
@@ -13,32 +12,34 @@ use std::{
 
 use data_encoding::BASE64;
 
-use crate::config::Web;
+use crate::model::printable;
 
 /// To connect, and then for each silence.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest answer, in bytes: 10,000 devices fit.
 const LARGEST: u64 = 16 << 20;
 
-/// Gets `path` of the page that the configuration describes, with its password.
-///
-/// # Errors
-/// As [`get`], and when the password's file cannot be read.
-pub(super) fn get_configured(web: &Web, path: &str) -> io::Result<String> {
-    let password = web.password_file.as_ref().map(fs::read_to_string).transpose()?;
-    let password = password.as_deref().and_then(|text| text.lines().next());
-    from(&web.address.to_string(), path, password)
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    /// Nobody is there, or what is there does not speak HTTP.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// An answer with another status than 200.
+    #[error("status {status}: {body}")]
+    Status {
+        /// As it stands in the answer.
+        status: String,
+        /// What it says, without the white space around it.
+        body: String,
+    },
 }
 
-/// Gets `path` from `authority` (`host:port`).
+/// Gets `path` from `authority` (`host:port`), with the page's password if it has one.
 ///
 /// # Errors
-/// An I/O error; `InvalidData` when the answer is not HTTP with status 200.
-pub(super) fn get(authority: &str, path: &str) -> io::Result<String> {
-    from(authority, path, None)
-}
-
-fn from(authority: &str, path: &str, password: Option<&str>) -> io::Result<String> {
+/// [`HttpError`].
+pub(super) fn get(authority: &str, path: &str, password: Option<&str>) -> Result<String, HttpError> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in authority.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, PATIENCE) {
@@ -46,10 +47,15 @@ fn from(authority: &str, path: &str, password: Option<&str>) -> io::Result<Strin
             Err(error) => last = error,
         }
     }
-    Err(last)
+    Err(last.into())
 }
 
-fn ask(mut stream: TcpStream, authority: &str, path: &str, password: Option<&str>) -> io::Result<String> {
+fn ask(
+    mut stream: TcpStream,
+    authority: &str,
+    path: &str,
+    password: Option<&str>,
+) -> Result<String, HttpError> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let login = password.map(|password| BASE64.encode(format!("hearthlink:{password}").as_bytes()));
@@ -57,11 +63,11 @@ fn ask(mut stream: TcpStream, authority: &str, path: &str, password: Option<&str
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {authority}\r\n{login}\r\n")?;
     let mut answer = String::new();
     stream.take(LARGEST).read_to_string(&mut answer)?;
-    let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| bad("the answer is not HTTP"))?;
+    let is_none = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(is_none)?;
     match head.split(' ').nth(1) {
         Some("200") => Ok(body.to_owned()),
-        Some(status) => Err(bad(&format!("the answer has status {status}: {}", body.trim()))),
-        None => Err(bad("the answer is not HTTP")),
+        Some(status) => Err(HttpError::Status { status: status.to_owned(), body: printable(body.trim()) }),
+        None => Err(is_none().into()),
     }
 }

@@ -8,11 +8,15 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{DEFAULT_FILE, Exit, configuration, devices::lines, question, say::say};
+use super::{
+    DEFAULT_FILE, Exit, configuration,
+    devices::lines,
+    question,
+    say::{self, say},
+};
 use crate::{
     app::store_file,
-    config::Loader,
-    model::{Message, Timestamp},
+    model::{Message, printable},
     store::{
         StoreError,
         visit::{self, Waiting},
@@ -40,7 +44,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Show one message, whole.
+    /// Show one message, whole, as it was accepted.
     Show {
         /// Its id, as `list` has it, or only the number at its end.
         id: String,
@@ -60,33 +64,27 @@ enum Action {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let config = match Loader::new(&arguments.config).shape_only().load() {
+    let config = match configuration::shape(&arguments.config) {
         Ok(config) => config,
-        Err(error) => return configuration::show(&error),
+        Err(exit) => return exit,
     };
     let path = store_file(&config);
     let done = match &arguments.action {
         Action::List { most, json } => visit::look_at_queue(&path, *most).map_err(Into::into).map(|queue| {
-            say(match (queue, json) {
-                (None, true) => json!({"count": 0, "bytes": 0, "messages": []}).to_string(),
-                (None, false) => "Nothing waits: there is no queue yet.".to_owned(),
-                (Some(queue), true) => {
-                    let messages: Vec<Value> = queue.messages.iter().map(in_json).collect();
-                    let (count, bytes, unreadable) = (queue.count, queue.bytes, queue.unreadable);
-                    json!({"count": count, "bytes": bytes, "unreadable": unreadable, "messages": messages})
-                        .to_string()
-                }
-                (Some(queue), false) => table(&queue),
+            say(match queue {
+                None if !json => "Nothing waits: there is no queue yet.".to_owned(),
+                queue if *json => all_in_json(&queue.unwrap_or_default()),
+                queue => table(&queue.unwrap_or_default()),
             });
         }),
         Action::Show { id, json } => show(&path, id, *json),
         Action::Drop { ids, yes } => drop_all(&path, ids, *yes),
     };
-    done.map_or_else(|error| failed(&error), |()| Exit::Success)
+    done.map_or_else(|error| store_failed(&error), |()| Exit::Success)
 }
 
-/// Says what went wrong; of a gateway that runs, what to do.
-pub(super) fn failed(error: &anyhow::Error) -> Exit {
+/// Says what went wrong with the store; of a gateway that runs, what to do.
+pub(super) fn store_failed(error: &anyhow::Error) -> Exit {
     if let Some(StoreError::InUse(path)) = error.downcast_ref() {
         eprintln!(
             "hearthlink: the gateway runs, and only one may change its store `{}` at a time; nothing was changed.",
@@ -95,10 +93,9 @@ pub(super) fn failed(error: &anyhow::Error) -> Exit {
         eprintln!(
             "Stop it (`systemctl stop hearthlink`), say this again, and start it (`systemctl start hearthlink`)."
         );
-    } else {
-        eprintln!("hearthlink: {error:#}.");
+        return Exit::Failure;
     }
-    Exit::Failure
+    say::failed(error)
 }
 
 /// The number of a message: all of an id that is not the store's name.
@@ -128,8 +125,9 @@ fn show(path: &std::path::Path, id: &str, as_json: bool) -> anyhow::Result<()> {
     }
     let Message { topic, payload, qos, retain, properties } = &waiting.message;
     let mut text = format!(
-        "Id        {}\nTopic     {topic}\nAccepted  {}\nQoS       {}{}\nSize      {}\n",
+        "Id        {}\nTopic     {}\nAccepted  {}\nQoS       {}{}\nSize      {}\n",
         waiting.id.as_str(),
+        printable(topic.as_str()),
         accepted(&waiting),
         u8::from(*qos),
         if *retain { ", retained" } else { "" },
@@ -172,7 +170,6 @@ fn row(waiting: &Waiting) -> [String; 4] {
     [
         waiting.id.as_str().to_owned(),
         accepted(waiting),
-        // Topics have no control characters.
         waiting.message.topic.to_string(),
         payload_words(&waiting.message.payload, SHOWN),
     ]
@@ -211,7 +208,13 @@ fn payload_words(payload: &[u8], most: usize) -> String {
     if shown.len() < text.len() {
         shown.push('…');
     }
-    shown.replace(char::is_control, " ")
+    printable(&shown)
+}
+
+fn all_in_json(queue: &visit::Queue) -> String {
+    let messages: Vec<Value> = queue.messages.iter().map(in_json).collect();
+    let (count, bytes, unreadable) = (queue.count, queue.bytes, queue.unreadable);
+    json!({"count": count, "bytes": bytes, "unreadable": unreadable, "messages": messages}).to_string()
 }
 
 fn in_json(waiting: &Waiting) -> Value {
@@ -220,12 +223,11 @@ fn in_json(waiting: &Waiting) -> Value {
         Ok(text) => (text.to_owned(), "text"),
         Err(_) => (data_encoding::BASE64.encode(&message.payload), "base64"),
     };
-    let accepted: Timestamp = waiting.accepted_at;
     json!({
         "id": waiting.id.as_str(),
         "sequence": waiting.sequence,
         "topic": message.topic.as_str(),
-        "accepted_at": accepted.to_string(),
+        "accepted_at": waiting.accepted_at.to_string(),
         "clock_was_known": !waiting.is_unsure,
         "qos": u8::from(message.qos),
         "retain": message.retain,

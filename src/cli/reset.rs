@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{DEFAULT_FILE, Exit, configuration, question, queue, say::say};
+use super::{DEFAULT_FILE, Exit, configuration, question, queue::store_failed, say::say};
 use crate::{
     app::store_file,
-    config::Loader,
     store::visit::{self, Forget},
 };
 
@@ -66,9 +65,9 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let config = match Loader::new(&arguments.config).shape_only().load() {
+    let config = match configuration::shape(&arguments.config) {
         Ok(config) => config,
-        Err(error) => return configuration::show(&error),
+        Err(exit) => return exit,
     };
     let path = store_file(&config);
     if !path.exists() {
@@ -82,7 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             say(if arguments.json { "{}" } else { "Nothing was forgotten." });
             return Exit::Success;
         }
-        Err(error) => return queue::failed(&error),
+        Err(error) => return store_failed(&error),
     }
     match visit::forget(&path, arguments.what()) {
         Ok(forgotten) => {
@@ -97,6 +96,6 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             }
             Exit::Success
         }
-        Err(error) => queue::failed(&error.into()),
+        Err(error) => store_failed(&error.into()),
     }
 }

@@ -27,16 +27,23 @@ use rumqttc::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{DEFAULT_FILE, Exit, configuration, password, say::say};
+use super::{
+    DEFAULT_FILE, Exit, configuration,
+    gateway::listener,
+    password,
+    say::{failed, say},
+};
 use crate::{
     app::LocalTopics,
-    config::{Broker, Listener, Loader, Transport},
-    model::{DeviceId, Fields, Outcome, OutcomeStatus, Request},
+    model::{CommandId, DeviceId, Fields, Outcome, OutcomeStatus, Request, printable},
     web::words,
 };
 
 /// How long connecting may take.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
+/// How much later than its end the outcome may come: a command that is not confirmed is told at its end, and the gateway
+/// counts from when it has it.
+const GRACE: Duration = Duration::from_secs(2);
 /// Requests that may wait for the connection: a subscription and a publish.
 const REQUESTS: usize = 4;
 
@@ -86,10 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             eprintln!("hearthlink: no broker answers at {address} ({error}). Is the gateway running?");
             Exit::Unavailable
         }
-        Err(error) => {
-            eprintln!("hearthlink: {error:#}.");
-            Exit::Failure
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -103,7 +107,7 @@ enum Sent {
 /// Where the broker of the configuration can be reached from here.
 fn find(arguments: &Arguments) -> Result<SocketAddr, Exit> {
     let path = &arguments.config;
-    let config = Loader::new(path).shape_only().load().map_err(|error| configuration::show(&error))?;
+    let config = configuration::shape(path)?;
     if !config.devices.iter().any(|device| device.id == arguments.device) {
         let known: Vec<&str> = config.devices.iter().map(|device| device.id.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -126,28 +130,17 @@ fn find(arguments: &Arguments) -> Result<SocketAddr, Exit> {
     })
 }
 
-/// The listener to use: without TLS, and without a name only where nobody needs one.
-fn listener(broker: &Broker, has_user: bool) -> Option<SocketAddr> {
-    let is_usable = |listener: &&Listener| {
-        listener.transport == Transport::Tcp
-            && listener.tls.is_none()
-            && (has_user || listener.allows_anonymous())
-    };
-    let mut usable: Vec<SocketAddr> =
-        broker.listeners.iter().filter(is_usable).map(|listener| listener.address).collect();
-    usable.sort_by_key(|address| !address.ip().is_loopback());
-    usable.first().map(|address| match (address.ip().is_unspecified(), address) {
-        (true, SocketAddr::V4(_)) => SocketAddr::from(([127, 0, 0, 1], address.port())),
-        (true, SocketAddr::V6(_)) => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port())),
-        (false, address) => *address,
-    })
+/// What is published: what was asked for, with an id and an end.
+struct Order {
+    payload: String,
+    id: String,
+    /// Nobody asked for another end: it is not begun any more when we stop waiting.
+    ends_with_us: bool,
 }
 
-/// The payload: what was asked for, with an id and an end.
-///
 /// # Errors
-/// It is neither a word nor an object.
-fn payload(action: &str, within: Duration) -> anyhow::Result<(String, String)> {
+/// It is neither a word nor an object, or its id is none.
+fn order(action: &str, within: Duration) -> anyhow::Result<Order> {
     let mut fields: Fields = match serde_json::from_str(action) {
         Ok(Value::Object(fields)) => fields,
         // `3` is a word, too: a state may be a number.
@@ -172,13 +165,16 @@ fn payload(action: &str, within: Duration) -> anyhow::Result<(String, String)> {
             id
         }
     };
+    // The gateway would tell of one that it does not take under an id of its own, which nobody here waits for.
+    CommandId::parse(&id).with_context(|| format!("`{}` is no id", printable(&id)))?;
+    let ends_with_us = !fields.contains_key("ttl");
     fields.entry("ttl").or_insert_with(|| within.as_secs().into());
-    Ok((Value::Object(fields).to_string(), id))
+    Ok(Order { payload: Value::Object(fields).to_string(), id, ends_with_us })
 }
 
 fn send(arguments: &Arguments, address: SocketAddr) -> anyhow::Result<Sent> {
     let within = Duration::from_secs(arguments.timeout);
-    let (payload, id) = payload(&arguments.action, within)?;
+    let Order { payload, id, ends_with_us } = order(&arguments.action, within)?;
     let mut options = MqttOptions::new(
         format!("hearthlink-send-{:08x}", fastrand::u32(..)),
         address.ip().to_string(),
@@ -211,13 +207,17 @@ fn send(arguments: &Arguments, address: SocketAddr) -> anyhow::Result<Sent> {
             Ok(Err(refusal)) => return refusal,
             Err(_) => return Ok(Sent::NoBroker("it does not answer".to_owned())),
         }
-        let outcome = timeout(within, talk.order(&wish)).await;
+        let outcome = timeout(within + GRACE, talk.order(&wish)).await;
         let Ok(outcome) = outcome else {
-            bail!(
-                "no outcome was heard within {} s; what the device has not begun by now, it will not do: look at \
-                 `hearthlink devices`",
-                within.as_secs()
-            );
+            let seconds = within.as_secs();
+            bail!(if ends_with_us {
+                format!(
+                    "no outcome was heard within {seconds} s; what the device has not begun by now, it will not do: \
+                     look at `hearthlink devices`"
+                )
+            } else {
+                format!("no outcome was heard within {seconds} s: look at `hearthlink devices`")
+            });
         };
         // Said while the broker still listens; an error only means that it does not.
         let _ = talk.requests.try_disconnect();
@@ -297,7 +297,7 @@ fn words_of(outcome: &Outcome) -> String {
     if outcome.duplicate {
         text += " (that was earlier: a command with this id had run already)";
     }
-    text.replace(char::is_control, "\u{fffd}")
+    printable(&text)
 }
 
 #[cfg(test)]
@@ -307,8 +307,8 @@ mod tests {
     #[test]
     fn what_is_typed_becomes_an_object_with_an_id_and_an_end() {
         let read = |action: &str| -> (Value, String) {
-            let (payload, id) = payload(action, Duration::from_secs(7)).unwrap();
-            (serde_json::from_str(&payload).unwrap(), id)
+            let order = order(action, Duration::from_secs(7)).unwrap();
+            (serde_json::from_str(&order.payload).unwrap(), order.id)
         };
         let (value, id) = read("ON");
         assert_eq!(value, json!({"state": "ON", "id": id, "ttl": 7}));
@@ -321,30 +321,10 @@ mod tests {
         assert_eq!(read(r#"{"brightness": 3, "id": 5}"#).1, "5");
         assert_eq!(read(r#""ON""#).0["state"], "ON");
         assert_eq!(read("3").0["state"], "3");
-        for bad in ["", "[1]", "{brightness: 3}", "{\"a\": 1"] {
-            assert!(payload(bad, Duration::from_secs(7)).is_err(), "{bad}");
+        let ends_with_us = |action| order(action, Duration::from_secs(7)).unwrap().ends_with_us;
+        assert!(ends_with_us("ON") && !ends_with_us(r#"{"state": "ON", "ttl": 9}"#));
+        for bad in ["", "[1]", "{brightness: 3}", "{\"a\": 1", r#"{"state": "ON", "id": ""}"#] {
+            assert!(order(bad, Duration::from_secs(7)).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_nearest_listener_without_tls_is_used_and_without_a_name_only_where_none_is_needed() {
-        let listener_at = |address: &str, anonymous: Option<bool>, transport| Listener {
-            address: address.parse().unwrap(),
-            transport,
-            tls: None,
-            anonymous,
-            acl: None,
-            origins: Vec::new(),
-        };
-        let house = listener_at("0.0.0.0:1884", None, Transport::Tcp);
-        let page = listener_at("127.0.0.1:9001", None, Transport::WebSocket);
-        let local = listener_at("127.0.0.1:1883", None, Transport::Tcp);
-        let of = |listeners: &[&Listener], has_user| {
-            let listeners = listeners.iter().map(|listener| (*listener).clone()).collect();
-            listener(&Broker { listeners, ..Broker::default() }, has_user).map(|address| address.to_string())
-        };
-        assert_eq!(of(&[&house, &page, &local], false).as_deref(), Some("127.0.0.1:1883"));
-        assert_eq!(of(&[&house, &page], false), None);
-        assert_eq!(of(&[&house, &page], true).as_deref(), Some("127.0.0.1:1884"));
     }
 }

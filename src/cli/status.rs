@@ -9,7 +9,10 @@ use super::{
     gateway::{Device, Gateway, NoAnswer, Status, Which},
     say::{can_say, say},
 };
-use crate::{model::Timestamp, web::words};
+use crate::{
+    model::{Timestamp, printable},
+    web::words,
+};
 
 /// Puts the cursor into the first corner of an empty terminal.
 const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -44,10 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             }
             if status.verdict.level == "error" { Exit::Failure } else { Exit::Success }
         }
-        Err(error) => {
-            eprintln!("hearthlink: {error}");
-            Exit::Unavailable
-        }
+        Err(error) => error.show(),
     }
 }
 
@@ -60,10 +60,7 @@ fn watch(gateway: &Gateway, as_json: bool, every: Duration) -> Exit {
             Ok((_, status)) => can_say(format_args!("{clear}{}", text(&status))),
             Err(NoAnswer::Nobody(..)) if as_json => true,
             Err(error @ NoAnswer::Nobody(..)) => can_say(format_args!("{clear}{error}\n")),
-            Err(error @ NoAnswer::SomebodyElse(..)) => {
-                eprintln!("hearthlink: {error}");
-                return Exit::Unavailable;
-            }
+            Err(error) => return error.show(),
         };
         if !is_read {
             return Exit::Success;
@@ -74,7 +71,8 @@ fn watch(gateway: &Gateway, as_json: bool, every: Duration) -> Exit {
 
 fn text(status: &Status) -> String {
     let mut text = String::new();
-    let mut line = |words: String| text.extend([words.as_str(), "\n"]);
+    // What a device or a stranger says must not speak to the terminal.
+    let mut line = |words: String| text.extend([printable(&words).as_str(), "\n"]);
     let ago = |then: Timestamp| words::ago(status.now, then);
     line(status.verdict.sentence.clone());
     if let Some(since) = status.verdict.since {
@@ -135,8 +133,7 @@ fn queue_words(status: &Status) -> String {
 pub(super) fn value_words(device: &Device) -> String {
     let fields = device.fields.iter().flatten();
     let fields: Vec<String> = fields.map(|(name, value)| format!("{name} {}", words::value(value))).collect();
-    // What a device says must not speak to the terminal.
-    fields.join(", ").replace(char::is_control, "\u{fffd}")
+    fields.join(", ")
 }
 
 fn device_words(device: &Device, ago: &dyn Fn(Timestamp) -> String) -> String {

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use super::{DEFAULT_FILE, Exit, configuration, fresh::Fresh, password, say::say};
-use crate::config::{Config, Loader, UsersText};
+use crate::config::{Config, UsersText};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -47,9 +47,9 @@ enum Action {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let path = &arguments.config;
     // Only the shape: a listener may wait for its first user, and the keys are not ours to read.
-    let config = match Loader::new(path).shape_only().load() {
+    let config = match configuration::shape(path) {
         Ok(config) => config,
-        Err(error) => return configuration::show(&error),
+        Err(exit) => return exit,
     };
     let house = House { config, users: path.with_file_name("users.yaml"), path };
     let done = match &arguments.action {

@@ -34,7 +34,7 @@ pub struct Waiting {
 }
 
 /// A part of what waits.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Queue {
     /// How many wait in all.
     pub count: u64,

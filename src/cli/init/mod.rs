@@ -27,8 +27,9 @@ use self::{
 use super::{
     DEFAULT_FILE, Exit, check, configuration,
     fresh::{Fresh, directory},
+    gateway::listener,
     question,
-    say::say,
+    say::{failed, say},
 };
 use crate::{
     app::Hardware,
@@ -90,10 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let file = arguments.config.clone().unwrap_or_else(default_file);
     match init(arguments, &file) {
         Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("hearthlink: {error:#}.");
-            Exit::Failure
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -119,7 +117,8 @@ fn init(arguments: &Arguments, file: &Path) -> anyhow::Result<Exit> {
     } else {
         answers::without_questions(arguments, &defaults, &offers)?
     };
-    let broker_port = old.as_ref().and_then(broker_port).filter(|port| *port != answers.port);
+    let kept = old.as_ref().and_then(|old| listener(&old.broker, true)).map(|address| address.port());
+    let broker_port = kept.filter(|port| *port != answers.port);
     let written = Draft {
         file,
         offers: offers(answers.line.is_none()),
@@ -174,12 +173,6 @@ fn look_around(arguments: &Arguments, is_asking: bool) -> (Survey, Option<String
 fn free_port(first: u16, but: Option<u16>) -> u16 {
     let is_free = |port: &u16| Some(*port) != but && TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (first..first.saturating_add(PORTS)).find(is_free).unwrap_or(first)
-}
-
-/// Where programs on this machine reach the broker of a configuration.
-fn broker_port(config: &Config) -> Option<u16> {
-    let mut addresses = config.broker.listeners.iter().map(|listener| listener.address);
-    addresses.find(|address| address.ip().is_loopback()).map(|address| address.port())
 }
 
 /// A configuration that is to be written.
@@ -242,10 +235,7 @@ impl Draft<'_> {
     fn farewell(&self, config: &Config, can_log_in: bool, deafness: Option<&str>) -> String {
         let mut words = format!("{} is written: {}.\n", self.file.display(), check::summary(config));
         if self.broker_port != BROKER_PORT {
-            words += &format!(
-                "Devices connect to port {}, for another program has {BROKER_PORT}.\n",
-                self.broker_port
-            );
+            words += &format!("Devices connect to port {}.\n", self.broker_port);
         }
         if let Some(why) = deafness {
             words += &format!("No Bluetooth sensor was listened for: {why}.\n");
