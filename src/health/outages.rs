@@ -20,8 +20,6 @@ const MOST: usize = 200;
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How old what was written down last may be when the gateway crashes: `store` writes it every ten minutes.
 const UNKNOWN: Duration = Duration::from_secs(15 * 60);
-/// The first thing that the line does is to dial.
-const AT_START: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Outage {
@@ -35,7 +33,8 @@ struct Outage {
 pub(super) struct Outages {
     list: VecDeque<Outage>,
     forgotten: u64,
-    /// Until when an earlier run has known what was, until it is compared with the start of this one.
+    /// Until when an earlier run has known what was, until the time from then to the first outage of this run is judged.
+    /// `None` also when the earlier run ended without a line: what lasted then goes on by itself.
     known_until: Option<Timestamp>,
 }
 
@@ -61,8 +60,15 @@ impl Outages {
 
     /// The line is up.
     pub(super) fn up(&mut self, now: Now) {
-        if let Some(outage) = self.list.back_mut().filter(|outage| outage.to.is_none()) {
-            outage.to = Some(Moment::OfThisRun(now.uptime));
+        let moment = Moment::OfThisRun(now.uptime);
+        match self.list.back_mut().filter(|outage| outage.to.is_none()) {
+            Some(outage) => outage.to = Some(moment),
+            // Nobody said that it was down before: what may have been without a line ends here, and an outage that comes
+            // later is none with which the run began.
+            None if self.known_until.is_some() && self.first_of_this_run().is_none() => {
+                self.add(Outage { from: moment, to: Some(moment), fault: None });
+            }
+            None => {}
         }
     }
 
@@ -74,6 +80,10 @@ impl Outages {
         self.list.push_back(outage);
     }
 
+    fn first_of_this_run(&self) -> Option<usize> {
+        self.list.iter().position(|outage| matches!(outage.from, Moment::OfThisRun(_)))
+    }
+
     /// Takes what an earlier run has written down, until when it has known.
     pub(super) fn restore(&mut self, kept: Vec<KeptOutage>, known_until: Timestamp) {
         let of_this_run = std::mem::take(&mut self.list);
@@ -81,7 +91,8 @@ impl Outages {
             let to = to.map(Moment::OnTheWall);
             self.add(Outage { from: Moment::OnTheWall(from), to, fault });
         }
-        self.known_until = Some(known_until);
+        let lasts = self.list.back().is_some_and(|outage| outage.to.is_none());
+        self.known_until = (!lasts).then_some(known_until);
         of_this_run.into_iter().for_each(|outage| self.add(outage));
     }
 
@@ -90,9 +101,7 @@ impl Outages {
         if !now.is_trusted {
             return;
         }
-        if let Some(until) = self.known_until.take() {
-            self.bridge(until, now);
-        }
+        self.bridge(now);
         let is_old = |outage: &Outage| {
             let to = outage.to.map(|to| to.on_the_wall(now));
             to.is_some_and(|to| now.wall.since(to).is_some_and(|age| age > KEPT))
@@ -102,15 +111,16 @@ impl Outages {
         }
     }
 
-    /// A gateway that was off had no line, up to the end of the outage with which this run has begun. What lasted when the
-    /// last run ended goes on by itself.
-    fn bridge(&mut self, until: Timestamp, now: Now) {
-        let gap = now.wall_at(Duration::ZERO).since(until);
-        let is_first = |outage: &&mut Outage| matches!(outage.from, Moment::OfThisRun(at) if at < AT_START);
-        if let Some(outage) = self.list.iter_mut().find(is_first)
-            && gap.is_some_and(|gap| gap > UNKNOWN)
-        {
+    /// A gateway that was off had no line, up to the end of the outage with which this run has begun; before there is one,
+    /// nobody knows yet how long that was.
+    fn bridge(&mut self, now: Now) {
+        let (Some(until), Some(first)) = (self.known_until, self.first_of_this_run()) else { return };
+        self.known_until = None;
+        let outage = &mut self.list[first];
+        if now.wall_at(Duration::ZERO).since(until).is_some_and(|gap| gap > UNKNOWN) {
             outage.from = Moment::OnTheWall(until);
+        } else if outage.to == Some(outage.from) {
+            self.list.remove(first);
         }
     }
 
@@ -221,5 +231,62 @@ mod tests {
         let after = restarted(&before, end, soon);
         let lasted = (1000 + HOUR - 60, Some(soon + 5), Some(FaultKind::Tcp));
         assert_eq!(seconds(&after, now(soon, 10)), [known, lasted]);
+    }
+
+    /// A run that was noted at `HOUR`, and the next one, in which nobody has looked at the line yet.
+    fn begun(before: &Outages) -> Outages {
+        let mut after = Outages::default();
+        after.restore(before.kept(now(0, HOUR)), now(0, HOUR).wall);
+        after
+    }
+
+    #[test]
+    fn a_gap_is_an_outage_also_when_the_clock_is_looked_at_before_the_line() {
+        let start = 5 * HOUR;
+        let mut after = begun(&Outages::default());
+        after.settle(now(start, 0));
+        after.down(now(start, 1), None);
+        after.settle(now(start, 30));
+        after.up(now(start, 40));
+        assert_eq!(seconds(&after, now(start, 60)), [(HOUR, Some(start + 40), None)]);
+        // What comes later begins when it does.
+        after.down(now(start, 50), Some(FaultKind::Tcp));
+        after.settle(now(start, 60));
+        assert_eq!(seconds(&after, now(start, 60))[1], (start + 50, None, Some(FaultKind::Tcp)));
+    }
+
+    #[test]
+    fn a_gap_before_a_line_that_is_up_at_once_ends_with_it_and_reaches_no_later_outage() {
+        for (start, gap) in [(5 * HOUR, Some((HOUR, Some(5 * HOUR + 2), None))), (HOUR + 3, None)] {
+            let mut after = begun(&Outages::default());
+            after.settle(now(start, 1));
+            after.up(now(start, 2));
+            after.up(now(start, 3));
+            after.settle(now(start, 30));
+            after.down(now(start, 2 * HOUR), Some(FaultKind::Tcp));
+            after.settle(now(start, 2 * HOUR + 30));
+            let later = (start + 2 * HOUR, None, Some(FaultKind::Tcp));
+            let expected: Vec<_> = gap.into_iter().chain([later]).collect();
+            assert_eq!(seconds(&after, now(start, 3 * HOUR)), expected);
+        }
+    }
+
+    #[test]
+    fn after_a_run_that_ended_without_a_line_a_second_outage_is_not_moved_back() {
+        let mut before = Outages::default();
+        before.down(now(0, HOUR - 60), Some(FaultKind::Tcp));
+        let start = 5 * HOUR;
+        let early = |up: u64| Now { is_trusted: false, ..now(0, up) };
+        let mut after = begun(&before);
+        after.down(early(1), None);
+        after.up(early(10));
+        after.down(early(20), Some(FaultKind::Dns));
+        after.up(early(30));
+        after.settle(now(start, 40));
+        let expected = [
+            (HOUR - 60, Some(start + 10), Some(FaultKind::Tcp)),
+            (start + 20, Some(start + 30), Some(FaultKind::Dns)),
+        ];
+        assert_eq!(seconds(&after, now(start, 50)), expected);
     }
 }

@@ -238,6 +238,8 @@ impl Press {
     /// Tells what is new; gives how long to wait before the next time.
     async fn tell(self: &Arc<Self>) -> Duration {
         if self.bulletins.receiver_count() == 0 {
+            // The next reader's first one would carry all that has changed since.
+            self.bulletins.send_replace(None);
             return LEAST;
         }
         let Some(edition) = self.latest().await else { return LEAST };
@@ -251,5 +253,33 @@ impl Press {
         let wait = Duration::from_secs_f64(event.len() as f64 / RATE as f64);
         self.bulletins.send_replace(Some(Arc::new(Bulletin { from, to, event })));
         wait.max(LEAST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, health::DeviceReport, model::DeviceId};
+
+    #[tokio::test]
+    async fn the_first_bulletin_after_a_time_without_readers_carries_nothing_of_that_time() {
+        let board = Board::new("home", Clock::system());
+        let says = |kind: &str| board.device(DeviceReport::new(DeviceId::parse("attic").unwrap(), kind));
+        let press = Press::new(board.clone());
+        let last = |reader: &watch::Receiver<Option<Arc<Bulletin>>>| reader.borrow().clone().unwrap();
+        says("before");
+        let reader = press.subscribe();
+        press.tell().await;
+        says("while it reads");
+        press.tell().await;
+        assert!(String::from_utf8_lossy(&last(&reader).event).contains("while it reads"));
+        drop(reader);
+        press.tell().await;
+        says("while nobody reads");
+        let reader = press.subscribe();
+        press.tell().await;
+        let first = last(&reader);
+        assert_eq!(first.from, first.to);
+        assert!(!String::from_utf8_lossy(&first.event).contains("while nobody reads"));
     }
 }
