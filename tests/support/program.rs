@@ -104,16 +104,21 @@ impl Drop for Program {
     }
 }
 
-/// What a page of the gateway says; `None`: it does not answer.
-pub async fn status(page: SocketAddr) -> Option<serde_json::Value> {
+/// What stands on a page of the gateway; `None`: it does not answer.
+pub async fn page(address: SocketAddr, path: &str) -> Option<String> {
     let ask = async {
-        let mut stream = TcpStream::connect(page).await.ok()?;
-        let request = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.ok()?;
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).ok())?
+        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
     };
     timeout(Duration::from_secs(5), ask).await.ok()?
+}
+
+/// What the gateway says of itself; `None`: it does not answer.
+pub async fn status(address: SocketAddr) -> Option<serde_json::Value> {
+    serde_json::from_str(&page(address, "/api/status").await?).ok()
 }
