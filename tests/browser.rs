@@ -110,6 +110,38 @@ fn the_status_page_of_a_house_in_trouble_is_for_everybody() {
     look_at(&gateway, "page-in-trouble", "wholly");
 }
 
+/// Nothing is configured; somebody writes what is wrong, and then what the page gives.
+#[test]
+fn the_page_of_the_first_start_is_for_everybody_and_follows_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("home.yaml");
+    let door = Port::reserve();
+    let address = format!("http://{}/", door.address());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthlink"));
+    command.args(["run", "--guide", &door.address().to_string(), "--config"]).arg(&file);
+    let program = Process::start("gateway", &mut command);
+    program.wait_for("its page", PATIENCE, |lines| {
+        lines.iter().any(|line| line.contains(&address)).then_some(())
+    });
+    let look = |what| {
+        let folder = pictures().display().to_string();
+        must_find_nothing(browse("page.mjs", &[&address, &folder, what, "wholly"]));
+    };
+    look("first-start");
+    let guest = browse("guide.mjs", &[&address]);
+    let sees = |sign: &str| {
+        guest.wait_for(sign, PATIENCE, |lines| lines.iter().any(|line| line == sign).then_some(()));
+    };
+    sees("There is no configuration yet.");
+    let good = format!("gateway: {{id: home, data_dir: data}}\nweb: {{address: \"{}\"}}\n", door.address());
+    std::fs::write(&file, format!("{good}brokre: {{}}\n")).expect("the file is written");
+    sees("The configuration is not good yet.");
+    look("first-start-not-good");
+    std::fs::write(&file, good).expect("the file is written");
+    must_find_nothing(guest);
+    drop(program);
+}
+
 /// Signs in to the cloud, sees values, presses, sees what became of it; and what is shown when the gateway is gone.
 /// In between, what the gateway's own page shows of a good line and of the commands that came on it.
 #[test]

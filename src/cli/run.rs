@@ -1,12 +1,12 @@
 //! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end. SIGHUP has certificates read again.
 
-use std::{convert::Infallible, path::Path, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, configuration, logging};
+use super::{Exit, configuration, first_start, logging};
 use crate::{
     app::{Gateway, Hardware, Reload, RunError, Simulation},
     config::Config,
@@ -18,8 +18,18 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long it is waited between two tries to build the gateway again.
 const REBUILDS: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::from_secs(30));
 
-pub(super) fn run(path: &Path) -> Exit {
-    match configuration::load(path, Hardware::Real) {
+/// Runs the gateway; while there is no configuration, `guide` is where it is said what to write.
+pub(super) fn run(path: &Path, guide: SocketAddr) -> Exit {
+    let loaded = if first_start::is_first(path) {
+        match first_start::wait(path, guide) {
+            Ok(None) => return Exit::Success,
+            Ok(Some(config)) => Ok(config),
+            Err(exit) => Err(exit),
+        }
+    } else {
+        configuration::load(path, Hardware::Real)
+    };
+    match loaded {
         Ok(config) => {
             logging::begin(&config.log);
             run_on(&config, Hardware::Real)
@@ -94,7 +104,7 @@ async fn serve(config: &Config, hardware: Hardware) -> Exit {
 }
 
 /// The first SIGTERM or SIGINT stops in order; a second one, of somebody who cannot wait, at once.
-fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::io::Result<()> {
+pub(super) fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -131,7 +141,7 @@ async fn reload_on(hangup: &mut Signal, reload: Reload) -> Infallible {
 }
 
 /// Tells systemd that everything runs (`true`) or that the end has begun.
-fn notify(is_ready: bool) {
+pub(super) fn notify(is_ready: bool) {
     #[cfg(target_os = "linux")]
     {
         let state = if is_ready { sd_notify::NotifyState::Ready } else { sd_notify::NotifyState::Stopping };

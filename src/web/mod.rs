@@ -1,4 +1,4 @@
-//! The status page: what people look at, `/api/status` and `/metrics` for programs, `/api/events` for its script.
+//! The status page and, before there is a configuration, the one that says what to write (`guide`): what people look at, `/api/status` and `/metrics` for programs, `/api/events` for its script.
 //!
 //! Owns the HTTP listener and the page. Gets the board's snapshots and nothing else, so whoever takes the
 //! page over can read and never act. Invariants: GET and HEAD only; a request whose `Host` is not this
@@ -12,6 +12,7 @@ mod chart;
 mod entrance;
 mod events;
 mod guard;
+mod guide;
 mod metrics;
 mod page;
 mod press;
@@ -31,6 +32,7 @@ use axum::{
 };
 use entrance::Entrance;
 use guard::Admitted;
+pub use guide::{Draft, Guide, State as DraftState};
 use press::Press;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -151,15 +153,21 @@ fn router(entrance: Arc<Entrance>, room: Room) -> Router {
         .route("/metrics", get(metrics::show))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
         .route(
             "/page.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/page.js"))),
         )
-        .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
+        .merge(looks())
         .fallback(async || (StatusCode::NOT_FOUND, "There is no such page. The status page is at /\n"))
         .with_state(room)
         .layer(middleware::from_fn_with_state(entrance, guard::check))
+}
+
+/// How all our pages look.
+fn looks<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
+        .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
 }
 
 async fn status(State(board): State<Board>) -> Response {
