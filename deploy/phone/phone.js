@@ -57,7 +57,8 @@ function say(sentence, tone) {
 function showForm(login, why = '') {
   for (const name of ['address', 'user', 'prefix', 'sender']) if (login?.[name]) form.elements[name].value = login[name];
   form.hidden = false;
-  element('leave').hidden = true;
+  // What is kept can be forgotten.
+  element('leave').hidden = remembered() === null;
   element('gateways').replaceChildren();
   say(why, 'bad');
 }
@@ -79,8 +80,8 @@ function begin(login) {
       say(`No line to the cloud since ${clock(downSince)}. It is tried again; what stands here may be old.`, 'bad');
       draw();
     },
-    refused: (why) => {
-      forget();
+    refused: (why, isLoginWrong) => {
+      if (isLoginWrong) forget();
       showForm(login, why);
     },
     message: (topic, payload, isRetained) => {

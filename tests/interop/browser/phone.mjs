@@ -38,9 +38,11 @@ async function order(expected) {
 const browser = await open();
 const visits = [];
 let looks = 0;
-async function visit(wishes) {
+/** `before` gets the page while there is nothing in it. */
+async function visit(wishes, before) {
   const it = await Visit.begin(browser, { ...wishes, also });
   visits.push(it);
+  await before?.(it.page);
   await it.go(address);
   return it;
 }
@@ -84,6 +86,42 @@ await look(mine, 'phone-refused');
 if (await device(mine, 'Kitchen').getByRole('button').count()) mine.find('there is a button for what nobody may set');
 const kept = await mine.page.evaluate(() => [sessionStorage.length, localStorage.length]);
 if (kept.join() !== '1,0') mine.find(`the login is kept at ${kept} places of session and device`);
+
+// By a clock that is an hour fast nothing happens late: it is not done at all, and why is said.
+const sent = [];
+const fast = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.on('websocket', (socket) =>
+  socket.on('framesent', ({ payload }) => sent.push(String(payload)))));
+const ahead = Date.now() + 3_600_000;
+await fast.page.clock.setFixedTime(ahead);
+await signIn(fast);
+await device(fast, 'Toaster').getByRole('button', { name: 'ON', exact: true }).click();
+await hears(fast, 'Toaster', /^The home refused it: .* set both clocks\.$/);
+const command = JSON.parse(sent.map((frame) => /\{"id".*\}/.exec(frame)?.[0]).find(Boolean));
+const { id, ...said } = command;
+const wanted = JSON.stringify({ state: 'ON', at: new Date(ahead).toISOString(), ttl: 10 });
+if (!id || JSON.stringify(said) !== wanted) fast.find(`the command is ${JSON.stringify(command)} instead of ${wanted}`);
+await fast.end();
+
+// A broker that restarts turns people away for a while; who is not wanted is told so, and a login is not wrong for that.
+const connack = (code) => Buffer.from([0x20, 2, 0, code]);
+let tries = 0;
+const early = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.routeWebSocket(broker, (socket) => {
+  tries += 1;
+  if (tries > 1) socket.connectToServer();
+  else socket.onMessage(() => socket.send(connack(3)));
+}));
+await signIn(early);
+await sees(early, 'The gateway is online.');
+if (tries !== 2) early.find(`${tries} tries instead of 2`);
+await early.end();
+const unwanted = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.routeWebSocket(broker, (socket) =>
+  socket.onMessage(() => socket.send(connack(2)))));
+await signIn(unwanted);
+await sees(unwanted, 'The cloud refused the connection (code 2).');
+await unwanted.page.getByRole('button', { name: 'Sign out' }).click();
+if (await unwanted.page.evaluate(() => sessionStorage.length)) unwanted.find('the login stays after signing out');
+await unwanted.end();
+
 console.log('pressed and refused');
 
 await order('gone');
