@@ -122,6 +122,34 @@ await unwanted.page.getByRole('button', { name: 'Sign out' }).click();
 if (await unwanted.page.evaluate(() => sessionStorage.length)) unwanted.find('the login stays after signing out');
 await unwanted.end();
 
+// What a stranger says, word for word: it may look odd, and must not stop the page or leave anything behind.
+let hear;
+const odd = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.routeWebSocket(broker, (socket) => {
+  socket.connectToServer();
+  hear = (rest, said) => {
+    const [topic, payload] = [`hearthlink/stranger/thing${rest}`, JSON.stringify(said)].map((text) => Buffer.from(text));
+    const length = 2 + topic.length + payload.length;
+    socket.send(Buffer.concat([Buffer.from([0x30, 0x80 | (length % 128), length >> 7, 0, topic.length]), topic, payload]));
+  };
+}));
+await signIn(odd);
+await sees(odd, 'The gateway is online.');
+const stone = { toString: 1 };
+const rows = (text) => device(odd, 'Thing').locator('dl').filter({ hasText: text }).waitFor();
+hear('/about', { fields: [
+  { field: 'a', name: stone, precision: -1, unit: stone }, { field: 'a', name: 'again' },
+  { field: 'b', name: 'Same' }, { field: 'c', name: 'Same' }, { field: 'toString' }, { field: 'pressed', is_event: true },
+  { field: 'd', set: { one_of: [stone, 'x'] } }, { field: 'e', name: 'Number', set: { min: 0, max: 1, step: stone } },
+] });
+hear('', { a: 1.25, b: 1, c: 2, pressed: 'twice', d: 'x', e: 0, last_seen: stone });
+hear('/result', { id: 'x', status: 'toString', detail: 'nothing' });
+await rows(/^A1Same1Same2DxNumber0$/);
+await device(odd, 'Thing').getByRole('spinbutton').waitFor();
+hear('', { b: 3, c: 4 });
+await rows(/^Same3Same4$/);
+hear('', { c: 5 });
+await rows(/^Same5$/);
+await odd.end();
 console.log('pressed and refused');
 
 await order('gone');
