@@ -16,7 +16,9 @@ const TYPES = {
   '.png': 'image/png', '.webmanifest': 'application/manifest+json',
 };
 
+let isSilent = false;
 const server = createServer(async (request, response) => {
+  if (isSilent) return;
   const path = normalize(new URL(request.url, 'http://localhost').pathname);
   try {
     const body = await readFile(join(site, path.endsWith('/') ? `${path}index.html` : path));
@@ -181,8 +183,12 @@ for (const screen of Object.keys(SCREENS)) {
   }
 }
 
-// The shell opens where the web host is away, with the login of this tab; signed out, nothing of it is left.
+// The shell opens where the web host is silent or away, with the login of this tab; signed out, nothing of it is left.
 await mine.page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+isSilent = true;
+await mine.page.reload();
+await sees(mine, 'The gateway is online.');
+isSilent = false;
 const found = mine.findings.length;
 await new Promise((resolve) => {
   server.close(resolve);
