@@ -80,6 +80,16 @@ impl Program {
         }
     }
 
+    /// SIGTERM, and an end in order.
+    #[allow(dead_code, reason = "the soak only kills")]
+    pub async fn stop(mut self) {
+        let id = self.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        let ended = timeout(Duration::from_secs(30), self.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("it does not stop:\n{}", self.last_words()));
+        assert!(status.success(), "{status}:\n{}", self.last_words());
+    }
+
     /// SIGKILL, and gone when this returns.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
