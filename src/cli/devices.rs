@@ -87,14 +87,14 @@ mod tests {
             "store": {"waiting": 0, "waiting_bytes": 0, "oldest": null, "dropped": []},
             "devices": [
                 {"id": "attic", "kind": "thermometer", "availability": "online",
-                 "fields": {"temperature": 21.5}, "last_seen": "2026-11-30T12:00:00Z", "fault": null},
+                 "fields": {"temperature": 21.5}, "units": {"temperature": "°C"}, "last_seen": "2026-11-30T12:00:00Z", "fault": null},
                 {"id": "valve", "kind": "ble_gatt", "availability": "offline",
                  "fields": null, "last_seen": null, "fault": "there is no adapter"},
             ],
         });
         let mut status: Status = serde_json::from_value(status).unwrap();
         let expected = "DEVICE  KIND         STATE    LAST SEEN       VALUE\n\
-                        attic   thermometer  online   10 seconds ago  temperature 21.5\n\
+                        attic   thermometer  online   10 seconds ago  temperature 21.5 °C\n\
                         valve   ble_gatt     offline  never           ! there is no adapter\n";
         assert_eq!(table(&status), expected);
         status.devices.clear();

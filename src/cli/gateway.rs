@@ -3,6 +3,7 @@
 //! Never changes anything: there is nothing on the page that could.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -208,6 +209,8 @@ pub(super) struct Device {
     pub(super) kind: String,
     pub(super) availability: String,
     pub(super) fields: Option<Fields>,
+    #[serde(default)]
+    pub(super) units: BTreeMap<String, String>,
     pub(super) last_seen: Option<Timestamp>,
     pub(super) fault: Option<String>,
 }

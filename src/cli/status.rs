@@ -132,7 +132,11 @@ fn queue_words(status: &Status) -> String {
 /// What a device last said.
 pub(super) fn value_words(device: &Device) -> String {
     let fields = device.fields.iter().flatten();
-    let fields: Vec<String> = fields.map(|(name, value)| format!("{name} {}", words::value(value))).collect();
+    let fields: Vec<String> = fields
+        .map(|(name, value)| {
+            format!("{name} {}", words::measured(value, device.units.get(name).map(String::as_str)))
+        })
+        .collect();
     fields.join(", ")
 }
 

@@ -152,7 +152,7 @@ impl Desk {
     pub(super) fn report(&self) {
         let availability = self.availability().unwrap_or(Availability::Offline);
         let has_state = !self.state.is_empty();
-        let Summary { battery, signal, number } =
+        let Summary { battery, signal, number, units } =
             Summary::of(self.entities.as_deref().unwrap_or_default(), &self.state);
         self.board.device(DeviceReport {
             availability,
@@ -161,6 +161,7 @@ impl Desk {
             battery_percent: battery,
             signal_dbm: signal,
             number,
+            units,
             last_seen: self.last_seen,
             restarts: self.restarts,
             fault: self

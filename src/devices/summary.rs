@@ -1,6 +1,9 @@
-//! What of a device's state a person looks at first: its battery, its signal, the number that it is there for.
+//! What of a device's state a person looks at first: its battery, its signal, the number that it is there for; and in which
+//! units its numbers are.
 //!
 //! Pure. Goes by what the kind says its fields are ([`Entity`]); a field that merely has such a name proves nothing.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -9,7 +12,7 @@ use crate::{
     model::{Entity, Fields, Platform, StateClass},
 };
 
-/// The three of them, those that there are.
+/// Those that there are.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Summary {
     /// In percent.
@@ -17,6 +20,8 @@ pub(super) struct Summary {
     /// In dBm.
     pub(super) signal: Option<f64>,
     pub(super) number: Option<NumberReport>,
+    /// By fields, those that are numbers now.
+    pub(super) units: BTreeMap<String, String>,
 }
 
 impl Summary {
@@ -44,7 +49,12 @@ impl Summary {
         // The first of equals: a kind names first what its device is for.
         let number =
             numbers().filter(|(entity, _)| entity.category.is_none()).min_by_key(|(entity, _)| rank(entity));
+        let units = entities.iter().filter_map(|entity| {
+            state.get(&entity.field).filter(|value| value.is_number())?;
+            Some((entity.field.clone(), entity.unit.as_deref()?.to_owned()))
+        });
         Self {
+            units: units.collect(),
             battery: numbers().find(|(entity, _)| is_battery(entity)).map(|(_, value)| value),
             signal: signal.map(|(_, value)| value),
             number: number.map(|(entity, value)| NumberReport {
@@ -83,9 +93,12 @@ mod tests {
         });
         let summary = Summary::of(&entities, &fields(state));
         assert_eq!((summary.battery, summary.signal), (Some(87.0), Some(-61.0)));
+        assert_eq!(summary.units.len(), 6);
+        assert_eq!(summary.units["energy"], "kWh");
         let number = summary.number.unwrap();
         assert_eq!((&*number.field, number.unit.as_deref(), number.value), ("temperature", Some("°C"), 21.5));
         let summary = Summary::of(&entities, &fields(json!({"energy": 1.5, "temperature": "unknown"})));
+        assert_eq!(summary.units.into_keys().collect::<Vec<_>>(), ["energy"], "a word has no unit");
         assert_eq!(summary.number.map(|number| number.field), Some("energy".to_owned()));
     }
 

@@ -1,6 +1,6 @@
 //! What each part says about itself. A report replaces the part's last one as a whole.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -187,6 +187,8 @@ pub struct DeviceReport {
     pub availability: Availability,
     /// Its last state.
     pub fields: Option<Fields>,
+    /// The units of those that are numbers, where its kind says them.
+    pub units: BTreeMap<String, String>,
     /// When it last said something.
     pub last_seen: Option<Timestamp>,
     /// How often its task was restarted after a panic.
@@ -211,6 +213,7 @@ impl DeviceReport {
             kind: kind.into(),
             availability: Availability::Offline,
             fields: None,
+            units: BTreeMap::new(),
             last_seen: None,
             restarts: 0,
             fault: None,

@@ -265,8 +265,8 @@ impl<'a> View<'a> {
     /// What it is there for: `temperature` and `21.5 °C`.
     pub(super) fn headline(&self, device: &DeviceReport) -> Option<(String, String)> {
         let number = device.number.as_ref()?;
-        let unit = number.unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
-        Some((self.spaced(&number.field), words::number(number.value) + &unit))
+        let value = number.value.into();
+        Some((self.spaced(&number.field), words::measured(&value, number.unit.as_deref())))
     }
 
     /// The last 24 hours of it: its line, how many steps that has, and what it shows, in words.
@@ -290,7 +290,9 @@ impl<'a> View<'a> {
                 || (name == "signal" && is(device.signal_dbm))
         };
         let others = device.fields.iter().flatten().filter(|(name, value)| !is_shown(name, value));
-        let others = others.map(|(name, value)| (name.replace('_', " "), words::value(value)));
+        let others = others.map(|(name, value)| {
+            (name.replace('_', " "), words::measured(value, device.units.get(name).map(String::as_str)))
+        });
         let battery = device.battery_percent.map(|left| ("battery".to_owned(), format!("{left:.0} %")));
         let signal = device.signal_dbm.map(|level| ("signal".to_owned(), signal(level)));
         let most = if self.is_crowded() { IN_SHORT } else { usize::MAX };

@@ -101,6 +101,12 @@ pub(crate) fn value(value: &Value) -> String {
     }
 }
 
+/// `21.5 °C`: a field's value in its unit, if it has one.
+pub(crate) fn measured(value: &Value, unit: Option<&str>) -> String {
+    let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+    self::value(value) + &unit
+}
+
 /// Where the line stands.
 pub(crate) fn link(report: &LinkReport) -> String {
     match report.state {
