@@ -61,14 +61,12 @@ impl Outages {
     /// The line is up.
     pub(super) fn up(&mut self, now: Now) {
         let moment = Moment::OfThisRun(now.uptime);
-        match self.list.back_mut().filter(|outage| outage.to.is_none()) {
-            Some(outage) => outage.to = Some(moment),
+        if let Some(outage) = self.list.back_mut().filter(|outage| outage.to.is_none()) {
+            outage.to = Some(moment);
+        } else if self.known_until.is_some() && self.first_of_this_run().is_none() {
             // Nobody said that it was down before: what may have been without a line ends here, and an outage that comes
             // later is none with which the run began.
-            None if self.known_until.is_some() && self.first_of_this_run().is_none() => {
-                self.add(Outage { from: moment, to: Some(moment), fault: None });
-            }
-            None => {}
+            self.add(Outage { from: moment, to: Some(moment), fault: None });
         }
     }
 
