@@ -225,13 +225,18 @@ impl Board {
         let now = Now::of(&self.clock);
         self.change(|facts| {
             facts.line_history.settle(self.traffic.sums(), now);
-            facts.filling.look(now.uptime, facts.store.waiting_bytes);
+            // Before the store has reported, nobody knows what waits.
+            if !facts.filling.is_empty() {
+                facts.filling.look(now.uptime, facts.store.waiting_bytes);
+            }
         });
     }
 
     /// What the next run is to know of the line's past; `None` while the clock cannot be believed.
     pub fn line_note(&self) -> Option<String> {
-        self.facts().line_history.note(Now::of(&self.clock))
+        let note = self.facts().line_history.note(Now::of(&self.clock))?;
+        // Texts, numbers and times: serialising them cannot fail.
+        Some(serde_json::to_string(&note).unwrap_or_default())
     }
 
     /// Takes what an earlier run has noted of the line's past.
@@ -239,7 +244,9 @@ impl Board {
     /// # Errors
     /// It is no such note.
     pub fn restore_line(&self, note: &str) -> Result<(), serde_json::Error> {
-        self.facts().line_history.restore(note)
+        let note = serde_json::from_str(note)?;
+        self.facts().line_history.restore(note);
+        Ok(())
     }
 
     /// The cloud did not take something.
@@ -333,12 +340,23 @@ impl Board {
         ReceiptsReport { receipts: facts.receipts.iter().cloned().collect(), missed: facts.receipts_missed }
     }
 
+    fn certificate_at(&self, now: Now) -> Option<CertificateStatus> {
+        let certificate = self.certificate.borrow().clone();
+        certificate.map(|report| report.at(now.is_trusted.then_some(now.wall)))
+    }
+
+    /// The whole in one sentence, without the rest of the board.
+    pub fn verdict(&self) -> Verdict {
+        let now = Now::of(&self.clock);
+        let certificate = self.certificate_at(now);
+        Verdict::of(&self.facts(), certificate.as_ref(), now.wall)
+    }
+
     /// Everything, as of now.
     pub fn snapshot(&self) -> Snapshot {
         let both = Now::of(&self.clock);
         let Now { wall: now, is_trusted: clock_trusted, uptime } = both;
-        let certificate = self.certificate.borrow().clone();
-        let certificate = certificate.map(|report| report.at(clock_trusted.then_some(now)));
+        let certificate = self.certificate_at(both);
         let mut facts = self.facts();
         facts.line_history.settle(self.traffic.sums(), both);
         let outlook = facts.filling.outlook(uptime, facts.store.waiting_bytes, facts.store.max_bytes);
@@ -456,6 +474,21 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_of_which_nobody_has_spoken_yet_does_not_fill_when_the_store_tells_what_was_left() {
+        let (board, clock) = board();
+        let tells = |waiting_bytes| {
+            board.store(StoreReport { waiting_bytes, max_bytes: 100 << 20, ..StoreReport::default() });
+        };
+        board.keep_time();
+        clock.advance(Duration::from_secs(1));
+        tells(50 << 20);
+        clock.advance(Duration::from_secs(20 * 60));
+        tells((50 << 20) + 1000);
+        let rate = board.snapshot().outlook.filling_bytes_per_second.unwrap();
+        assert!(rate < 1.0, "{rate} bytes a second: 1000 bytes came in 20 minutes");
+    }
+
+    #[test]
     fn a_full_disk_comes_before_everything_else() {
         let (board, _) = board();
         board.link(link(LinkState::Waiting, Some(FaultKind::Tcp)));
@@ -540,6 +573,7 @@ mod tests {
         clock.set(moment("2026-12-26T12:00:00Z"));
         let snapshot = board.snapshot();
         let (certificate, verdict) = (snapshot.certificate.unwrap(), snapshot.verdict);
+        assert_eq!(board.verdict(), verdict, "with all that is on the board");
         assert_eq!((certificate.days_left, certificate.expiry), (Some(5), Some(Expiry::Week)));
         assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(moment("2026-12-25T00:00:00Z"))));
         let sentence = "This gateway's certificate for the cloud expires in 5 days (2027-01-01T00:00:00Z).";

@@ -27,7 +27,7 @@ pub(super) struct LineHistory {
 
 /// What is written down, as JSON.
 #[derive(Serialize, Deserialize)]
-struct Note {
+pub(super) struct Note {
     at: Timestamp,
     outages: Vec<KeptOutage>,
     days: Vec<KeptDay>,
@@ -69,22 +69,15 @@ impl LineHistory {
     }
 
     /// What the next run is to know; `None` while the clock cannot be believed.
-    pub(super) fn note(&self, now: Now) -> Option<String> {
-        let (outages, days) = (self.outages.kept(now), self.days.kept());
-        // Texts, numbers and times: serialising them cannot fail.
-        now.is_trusted
-            .then(|| serde_json::to_string(&Note { at: now.wall, outages, days }).unwrap_or_default())
+    pub(super) fn note(&self, now: Now) -> Option<Note> {
+        let note = || Note { at: now.wall, outages: self.outages.kept(now), days: self.days.kept() };
+        now.is_trusted.then(note)
     }
 
     /// Takes what an earlier run has noted.
-    ///
-    /// # Errors
-    /// It is no such note.
-    pub(super) fn restore(&mut self, note: &str) -> Result<(), serde_json::Error> {
-        let Note { at, outages, days } = serde_json::from_str(note)?;
+    pub(super) fn restore(&mut self, Note { at, outages, days }: Note) {
         self.outages.restore(outages, at);
         self.days.restore(days);
-        Ok(())
     }
 }
 
