@@ -27,7 +27,8 @@ use exposition::{Exposition, Kind, Labels};
 
 pub(super) async fn show(State(board): State<Board>) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], text(&board.snapshot())).into_response()
+    let make = move || ([(header::CONTENT_TYPE, content_type)], text(&board.snapshot())).into_response();
+    super::aside(make).await
 }
 
 fn text(snapshot: &Snapshot) -> String {
