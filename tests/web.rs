@@ -617,6 +617,9 @@ async fn charts_of_the_line_and_of_numbers_have_their_words() {
         "1.0 MiB free of 16.0 GiB",
         "1 outage in the last 7 days, of 1 hour",
         "<rect class=\"down\"",
+        // The strip is a week long.
+        "<rect class=\"unknown\" width=\"989\"",
+        "1 hour; of the time before the first start nothing is known\"",
         // As HTML has it.
         &FaultKind::Dns.sentence().replace('\'', "&#39;"),
     ] {

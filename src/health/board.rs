@@ -112,13 +112,14 @@ pub struct Board {
     certificate: Arc<watch::Sender<Option<CertificateReport>>>,
     gateway: Arc<str>,
     clock: Clock,
-    started: Timestamp,
+    /// After which uptime.
+    started: Duration,
 }
 
 impl Board {
     /// An empty board of the gateway `gateway`.
     pub fn new(gateway: &str, clock: Clock) -> Self {
-        let started = clock.now();
+        let started = clock.uptime();
         Self {
             facts: Arc::new(Mutex::new(Facts {
                 link: LinkReport::off(),
@@ -372,7 +373,7 @@ impl Board {
             gateway: self.gateway.as_ref().to_owned(),
             now,
             clock_trusted,
-            started: self.started,
+            started: both.wall_at(self.started),
             simulated: facts.are_devices_simulated,
             verdict: Verdict::of(&facts, certificate.as_ref(), now),
             link: facts.link.clone(),
@@ -621,6 +622,33 @@ mod tests {
         assert!(verdict.remedy.unwrap().contains("Move the file away"));
         board.store(report(&[]));
         assert!(!board.snapshot().verdict.sentence.contains("damaged"));
+    }
+
+    #[test]
+    fn the_start_is_right_as_soon_as_the_clock_is_set() {
+        let moment = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
+        let clock = Clock::manual(moment("1970-01-01T00:00:07Z"));
+        clock.advance(Duration::from_secs(2));
+        let board = Board::new("home", clock.clone());
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(board.snapshot().started, moment("1970-01-01T00:00:09Z"));
+        clock.set(moment("2026-11-22T12:00:00Z"));
+        assert_eq!(board.snapshot().started, moment("2026-11-22T11:59:50Z"));
+    }
+
+    #[test]
+    fn outages_are_known_since_the_first_run_that_had_a_line() {
+        let (board, clock) = board();
+        let first = clock.now();
+        assert_eq!(board.snapshot().line_history.outages_known_since, None, "no cloud is configured");
+        board.link(link(LinkState::Connecting, None));
+        clock.advance(Duration::from_secs(3600));
+        let note = board.line_note().unwrap();
+        let later = Board::new("home", clock.clone());
+        later.link(link(LinkState::Connecting, None));
+        assert_eq!(later.snapshot().line_history.outages_known_since, Some(clock.now()));
+        later.restore_line(&note).unwrap();
+        assert_eq!(later.snapshot().line_history.outages_known_since, Some(first));
     }
 
     #[test]

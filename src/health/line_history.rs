@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     LinkReport,
-    moment::Now,
+    moment::{Moment, Now},
     outages::{KeptOutage, Outages},
     report::{as_seconds, in_seconds},
     round_trips::RoundTrips,
@@ -20,6 +20,8 @@ use crate::model::{FaultKind, LinkState, Timestamp};
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct LineHistory {
+    /// When there first was a line that could have an outage.
+    since: Option<Moment>,
     outages: Outages,
     trips: RoundTrips,
     days: Days,
@@ -29,6 +31,8 @@ pub(super) struct LineHistory {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Note {
     at: Timestamp,
+    #[serde(default)]
+    since: Option<Timestamp>,
     outages: Vec<KeptOutage>,
     days: Vec<KeptDay>,
 }
@@ -36,6 +40,9 @@ pub(super) struct Note {
 impl LineHistory {
     /// Where the line stands now.
     pub(super) fn line(&mut self, report: &LinkReport, now: Now) {
+        if report.state != LinkState::Off {
+            self.since.get_or_insert(Moment::OfThisRun(now.uptime));
+        }
         match report.state {
             // Not configured, or the gateway stops: then the next run goes on from what was noted.
             LinkState::Off => {}
@@ -59,10 +66,15 @@ impl LineHistory {
         self.outages.settle(now);
     }
 
+    fn since(&self, now: Now) -> Option<Timestamp> {
+        self.since.map(|since| since.on_the_wall(now))
+    }
+
     pub(super) fn report(&self, now: Now) -> LineHistoryReport {
         LineHistoryReport {
             round_trip: self.trips.report(now),
             outages: self.outages.report(now),
+            outages_known_since: self.since(now),
             outages_forgotten: self.outages.forgotten(),
             traffic: self.days.report(now),
         }
@@ -70,12 +82,17 @@ impl LineHistory {
 
     /// What the next run is to know; `None` while the clock cannot be believed.
     pub(super) fn note(&self, now: Now) -> Option<Note> {
-        let note = || Note { at: now.wall, outages: self.outages.kept(now), days: self.days.kept() };
-        now.is_trusted.then(note)
+        now.is_trusted.then(|| Note {
+            at: now.wall,
+            since: self.since(now),
+            outages: self.outages.kept(now),
+            days: self.days.kept(),
+        })
     }
 
     /// Takes what an earlier run has noted.
-    pub(super) fn restore(&mut self, Note { at, outages, days }: Note) {
+    pub(super) fn restore(&mut self, Note { at, since, outages, days }: Note) {
+        self.since = since.map(Moment::OnTheWall).or(self.since);
         self.outages.restore(outages, at);
         self.days.restore(days);
     }
@@ -88,7 +105,9 @@ pub struct LineHistoryReport {
     pub round_trip: RoundTripReport,
     /// When there was no line, of the last 7 days, the oldest first; the last one may still last.
     pub outages: Vec<OutageReport>,
-    /// How many the list had no room for, since the start.
+    /// Since when they are known: the first start of a gateway with a cloud; `None`: there was none yet.
+    pub outages_known_since: Option<Timestamp>,
+    /// How many of the last 7 days the list had no room for.
     pub outages_forgotten: u64,
     /// What went over the line.
     pub traffic: TrafficReport,

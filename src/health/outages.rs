@@ -1,6 +1,6 @@
 //! When there was no line.
 //!
-//! Pure data. Bounded: [`MOST`] outages (full: the oldest is forgotten, and counted) of [`KEPT`]. One begins when the line
+//! Pure data. Bounded: [`MOST`] outages (full: the oldest is forgotten, and counted while it would be kept) of [`KEPT`]. One begins when the line
 //! is not up and ends when the cloud has granted the subscriptions again. A time in which the gateway did not run is one,
 //! too, when it is longer than [`UNKNOWN`]: shorter ones lie within what a crash may have left unwritten.
 
@@ -106,6 +106,8 @@ impl Outages {
         };
         while self.list.front().is_some_and(is_old) {
             self.list.pop_front();
+            // What had no room was older still.
+            self.forgotten = 0;
         }
     }
 
@@ -197,6 +199,7 @@ mod tests {
         outages.down(now(1000, 3 * DAY), None);
         outages.settle(now(1000, 30 * DAY));
         assert_eq!(seconds(&outages, now(1000, 30 * DAY)), [(1000 + 3 * DAY, None, None)], "it still lasts");
+        assert_eq!(outages.forgotten(), 0, "what had no room is too old by now, too");
     }
 
     /// What a run leaves behind and the next one, that begins at `start`, makes of it.

@@ -80,8 +80,7 @@ impl std::fmt::Display for EditionId {
 }
 
 impl Edition {
-    fn after(last: Option<&Edition>, facts: Snapshot, version: u64, taken: Instant) -> Self {
-        let run = facts.started.as_millis();
+    fn after(run: i64, last: Option<&Edition>, facts: Snapshot, version: u64, taken: Instant) -> Self {
         let number = last.map_or(1, |last| last.number + 1);
         let fresh = page::sections(&View { facts: &facts, now: None });
         let old = last.map_or(&[][..], |last| &last.sections);
@@ -185,6 +184,8 @@ impl Bulletin {
 
 /// Where editions are made.
 pub(super) struct Press {
+    /// Not when it began: that is another moment when the clock is set.
+    run: i64,
     board: Board,
     last: Mutex<Option<Edition>>,
     bulletins: watch::Sender<Option<Arc<Bulletin>>>,
@@ -192,7 +193,8 @@ pub(super) struct Press {
 
 impl Press {
     pub(super) fn new(board: Board) -> Arc<Self> {
-        Arc::new(Self { board, last: Mutex::new(None), bulletins: watch::channel(None).0 })
+        let run = fastrand::i64(1..);
+        Arc::new(Self { run, board, last: Mutex::new(None), bulletins: watch::channel(None).0 })
     }
 
     /// The whole page as of now, packed by gzip if that is wanted. `None`: it could not be made, which is in the log.
@@ -224,7 +226,7 @@ impl Press {
                 Some(edition) => edition,
                 None => {
                     let taken = Instant::now();
-                    Edition::after(last.as_ref(), press.board.snapshot(), version, taken)
+                    Edition::after(press.run, last.as_ref(), press.board.snapshot(), version, taken)
                 }
             };
             make(last.insert(edition))

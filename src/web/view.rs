@@ -127,6 +127,12 @@ impl<'a> View<'a> {
         outages.filter_map(|outage| chart::outage(outage, self.facts.now)).collect()
     }
 
+    /// How much of the strip, from its left, nothing is known of.
+    pub(super) fn unknown(&self) -> u64 {
+        let since = self.facts.line_history.outages_known_since;
+        since.map_or(0, |since| chart::before(since, self.facts.now))
+    }
+
     /// What the strip shows.
     pub(super) fn outages_words(&self) -> String {
         let history = &self.facts.line_history;
@@ -134,13 +140,17 @@ impl<'a> View<'a> {
         let number = outages.len() as u64 + history.outages_forgotten;
         let ended = |outage: &OutageReport| outage.to?.since(outage.from);
         let longest = outages.iter().filter_map(ended).max();
-        match (number, longest) {
+        let words = match (number, longest) {
             (0, _) => "No outage in the last 7 days".to_owned(),
             (_, None) => format!("{} in the last 7 days", words::count(number, "outage")),
             (1, Some(longest)) => format!("1 outage in the last 7 days, of {}", words::span(longest)),
             (_, Some(longest)) => {
                 format!("{number} outages in the last 7 days, the longest of {}", words::span(longest))
             }
+        };
+        match self.unknown() {
+            0 => words,
+            _ => words + "; of the time before the first start nothing is known",
         }
     }
 
