@@ -45,7 +45,9 @@ pub(super) struct Facts {
     pub(super) ill_since: BTreeMap<String, Timestamp>,
     pub(super) commands: VecDeque<CommandReport>,
     command_counts: Vec<CommandCount>,
-    host: HostReport,
+    pub(super) host: HostReport,
+    /// Since when the machine is in trouble.
+    pub(super) host_ill_since: Option<Timestamp>,
     line_history: LineHistory,
     filling: Filling,
     /// Of each device that has a number.
@@ -139,6 +141,7 @@ impl Board {
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
                 command_counts: Vec::new(),
                 host: HostReport::default(),
+                host_ill_since: None,
                 line_history: LineHistory::default(),
                 filling: Filling::default(),
                 trends: BTreeMap::new(),
@@ -321,7 +324,12 @@ impl Board {
 
     /// What a look at the machine has found.
     pub fn host(&self, report: HostReport) {
-        self.change(|facts| facts.host = report);
+        let now = self.clock.now();
+        self.change(|facts| {
+            let is_ill = !report.troubles().is_empty();
+            facts.host_ill_since = is_ill.then_some(facts.host_ill_since.unwrap_or(now));
+            facts.host = report;
+        });
     }
 
     /// A receipt, and how many were not issued so far; gives it with its time. Wakes nobody: with `receipts: all`
@@ -403,7 +411,7 @@ impl Board {
 mod tests {
     use super::*;
     use crate::{
-        health::{Expiry, Level, WrittenReport},
+        health::{DiskReport, Expiry, Level, UnderVoltage, WrittenReport},
         model::{Fault, FaultKind},
     };
 
@@ -555,6 +563,35 @@ mod tests {
         // The next day.
         board.store(report(0));
         assert_eq!(board.snapshot().verdict.level, Level::Ok);
+    }
+
+    #[test]
+    fn a_machine_that_is_hot_weak_or_full_is_a_warning_and_whatever_is_ill_on_it_comes_before() {
+        let (board, clock) = board();
+        let first = clock.now();
+        let hot = HostReport { temperature_celsius: Some(84.2), ..HostReport::default() };
+        board.host(HostReport { temperature_celsius: Some(79.9), ..HostReport::default() });
+        assert_eq!(board.verdict().level, Level::Ok);
+        board.host(hot);
+        clock.advance(Duration::from_secs(60));
+        let weak = HostReport { under_voltage: Some(UnderVoltage { now: false, since_boot: true }), ..hot };
+        board.host(weak);
+        let verdict = board.verdict();
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
+        assert_eq!(verdict.sentence, "This machine got too little voltage since it was started.");
+        assert_eq!(verdict.remedy.as_deref(), Some("Use a stronger power supply."));
+        board.host(HostReport {
+            disk: Some(DiskReport { free_bytes: 1 << 20, total_bytes: 1 << 30 }),
+            ..weak
+        });
+        assert_eq!(board.verdict().sentence, "The disk is nearly full: 1.0 MiB of 1.0 GiB are free.");
+        board.link(link(LinkState::Waiting, Some(FaultKind::Dns)));
+        assert_eq!(board.verdict().level, Level::Error);
+        board.link(link(LinkState::Online, None));
+        board.host(hot);
+        assert_eq!(board.verdict().sentence, "This machine is too hot (84.2 °C) and slows down.");
+        board.host(HostReport::default());
+        assert_eq!(board.verdict().level, Level::Ok);
     }
 
     #[test]

@@ -34,14 +34,15 @@ pub struct Verdict {
 
 impl Verdict {
     /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a
-    /// bus, a bus before a device (which may hang on it), a device before wear. A certificate that is over is a fault of
+    /// bus, a bus before a device (which may hang on it), a device before the machine, this before wear. A certificate that is over is a fault of
     /// the line to come; one that soon will be hides no fault.
     pub(super) fn of(facts: &Facts, certificate: Option<&CertificateStatus>, now: Timestamp) -> Self {
         let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
         let worst = worst.or_else(|| over(certificate?)).or_else(|| kept_out(facts));
         let worst = worst.or_else(|| refusals(facts, now));
         let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts));
-        let worst = worst.or_else(|| runs_out(certificate?)).or_else(|| wear(facts));
+        let worst = worst.or_else(|| machine(facts)).or_else(|| runs_out(certificate?));
+        let worst = worst.or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
@@ -205,6 +206,16 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         },
         remedy: Some(unanswering_remedy(missing.len()).to_owned()),
         since: first.last_seen,
+    })
+}
+
+fn machine(facts: &Facts) -> Option<Verdict> {
+    let (sentence, remedy) = facts.host.troubles().into_iter().next()?;
+    Some(Verdict {
+        level: Level::Warning,
+        sentence,
+        remedy: Some(remedy.to_owned()),
+        since: facts.host_ill_since,
     })
 }
 

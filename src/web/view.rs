@@ -21,8 +21,6 @@ const CROWD: usize = 200;
 const IN_SHORT: usize = 4;
 /// Outages that are told one by one, the last ones.
 const OUTAGES: usize = 20;
-/// From here on a Pi slows down (its firmware's soft limit), in degrees Celsius.
-const HOT: f64 = 80.0;
 
 /// One snapshot, to be shown.
 pub(super) struct View<'a> {
@@ -344,7 +342,7 @@ impl<'a> View<'a> {
             self.facts.host;
         let mut rows = Vec::new();
         if let Some(degrees) = temperature_celsius {
-            let is_hot = degrees >= HOT;
+            let is_hot = self.facts.host.is_hot();
             let words = if is_hot { ": too hot, it slows down" } else { "" };
             rows.push(("Temperature", format!("{degrees:.1} °C{words}"), is_hot));
         }
@@ -354,16 +352,14 @@ impl<'a> View<'a> {
                 (false, true) => "was too little since the start: use a stronger power supply",
                 (false, false) => "enough",
             };
-            rows.push(("Voltage", words.to_owned(), voltage.now || voltage.since_boot));
+            rows.push(("Voltage", words.to_owned(), voltage.is_bad()));
         }
         let free = |free, total| format!("{} free of {}", words::bytes(free), words::bytes(total));
         if let Some(disk) = disk {
-            let is_short = disk.free_bytes < disk.total_bytes / 20;
-            rows.push(("Disk", free(disk.free_bytes, disk.total_bytes), is_short));
+            rows.push(("Disk", free(disk.free_bytes, disk.total_bytes), disk.is_short()));
         }
         if let Some(memory) = memory {
-            let is_short = memory.available_bytes < memory.total_bytes / 20;
-            rows.push(("Memory", free(memory.available_bytes, memory.total_bytes), is_short));
+            rows.push(("Memory", free(memory.available_bytes, memory.total_bytes), memory.is_short()));
         }
         if let Some([one, five, fifteen]) = load {
             rows.push(("Load, 1, 5 and 15 min", format!("{one:.2}, {five:.2}, {fifteen:.2}"), false));
