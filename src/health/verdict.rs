@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{CertificateStatus, Expiry, Refused, board::Facts};
-use crate::model::{Availability, LinkState, Timestamp};
+use crate::model::{LinkState, Timestamp};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -189,12 +189,8 @@ pub(crate) fn unanswering_remedy(count: usize) -> &'static str {
 }
 
 fn devices(facts: &Facts) -> Option<Verdict> {
-    let missing: Vec<&str> = facts
-        .devices
-        .values()
-        .filter(|device| device.availability == Availability::Offline || device.fault.is_some())
-        .map(|device| device.id.as_str())
-        .collect();
+    let missing: Vec<&str> =
+        facts.devices.values().filter(|device| device.is_ill()).map(|device| device.id.as_str()).collect();
     let first =
         facts.devices.values().find(|device| device.id.as_str() == *missing.first().unwrap_or(&""))?;
     Some(Verdict {
@@ -237,7 +233,7 @@ fn over(certificate: &CertificateStatus) -> Option<Verdict> {
 }
 
 fn runs_out(certificate: &CertificateStatus) -> Option<Verdict> {
-    let expiry = certificate.expiry.filter(|expiry| *expiry > Expiry::Far)?;
+    let expiry = certificate.expiry.filter(|_| certificate.is_near_its_end())?;
     let (words, until) = (certificate.words()?, certificate.certificate.not_after);
     Some(Verdict {
         level: Level::Warning,

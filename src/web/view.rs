@@ -7,7 +7,7 @@ use askama::Template;
 use super::{chart, words};
 use crate::{
     health::{
-        CertificateStatus, CommandReport, DeviceReport, Expiry, HostReport, LaneReport, Level, OutageReport,
+        CertificateStatus, CommandReport, DeviceReport, HostReport, LaneReport, Level, OutageReport,
         RefusalReport, Snapshot, TrafficDay,
     },
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
@@ -92,10 +92,6 @@ impl<'a> View<'a> {
 
     pub(super) fn certificate_words(&self, status: &CertificateStatus) -> String {
         words::certificate(status)
-    }
-
-    pub(super) fn is_certificate_near_its_end(&self, status: &CertificateStatus) -> bool {
-        status.expiry.is_some_and(|expiry| expiry > Expiry::Far)
     }
 
     pub(super) fn has_cloud(&self) -> bool {
@@ -244,19 +240,15 @@ impl<'a> View<'a> {
         device.availability == Availability::Online
     }
 
-    pub(super) fn is_ill(&self, device: &DeviceReport) -> bool {
-        device.fault.is_some() || !self.is_online(device)
-    }
-
     /// Those in need of attention, a bounded number of them.
     pub(super) fn ill(&self) -> Vec<&'a DeviceReport> {
-        self.facts.devices.iter().filter(|device| self.is_ill(device)).take(NAMED).collect()
+        self.facts.devices.iter().filter(|device| device.is_ill()).take(NAMED).collect()
     }
 
     /// What is said of all devices together.
     pub(super) fn devices_words(&self) -> String {
         let all = self.facts.devices.len() as u64;
-        let ill = self.facts.devices.iter().filter(|device| self.is_ill(device)).count();
+        let ill = self.facts.devices.iter().filter(|device| device.is_ill()).count();
         let all = words::count(all, "device");
         match ill {
             0 => format!("{all}, nothing to complain of"),
