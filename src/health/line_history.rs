@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     LinkReport,
     moment::{Moment, Now},
-    outages::{KeptOutage, Outages},
+    outages::Outages,
     report::{as_seconds, in_seconds},
     round_trips::RoundTrips,
     traffic::{Days, KeptDay},
@@ -33,7 +33,7 @@ pub(super) struct Note {
     at: Timestamp,
     #[serde(default)]
     since: Option<Timestamp>,
-    outages: Vec<KeptOutage>,
+    outages: Vec<OutageReport>,
     days: Vec<KeptDay>,
 }
 
@@ -85,7 +85,7 @@ impl LineHistory {
         now.is_trusted.then(|| Note {
             at: now.wall,
             since: self.since(now),
-            outages: self.outages.kept(now),
+            outages: self.outages.report(now),
             days: self.days.kept(),
         })
     }
@@ -142,7 +142,7 @@ pub struct RoundTripPoint {
 }
 
 /// A time without a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutageReport {
     /// When it began.
     pub from: Timestamp,
