@@ -11,14 +11,14 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use hearthlink::{
     clock::Clock,
     health::{Board, DeviceReport, NumberReport},
@@ -139,15 +139,20 @@ fn ask(name: &str, address: SocketAddr, header: &str) -> Result<(Duration, usize
     Ok((p99, weight))
 }
 
+/// One who reads the events, and has heard that they come.
+fn reader(address: SocketAddr) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = [0; b"HTTP/1.1 200".len()];
+    stream.read_exact(&mut answer)?;
+    ensure!(&answer == b"HTTP/1.1 200", "the events are refused");
+    stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+    Ok(stream)
+}
+
 /// So many read the events for a while.
 fn watch(address: SocketAddr, readers: usize) -> Result<()> {
-    let mut streams = Vec::new();
-    for _ in 0..readers {
-        let mut stream = TcpStream::connect(address)?;
-        write!(stream, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-        stream.set_read_timeout(Some(Duration::from_millis(200)))?;
-        streams.push(stream);
-    }
+    let streams = (0..readers).map(|_| reader(address)).collect::<Result<Vec<_>>>()?;
     // The greeting, and the first bulletin after it, are no part of it.
     thread::sleep(Duration::from_secs(2));
     let (before, start) = (processor()?, Instant::now());
@@ -155,15 +160,23 @@ fn watch(address: SocketAddr, readers: usize) -> Result<()> {
         thread::spawn(move || {
             let (mut bytes, mut buffer) = (0, vec![0; 1 << 16]);
             while start.elapsed() < WATCH {
-                bytes += stream.read(&mut buffer).unwrap_or(0);
+                match stream.read(&mut buffer) {
+                    Ok(0) => bail!("the events have ended"),
+                    Ok(count) => bytes += count,
+                    Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
-            bytes
+            Ok(bytes)
         })
     });
     let reading: Vec<_> = reading.collect();
     thread::sleep(WATCH);
     let spent = processor()? - before;
-    let bytes = reading.into_iter().filter_map(|reader| reader.join().ok()).sum::<usize>();
+    let mut bytes = 0;
+    for reader in reading {
+        bytes += reader.join().map_err(|_| anyhow!("a reader of the events panicked"))??;
+    }
     let rate = bytes.checked_div(readers).unwrap_or(0) as f64 / WATCH.as_secs_f64();
     println!("| {readers} | {:.1} % | {rate:.0} |", 100.0 * spent.div_duration_f64(WATCH));
     Ok(())

@@ -71,13 +71,28 @@ impl CloudTree {
     }
 
     /// What a device is, where the cloud has a place for that.
-    pub(super) fn about(&self, device: &DeviceId, description: &Value) -> Option<Entry> {
+    pub(super) fn about(&self, device: &DeviceId, describe: impl FnOnce() -> Value) -> Option<Entry> {
         match self {
             Self::Own(topics) => {
-                let payload = description.to_string();
+                let payload = describe().to_string();
                 Some(Entry::new(Message::new(topics.about(device), payload, QoS::AtLeastOnce).retained()))
             }
             Self::ThingsBoard => None,
+        }
+    }
+
+    /// Clears what the cloud keeps of a device that there is not any more; `lane` is that of states.
+    pub(super) fn nothing_of(&self, device: &DeviceId, lane: Option<usize>) -> Vec<Entry> {
+        let nothing = |topic| Entry::new(Message::new(topic, "", QoS::AtLeastOnce).retained());
+        match self {
+            Self::Own(topics) => vec![
+                // In line behind the last state.
+                Entry { lane, ..nothing(topics.state(device)) },
+                nothing(topics.availability(device)),
+                nothing(topics.about(device)),
+            ],
+            // It keeps no messages.
+            Self::ThingsBoard => Vec::new(),
         }
     }
 

@@ -42,6 +42,11 @@ impl Descriptions {
         Self { kinds, settable }
     }
 
+    /// The devices.
+    pub(super) fn devices(&self) -> BTreeSet<DeviceId> {
+        self.kinds.keys().cloned().collect()
+    }
+
     /// The description of a device that has these entities.
     pub(super) fn of(&self, device: &DeviceId, entities: &[Entity]) -> Value {
         let settable = self.settable.get(device);

@@ -16,7 +16,8 @@ use super::build::{self, BuildError};
 use crate::{
     clock::Clock,
     config::Config,
-    health::unanswering_remedy,
+    health::{HostReport, unanswering_remedy},
+    host::Host,
     link::{self, Depth, LinkStep, Walk},
     model::{Fault, FaultKind, Timestamp},
     store::{StoreFinding, examine_store, free_space},
@@ -26,6 +27,8 @@ use crate::{
 const LISTENER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the look at the store may take: an SD card reads hundreds of MiB in it.
 const STORE_LIMIT: Duration = Duration::from_secs(60);
+/// How long the look at the machine may take.
+const MACHINE_LIMIT: Duration = Duration::from_secs(5);
 /// With less room on the disk than this, in bytes, SQLite's log may not fit.
 const LEAST_ROOM: u64 = 32 << 20;
 /// A fault that healed is told for so long.
@@ -177,7 +180,20 @@ pub async fn examine(
     lines.push(of_listeners(config, is_running).await);
     lines.push(of_store(config, store, running.as_ref()));
     lines.push(of_devices(config, running.as_ref()));
+    lines.extend(of_machine(&look_at_machine(config).await));
     Ok(lines)
+}
+
+/// Of a machine whose disk does not answer nothing is told here: the store's line says so.
+async fn look_at_machine(config: &Config) -> HostReport {
+    let mut host = Host::new(&build::store_file(config));
+    let look = tokio::task::spawn_blocking(move || host.look());
+    timeout(MACHINE_LIMIT, look).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// A machine that is well needs no line.
+fn of_machine(host: &HostReport) -> impl Iterator<Item = Line> {
+    host.troubles().into_iter().map(|(sentence, remedy)| Line::bad("machine", sentence, remedy))
 }
 
 fn of_clock(clock: &Clock) -> Line {
@@ -467,6 +483,16 @@ mod tests {
         let lines = of_running_line(Some(&refused), limit, false);
         assert_eq!((lines[2].verdict, lines[2].fault), (Verdict::Bad, Some(FaultKind::NotAuthorized)));
         assert_eq!(of_running_line(Some(&running("null")), limit, true)[2].verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn a_machine_in_trouble_is_told_by_the_same_rule_as_on_the_page() {
+        let hot = HostReport { temperature_celsius: Some(84.2), ..HostReport::default() };
+        let lines: Vec<_> = of_machine(&hot).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!((lines[0].step, lines[0].verdict), ("machine", Verdict::Bad));
+        assert_eq!(lines[0].seen, "This machine is too hot (84.2 °C) and slows down.");
+        assert_eq!(of_machine(&HostReport::default()).count(), 0);
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! back to the source; none drops. A joint ends when its source does, and with it the part behind it
 //! hears that there is no more to come.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::Value;
@@ -73,7 +76,21 @@ pub(super) struct Kept {
 
 impl Telemetry {
     pub(super) async fn run(self, mut events: mpsc::Receiver<DeviceEvent>) {
-        while let Some(event) = events.recv().await {
+        // What devices are, until the line has room for it: the newest word of each. What is left at the stop is said
+        // again at the next start.
+        let mut untold: BTreeMap<DeviceId, Entry> = BTreeMap::new();
+        loop {
+            // Cancel safety: `recv` loses nothing when dropped, and `reserve` its turn.
+            let event = tokio::select! {
+                biased;
+                Ok(room) = self.line.reserve(), if !untold.is_empty() => {
+                    let for_cloud = untold.pop_first().map(|(_, entry)| entry);
+                    room.send(Kept { reading: None, for_cloud });
+                    continue;
+                }
+                event = events.recv() => event,
+            };
+            let Some(event) = event else { break };
             let message =
                 |topic: Topic, payload: String| Message::new(topic, payload, QoS::AtLeastOnce).retained();
             let (at_home, for_cloud) = match &event {
@@ -97,10 +114,9 @@ impl Telemetry {
                 DeviceEvent::Entities(device, entities) => {
                     // Nobody there: the gateway is stopping.
                     let _ = self.entities.send((device.clone(), entities.clone())).await;
-                    let about =
-                        |cloud: &CloudTree| cloud.about(device, &self.descriptions.of(device, entities));
-                    if let Some(entry) = self.cloud.as_ref().and_then(about) {
-                        self.keep(Kept { reading: None, for_cloud: Some(entry) });
+                    let describe = || self.descriptions.of(device, entities);
+                    if let Some(entry) = self.cloud.as_ref().and_then(|cloud| cloud.about(device, describe)) {
+                        untold.insert(device.clone(), entry);
                     }
                     continue;
                 }
@@ -469,7 +485,7 @@ mod tests {
         let mut ear = broker.handle().subscribe(&[(&local.state(&device)).into()], 4096);
         let prefix = Topic::parse("p").unwrap();
         let cloud = CloudTree::Own(CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap());
-        let (line, line_to_disk) = mpsc::channel(READINGS_IN_LINE);
+        let (line, mut line_to_disk) = mpsc::channel(READINGS_IN_LINE);
         let (not_kept, count) = watch::channel(0);
         let (entities, _) = mpsc::channel(1);
         let telemetry = Telemetry {
@@ -484,16 +500,34 @@ mod tests {
         };
         let (sender, events) = mpsc::channel(16);
         tokio::spawn(telemetry.run(events));
+        // What it is comes while the line is full: it is no reading, and waits.
+        let reading = |number: usize| {
+            let fields = Fields::from_iter([("n".to_owned(), Value::from(number))]);
+            Reading { device: device.clone(), fields, taken_at: Timestamp::from_millis(0) }
+        };
+        for turn in 0..READINGS_IN_LINE {
+            sender.send(DeviceEvent::Reading(reading(turn))).await.unwrap();
+            ear.recv().await.unwrap();
+        }
+        sender.send(DeviceEvent::Entities(device.clone(), Vec::new())).await.unwrap();
+        // Taken in hand only when what came before it was.
+        sender.send(DeviceEvent::Happened(reading(0))).await.unwrap();
+        ear.recv().await.unwrap();
+        assert_eq!(*count.borrow(), 1, "what happened was not kept, and nothing else");
+        let mut topics = Vec::new();
+        for _ in 0..=READINGS_IN_LINE {
+            topics.push(line_to_disk.recv().await.unwrap().for_cloud.unwrap().message.topic.to_string());
+        }
+        assert_eq!(topics.last().map(String::as_str), Some("p/g/thermometer/about"));
+        let lost_before = *count.borrow();
         tokio::spawn(Keeper { store, remembered: HashMap::new() }.run(line_to_disk));
 
         let all = 2 * (READINGS_IN_HAND + READINGS_IN_LINE);
         for number in 0..all {
-            let fields = Fields::from_iter([("n".to_owned(), Value::from(number))]);
-            let reading = Reading { device: device.clone(), fields, taken_at: Timestamp::from_millis(0) };
-            sender.send(DeviceEvent::Reading(reading)).await.unwrap();
+            sender.send(DeviceEvent::Reading(reading(number))).await.unwrap();
             ear.recv().await.unwrap();
         }
-        assert!(*count.borrow() > 0, "what the line had no room for is counted");
+        assert!(*count.borrow() > lost_before, "what the line had no room for is counted");
 
         // A press is heard by those who are there, and by nobody who comes later.
         let fields = Fields::from_iter([("button".to_owned(), Value::from("press"))]);

@@ -9,6 +9,7 @@ use super::{
     beat::Beat,
     build::{self, BuildError, Line, Parts},
     certificate::CertificateWatch,
+    departed,
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     reload::Reload,
@@ -206,6 +207,10 @@ impl Running {
         };
         let Self { intake, drains, watchers, .. } = &mut running;
         let stop = intake.token();
+
+        if let Some(line) = &line {
+            departed::forget(&store, &line.tree, states_lane, &descriptions.devices()).await;
+        }
 
         let (not_kept, not_kept_count) = watch::channel(0);
         watchers.spawn(

@@ -10,6 +10,7 @@ mod beat;
 mod build;
 mod certificate;
 mod cloud_tree;
+mod departed;
 mod description;
 mod discovery;
 mod downlink;

@@ -45,7 +45,9 @@ pub(super) struct Facts {
     pub(super) ill_since: BTreeMap<String, Timestamp>,
     pub(super) commands: VecDeque<CommandReport>,
     command_counts: Vec<CommandCount>,
-    host: HostReport,
+    pub(super) host: HostReport,
+    /// Since when the machine is in trouble.
+    pub(super) host_ill_since: Option<Timestamp>,
     line_history: LineHistory,
     filling: Filling,
     /// Of each device that has a number.
@@ -112,13 +114,14 @@ pub struct Board {
     certificate: Arc<watch::Sender<Option<CertificateReport>>>,
     gateway: Arc<str>,
     clock: Clock,
-    started: Timestamp,
+    /// After which uptime.
+    started: Duration,
 }
 
 impl Board {
     /// An empty board of the gateway `gateway`.
     pub fn new(gateway: &str, clock: Clock) -> Self {
-        let started = clock.now();
+        let started = clock.uptime();
         Self {
             facts: Arc::new(Mutex::new(Facts {
                 link: LinkReport::off(),
@@ -138,6 +141,7 @@ impl Board {
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
                 command_counts: Vec::new(),
                 host: HostReport::default(),
+                host_ill_since: None,
                 line_history: LineHistory::default(),
                 filling: Filling::default(),
                 trends: BTreeMap::new(),
@@ -225,13 +229,18 @@ impl Board {
         let now = Now::of(&self.clock);
         self.change(|facts| {
             facts.line_history.settle(self.traffic.sums(), now);
-            facts.filling.look(now.uptime, facts.store.waiting_bytes);
+            // Before the store has reported, nobody knows what waits.
+            if !facts.filling.is_empty() {
+                facts.filling.look(now.uptime, facts.store.waiting_bytes);
+            }
         });
     }
 
     /// What the next run is to know of the line's past; `None` while the clock cannot be believed.
     pub fn line_note(&self) -> Option<String> {
-        self.facts().line_history.note(Now::of(&self.clock))
+        let note = self.facts().line_history.note(Now::of(&self.clock))?;
+        // Texts, numbers and times: serialising them cannot fail.
+        Some(serde_json::to_string(&note).unwrap_or_default())
     }
 
     /// Takes what an earlier run has noted of the line's past.
@@ -239,7 +248,9 @@ impl Board {
     /// # Errors
     /// It is no such note.
     pub fn restore_line(&self, note: &str) -> Result<(), serde_json::Error> {
-        self.facts().line_history.restore(note)
+        let note = serde_json::from_str(note)?;
+        self.facts().line_history.restore(note);
+        Ok(())
     }
 
     /// The cloud did not take something.
@@ -313,7 +324,12 @@ impl Board {
 
     /// What a look at the machine has found.
     pub fn host(&self, report: HostReport) {
-        self.change(|facts| facts.host = report);
+        let now = self.clock.now();
+        self.change(|facts| {
+            let is_ill = !report.troubles().is_empty();
+            facts.host_ill_since = is_ill.then_some(facts.host_ill_since.unwrap_or(now));
+            facts.host = report;
+        });
     }
 
     /// A receipt, and how many were not issued so far; gives it with its time. Wakes nobody: with `receipts: all`
@@ -333,12 +349,23 @@ impl Board {
         ReceiptsReport { receipts: facts.receipts.iter().cloned().collect(), missed: facts.receipts_missed }
     }
 
+    fn certificate_at(&self, now: Now) -> Option<CertificateStatus> {
+        let certificate = self.certificate.borrow().clone();
+        certificate.map(|report| report.at(now.is_trusted.then_some(now.wall)))
+    }
+
+    /// The whole in one sentence, without the rest of the board.
+    pub fn verdict(&self) -> Verdict {
+        let now = Now::of(&self.clock);
+        let certificate = self.certificate_at(now);
+        Verdict::of(&self.facts(), certificate.as_ref(), now.wall)
+    }
+
     /// Everything, as of now.
     pub fn snapshot(&self) -> Snapshot {
         let both = Now::of(&self.clock);
         let Now { wall: now, is_trusted: clock_trusted, uptime } = both;
-        let certificate = self.certificate.borrow().clone();
-        let certificate = certificate.map(|report| report.at(clock_trusted.then_some(now)));
+        let certificate = self.certificate_at(both);
         let mut facts = self.facts();
         facts.line_history.settle(self.traffic.sums(), both);
         let outlook = facts.filling.outlook(uptime, facts.store.waiting_bytes, facts.store.max_bytes);
@@ -354,7 +381,7 @@ impl Board {
             gateway: self.gateway.as_ref().to_owned(),
             now,
             clock_trusted,
-            started: self.started,
+            started: both.wall_at(self.started),
             simulated: facts.are_devices_simulated,
             verdict: Verdict::of(&facts, certificate.as_ref(), now),
             link: facts.link.clone(),
@@ -384,7 +411,7 @@ impl Board {
 mod tests {
     use super::*;
     use crate::{
-        health::{Expiry, Level, WrittenReport},
+        health::{DiskReport, Expiry, Level, UnderVoltage, WrittenReport},
         model::{Fault, FaultKind},
     };
 
@@ -456,6 +483,21 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_of_which_nobody_has_spoken_yet_does_not_fill_when_the_store_tells_what_was_left() {
+        let (board, clock) = board();
+        let tells = |waiting_bytes| {
+            board.store(StoreReport { waiting_bytes, max_bytes: 100 << 20, ..StoreReport::default() });
+        };
+        board.keep_time();
+        clock.advance(Duration::from_secs(1));
+        tells(50 << 20);
+        clock.advance(Duration::from_secs(20 * 60));
+        tells((50 << 20) + 1000);
+        let rate = board.snapshot().outlook.filling_bytes_per_second.unwrap();
+        assert!(rate < 1.0, "{rate} bytes a second: 1000 bytes came in 20 minutes");
+    }
+
+    #[test]
     fn a_full_disk_comes_before_everything_else() {
         let (board, _) = board();
         board.link(link(LinkState::Waiting, Some(FaultKind::Tcp)));
@@ -524,6 +566,35 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_hot_weak_or_full_is_a_warning_and_whatever_is_ill_on_it_comes_before() {
+        let (board, clock) = board();
+        let first = clock.now();
+        let hot = HostReport { temperature_celsius: Some(84.2), ..HostReport::default() };
+        board.host(HostReport { temperature_celsius: Some(79.9), ..HostReport::default() });
+        assert_eq!(board.verdict().level, Level::Ok);
+        board.host(hot);
+        clock.advance(Duration::from_secs(60));
+        let weak = HostReport { under_voltage: Some(UnderVoltage { now: false, since_boot: true }), ..hot };
+        board.host(weak);
+        let verdict = board.verdict();
+        assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
+        assert_eq!(verdict.sentence, "This machine got too little voltage since it was started.");
+        assert_eq!(verdict.remedy.as_deref(), Some("Use a stronger power supply."));
+        board.host(HostReport {
+            disk: Some(DiskReport { free_bytes: 1 << 20, total_bytes: 1 << 30 }),
+            ..weak
+        });
+        assert_eq!(board.verdict().sentence, "The disk is nearly full: 1.0 MiB of 1.0 GiB are free.");
+        board.link(link(LinkState::Waiting, Some(FaultKind::Dns)));
+        assert_eq!(board.verdict().level, Level::Error);
+        board.link(link(LinkState::Online, None));
+        board.host(hot);
+        assert_eq!(board.verdict().sentence, "This machine is too hot (84.2 °C) and slows down.");
+        board.host(HostReport::default());
+        assert_eq!(board.verdict().level, Level::Ok);
+    }
+
+    #[test]
     fn a_certificate_that_runs_out_is_warned_of_hides_no_fault_and_is_one_when_it_is_over() {
         let (board, clock) = board();
         let moment = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
@@ -540,6 +611,7 @@ mod tests {
         clock.set(moment("2026-12-26T12:00:00Z"));
         let snapshot = board.snapshot();
         let (certificate, verdict) = (snapshot.certificate.unwrap(), snapshot.verdict);
+        assert_eq!(board.verdict(), verdict, "with all that is on the board");
         assert_eq!((certificate.days_left, certificate.expiry), (Some(5), Some(Expiry::Week)));
         assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(moment("2026-12-25T00:00:00Z"))));
         let sentence = "This gateway's certificate for the cloud expires in 5 days (2027-01-01T00:00:00Z).";
@@ -587,6 +659,33 @@ mod tests {
         assert!(verdict.remedy.unwrap().contains("Move the file away"));
         board.store(report(&[]));
         assert!(!board.snapshot().verdict.sentence.contains("damaged"));
+    }
+
+    #[test]
+    fn the_start_is_right_as_soon_as_the_clock_is_set() {
+        let moment = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
+        let clock = Clock::manual(moment("1970-01-01T00:00:07Z"));
+        clock.advance(Duration::from_secs(2));
+        let board = Board::new("home", clock.clone());
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(board.snapshot().started, moment("1970-01-01T00:00:09Z"));
+        clock.set(moment("2026-11-22T12:00:00Z"));
+        assert_eq!(board.snapshot().started, moment("2026-11-22T11:59:50Z"));
+    }
+
+    #[test]
+    fn outages_are_known_since_the_first_run_that_had_a_line() {
+        let (board, clock) = board();
+        let first = clock.now();
+        assert_eq!(board.snapshot().line_history.outages_known_since, None, "no cloud is configured");
+        board.link(link(LinkState::Connecting, None));
+        clock.advance(Duration::from_secs(3600));
+        let note = board.line_note().unwrap();
+        let later = Board::new("home", clock.clone());
+        later.link(link(LinkState::Connecting, None));
+        assert_eq!(later.snapshot().line_history.outages_known_since, Some(clock.now()));
+        later.restore_line(&note).unwrap();
+        assert_eq!(later.snapshot().line_history.outages_known_since, Some(first));
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl CertificateReport {
 }
 
 impl CertificateStatus {
+    /// Whether somebody should renew it, as far as anybody knows what time it is.
+    pub(crate) fn is_near_its_end(&self) -> bool {
+        self.expiry.is_some_and(|expiry| expiry > Expiry::Far)
+    }
+
     /// `in 27 days`, `within a day`, `3 days ago`; nothing while the clock cannot be believed.
     pub fn words(&self) -> Option<String> {
         Some(match self.days_left? {

@@ -46,6 +46,11 @@ impl Filling {
         }
     }
 
+    /// Whether nobody has looked yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// What `waiting` bytes of at most `max` come to.
     pub(super) fn outlook(&self, now: Duration, waiting: u64, max: u64) -> OutlookReport {
         let number = now.as_secs() / EVERY;

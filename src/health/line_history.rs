@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     LinkReport,
-    moment::Now,
-    outages::{KeptOutage, Outages},
+    moment::{Moment, Now},
+    outages::Outages,
     report::{as_seconds, in_seconds},
     round_trips::RoundTrips,
     traffic::{Days, KeptDay},
@@ -20,6 +20,8 @@ use crate::model::{FaultKind, LinkState, Timestamp};
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct LineHistory {
+    /// When there first was a line that could have an outage.
+    since: Option<Moment>,
     outages: Outages,
     trips: RoundTrips,
     days: Days,
@@ -27,15 +29,20 @@ pub(super) struct LineHistory {
 
 /// What is written down, as JSON.
 #[derive(Serialize, Deserialize)]
-struct Note {
+pub(super) struct Note {
     at: Timestamp,
-    outages: Vec<KeptOutage>,
+    #[serde(default)]
+    since: Option<Timestamp>,
+    outages: Vec<OutageReport>,
     days: Vec<KeptDay>,
 }
 
 impl LineHistory {
     /// Where the line stands now.
     pub(super) fn line(&mut self, report: &LinkReport, now: Now) {
+        if report.state != LinkState::Off {
+            self.since.get_or_insert(Moment::OfThisRun(now.uptime));
+        }
         match report.state {
             // Not configured, or the gateway stops: then the next run goes on from what was noted.
             LinkState::Off => {}
@@ -59,32 +66,35 @@ impl LineHistory {
         self.outages.settle(now);
     }
 
+    fn since(&self, now: Now) -> Option<Timestamp> {
+        self.since.map(|since| since.on_the_wall(now))
+    }
+
     pub(super) fn report(&self, now: Now) -> LineHistoryReport {
         LineHistoryReport {
             round_trip: self.trips.report(now),
             outages: self.outages.report(now),
+            outages_known_since: self.since(now),
             outages_forgotten: self.outages.forgotten(),
             traffic: self.days.report(now),
         }
     }
 
     /// What the next run is to know; `None` while the clock cannot be believed.
-    pub(super) fn note(&self, now: Now) -> Option<String> {
-        let (outages, days) = (self.outages.kept(now), self.days.kept());
-        // Texts, numbers and times: serialising them cannot fail.
-        now.is_trusted
-            .then(|| serde_json::to_string(&Note { at: now.wall, outages, days }).unwrap_or_default())
+    pub(super) fn note(&self, now: Now) -> Option<Note> {
+        now.is_trusted.then(|| Note {
+            at: now.wall,
+            since: self.since(now),
+            outages: self.outages.report(now),
+            days: self.days.kept(),
+        })
     }
 
     /// Takes what an earlier run has noted.
-    ///
-    /// # Errors
-    /// It is no such note.
-    pub(super) fn restore(&mut self, note: &str) -> Result<(), serde_json::Error> {
-        let Note { at, outages, days } = serde_json::from_str(note)?;
+    pub(super) fn restore(&mut self, Note { at, since, outages, days }: Note) {
+        self.since = since.map(Moment::OnTheWall).or(self.since);
         self.outages.restore(outages, at);
         self.days.restore(days);
-        Ok(())
     }
 }
 
@@ -95,7 +105,9 @@ pub struct LineHistoryReport {
     pub round_trip: RoundTripReport,
     /// When there was no line, of the last 7 days, the oldest first; the last one may still last.
     pub outages: Vec<OutageReport>,
-    /// How many the list had no room for, since the start.
+    /// Since when they are known: the first start of a gateway with a cloud; `None`: there was none yet.
+    pub outages_known_since: Option<Timestamp>,
+    /// How many of the last 7 days the list had no room for.
     pub outages_forgotten: u64,
     /// What went over the line.
     pub traffic: TrafficReport,
@@ -130,7 +142,7 @@ pub struct RoundTripPoint {
 }
 
 /// A time without a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutageReport {
     /// When it began.
     pub from: Timestamp,

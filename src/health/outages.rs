@@ -1,12 +1,10 @@
 //! When there was no line.
 //!
-//! Pure data. Bounded: [`MOST`] outages (full: the oldest is forgotten, and counted) of [`KEPT`]. One begins when the line
+//! Pure data. Bounded: [`MOST`] outages (full: the oldest is forgotten, and counted while it would be kept) of [`KEPT`]. One begins when the line
 //! is not up and ends when the cloud has granted the subscriptions again. A time in which the gateway did not run is one,
 //! too, when it is longer than [`UNKNOWN`]: shorter ones lie within what a crash may have left unwritten.
 
 use std::{collections::VecDeque, time::Duration};
-
-use serde::{Deserialize, Serialize};
 
 use super::{
     OutageReport,
@@ -36,14 +34,6 @@ pub(super) struct Outages {
     /// Until when an earlier run has known what was, until the time from then to the first outage of this run is judged.
     /// `None` also when the earlier run ended without a line: what lasted then goes on by itself.
     known_until: Option<Timestamp>,
-}
-
-/// An outage, as it is written down.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct KeptOutage {
-    from: Timestamp,
-    to: Option<Timestamp>,
-    fault: Option<FaultKind>,
 }
 
 impl Outages {
@@ -83,9 +73,9 @@ impl Outages {
     }
 
     /// Takes what an earlier run has written down, until when it has known.
-    pub(super) fn restore(&mut self, kept: Vec<KeptOutage>, known_until: Timestamp) {
+    pub(super) fn restore(&mut self, kept: Vec<OutageReport>, known_until: Timestamp) {
         let of_this_run = std::mem::take(&mut self.list);
-        for KeptOutage { from, to, fault } in kept {
+        for OutageReport { from, to, fault } in kept {
             let to = to.map(Moment::OnTheWall);
             self.add(Outage { from: Moment::OnTheWall(from), to, fault });
         }
@@ -106,6 +96,8 @@ impl Outages {
         };
         while self.list.front().is_some_and(is_old) {
             self.list.pop_front();
+            // What had no room was older still.
+            self.forgotten = 0;
         }
     }
 
@@ -122,6 +114,7 @@ impl Outages {
         }
     }
 
+    /// As it is told, and written down for [`Outages::restore`].
     pub(super) fn report(&self, now: Now) -> Vec<OutageReport> {
         let report = |outage: &Outage| OutageReport {
             from: outage.from.on_the_wall(now),
@@ -133,12 +126,6 @@ impl Outages {
 
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
-    }
-
-    /// For [`Outages::restore`].
-    pub(super) fn kept(&self, now: Now) -> Vec<KeptOutage> {
-        let kept = |OutageReport { from, to, fault }| KeptOutage { from, to, fault };
-        self.report(now).into_iter().map(kept).collect()
     }
 }
 
@@ -197,12 +184,13 @@ mod tests {
         outages.down(now(1000, 3 * DAY), None);
         outages.settle(now(1000, 30 * DAY));
         assert_eq!(seconds(&outages, now(1000, 30 * DAY)), [(1000 + 3 * DAY, None, None)], "it still lasts");
+        assert_eq!(outages.forgotten(), 0, "what had no room is too old by now, too");
     }
 
     /// What a run leaves behind and the next one, that begins at `start`, makes of it.
     fn restarted(before: &Outages, end: Now, start: u64) -> Outages {
         let mut after = Outages::default();
-        after.restore(before.kept(end), end.wall);
+        after.restore(before.report(end), end.wall);
         after.down(now(start, 0), None);
         after.settle(Now { is_trusted: false, ..now(0, 1) });
         after.settle(now(start, 1));
@@ -234,7 +222,7 @@ mod tests {
     /// A run that was noted at `HOUR`, and the next one, in which nobody has looked at the line yet.
     fn begun(before: &Outages) -> Outages {
         let mut after = Outages::default();
-        after.restore(before.kept(now(0, HOUR)), now(0, HOUR).wall);
+        after.restore(before.report(now(0, HOUR)), now(0, HOUR).wall);
         after
     }
 

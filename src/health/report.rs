@@ -223,6 +223,11 @@ impl DeviceReport {
             number: None,
         }
     }
+
+    /// Whether it needs somebody's attention.
+    pub(crate) fn is_ill(&self) -> bool {
+        self.fault.is_some() || self.availability == Availability::Offline
+    }
 }
 
 /// The number that a device is there for: the first that its kind says is measured, and not about the device itself.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{CertificateStatus, Expiry, Refused, board::Facts};
-use crate::model::{Availability, LinkState, Timestamp};
+use crate::model::{LinkState, Timestamp};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -34,14 +34,15 @@ pub struct Verdict {
 
 impl Verdict {
     /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a
-    /// bus, a bus before a device (which may hang on it), a device before wear. A certificate that is over is a fault of
+    /// bus, a bus before a device (which may hang on it), a device before the machine, this before wear. A certificate that is over is a fault of
     /// the line to come; one that soon will be hides no fault.
     pub(super) fn of(facts: &Facts, certificate: Option<&CertificateStatus>, now: Timestamp) -> Self {
         let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
         let worst = worst.or_else(|| over(certificate?)).or_else(|| kept_out(facts));
         let worst = worst.or_else(|| refusals(facts, now));
         let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts));
-        let worst = worst.or_else(|| runs_out(certificate?)).or_else(|| wear(facts));
+        let worst = worst.or_else(|| machine(facts)).or_else(|| runs_out(certificate?));
+        let worst = worst.or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,
             sentence: if facts.link.state == LinkState::Off {
@@ -188,12 +189,8 @@ pub(crate) fn unanswering_remedy(count: usize) -> &'static str {
 }
 
 fn devices(facts: &Facts) -> Option<Verdict> {
-    let missing: Vec<&str> = facts
-        .devices
-        .values()
-        .filter(|device| device.availability == Availability::Offline || device.fault.is_some())
-        .map(|device| device.id.as_str())
-        .collect();
+    let missing: Vec<&str> =
+        facts.devices.values().filter(|device| device.is_ill()).map(|device| device.id.as_str()).collect();
     let first =
         facts.devices.values().find(|device| device.id.as_str() == *missing.first().unwrap_or(&""))?;
     Some(Verdict {
@@ -205,6 +202,16 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         },
         remedy: Some(unanswering_remedy(missing.len()).to_owned()),
         since: first.last_seen,
+    })
+}
+
+fn machine(facts: &Facts) -> Option<Verdict> {
+    let (sentence, remedy) = facts.host.troubles().into_iter().next()?;
+    Some(Verdict {
+        level: Level::Warning,
+        sentence,
+        remedy: Some(remedy.to_owned()),
+        since: facts.host_ill_since,
     })
 }
 
@@ -226,7 +233,7 @@ fn over(certificate: &CertificateStatus) -> Option<Verdict> {
 }
 
 fn runs_out(certificate: &CertificateStatus) -> Option<Verdict> {
-    let expiry = certificate.expiry.filter(|expiry| *expiry > Expiry::Far)?;
+    let expiry = certificate.expiry.filter(|_| certificate.is_near_its_end())?;
     let (words, until) = (certificate.words()?, certificate.certificate.not_after);
     Some(Verdict {
         level: Level::Warning,

@@ -80,19 +80,23 @@ pub(super) fn round_trips(points: &[RoundTripPoint], now: Timestamp) -> Option<(
     Some((path(&longest, 0.0, most)?, path(&mean, 0.0, most)?))
 }
 
+/// How much of the strip lies before a moment.
+pub(super) fn before(moment: Timestamp, now: Timestamp) -> u64 {
+    let step = i64::try_from(STEP.as_millis()).unwrap_or(i64::MAX);
+    // The strip moves in steps, so that it is another one only every ten minutes.
+    let steps = |time: Timestamp| time.as_millis().div_euclid(step);
+    let to_the_end = u64::try_from(steps(now) + 1 - steps(moment)).unwrap_or(0);
+    WEEK.saturating_sub(to_the_end)
+}
+
 /// Where an outage lies on the strip, and how wide it is; `None`: before it.
 pub(super) fn outage(outage: &OutageReport, now: Timestamp) -> Option<(u64, u64)> {
-    let step = i64::try_from(STEP.as_millis()).unwrap_or(i64::MAX);
-    let week = i64::try_from(WEEK).unwrap_or(i64::MAX);
-    // The strip moves in steps, so that it is another one only every ten minutes.
-    let end = now.as_millis().div_euclid(step) + 1;
-    let x = |time: Timestamp| (time.as_millis().div_euclid(step) - end + week).clamp(0, week);
-    let (from, to) = (x(outage.from), outage.to.map_or(week, x));
+    let (from, to) = (before(outage.from, now), outage.to.map_or(WEEK, |to| before(to, now)));
     if to == 0 {
         return None;
     }
-    let width = u64::try_from(to - from).unwrap_or(0).max(NARROWEST);
-    let from = u64::try_from(from).unwrap_or(0).min(WEEK - NARROWEST);
+    let width = to.saturating_sub(from).max(NARROWEST);
+    let from = from.min(WEEK - NARROWEST);
     Some((from, width.min(WEEK - from)))
 }
 

@@ -7,7 +7,7 @@
 //! a session to keep. Its user name is not looked at: there is one password. It crosses the network as it is, which
 //! `docs/page.md` says. Rejected: a hash in the configuration, which would have `hearthlink status` ask a person.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr};
 
 use axum::http::{HeaderMap, Method, Uri, header, uri::Authority};
 use data_encoding::BASE64;
@@ -16,13 +16,12 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
+use super::server::CONNECTION_TIME;
 use crate::{
     model::{Network, Secret},
     patience::{Patience, TooMany},
 };
 
-/// What a visitor has for one request, waiting included.
-const VISIT: Duration = Duration::from_secs(10);
 /// What `Patience` knows failures by, beside the network: there is one password.
 const ANYBODY: &str = "";
 
@@ -70,7 +69,7 @@ impl Entrance {
             SystemRandom::new().fill(&mut seed).map_err(|_| NoRandomness)?;
             let key = hmac::Key::new(hmac::HMAC_SHA256, &seed);
             let digest = hmac::sign(&key, password.expose().as_bytes());
-            Ok(Lock { key, digest, patience: Patience::new(VISIT) })
+            Ok(Lock { key, digest, patience: Patience::new(CONNECTION_TIME) })
         });
         Ok(Self { bound, hosts, lock: lock.transpose()? })
     }
@@ -160,6 +159,8 @@ pub(super) fn is_from_elsewhere(method: &Method, headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::http::{HeaderName, HeaderValue};
 
     use super::*;

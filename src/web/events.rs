@@ -115,9 +115,9 @@ impl Reader {
     }
 
     async fn catch_up(&mut self) -> Option<Bytes> {
-        let edition = self.press.latest().await?;
-        let seen = self.seen.replace(edition.id());
-        Some(edition.event(seen).into())
+        let (edition, event) = self.press.news(self.seen).await?;
+        self.seen = Some(edition);
+        Some(event)
     }
 }
 

@@ -171,12 +171,19 @@ fn looks<S: Clone + Send + Sync + 'static>() -> Router<S> {
 }
 
 async fn status(State(board): State<Board>) -> Response {
-    Json(board.snapshot()).into_response()
+    aside(move || Json(board.snapshot()).into_response()).await
+}
+
+/// Makes an answer that takes milliseconds with many devices, and holds up no message of the house with it.
+async fn aside(make: impl FnOnce() -> Response + Send + 'static) -> Response {
+    let made = tokio::task::spawn_blocking(make).await;
+    // It panicked, which is in the log.
+    made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// For monitors: 503 with the sentence while a person is needed, else 200. Without the password only that.
 async fn ready(State(board): State<Board>, request: Request) -> Response {
-    let verdict = board.snapshot().verdict;
+    let verdict = board.verdict();
     let code = match verdict.level {
         Level::Ok | Level::Warning => StatusCode::OK,
         Level::Error => StatusCode::SERVICE_UNAVAILABLE,

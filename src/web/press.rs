@@ -3,7 +3,8 @@
 //! Owns the last edition and the bulletins: what has changed between two of them, as the events carry it. Never sets
 //! an edition that nobody asked for. Invariants: who asks for the page gets an edition that is no older than the
 //! question, or of an unchanged board; a bulletin comes at most every second, and more seldom where it is large, so that a
-//! reader costs no more than [`RATE`].
+//! reader costs no more than [`RATE`]; whatever is made of an edition is made by one thread at a time, which is none of
+//! the runtime's workers, so that a crowd before the page holds up no message of the house.
 //!
 //! An event carries the sections and the rows of devices that are not as they were, as the HTML that the page has,
 //! each an element with an id. With 1,000 devices and 100 reports a second that is a tenth of the rows, made once, and
@@ -15,7 +16,7 @@
 //! for everybody; differences of text, which whoever missed one cannot use.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -42,7 +43,7 @@ struct Part {
 }
 
 /// The page as of one moment.
-pub(super) struct Edition {
+struct Edition {
     run: i64,
     number: u64,
     facts: Snapshot,
@@ -54,8 +55,8 @@ pub(super) struct Edition {
     devices: Vec<u64>,
     /// Since which edition the list has these devices.
     list_since: u64,
-    plain: OnceLock<Bytes>,
-    packed: OnceLock<Bytes>,
+    plain: Option<Bytes>,
+    packed: Option<Bytes>,
 }
 
 /// An edition's name in an event: of which run of the program, and which.
@@ -79,8 +80,7 @@ impl std::fmt::Display for EditionId {
 }
 
 impl Edition {
-    fn after(last: Option<&Edition>, facts: Snapshot, version: u64, taken: Instant) -> Self {
-        let run = facts.started.as_millis();
+    fn after(run: i64, last: Option<&Edition>, facts: Snapshot, version: u64, taken: Instant) -> Self {
         let number = last.map_or(1, |last| last.number + 1);
         let fresh = page::sections(&View { facts: &facts, now: None });
         let old = last.map_or(&[][..], |last| &last.sections);
@@ -109,26 +109,28 @@ impl Edition {
             taken,
             sections,
             devices,
-            plain: OnceLock::new(),
-            packed: OnceLock::new(),
+            plain: None,
+            packed: None,
         }
     }
 
-    pub(super) fn id(&self) -> EditionId {
+    fn id(&self) -> EditionId {
         EditionId { run: self.run, number: self.number }
     }
 
-    /// The whole page, packed by gzip if that is wanted. Takes milliseconds the first time.
-    pub(super) fn page(&self, is_packed: bool) -> Bytes {
-        let make = || page::whole(&View { facts: &self.facts, now: Some(self.facts.now) }, self.id());
-        match is_packed {
-            false => self.plain.get_or_init(|| make().into()).clone(),
-            true => self.packed.get_or_init(|| page::pack(&make()).into()).clone(),
-        }
+    /// The whole page, packed by gzip if that is wanted; empty where it cannot be made. Takes milliseconds the first time.
+    fn page(&mut self, is_packed: bool) -> Bytes {
+        let id = self.id();
+        let (facts, made) = (&self.facts, if is_packed { &mut self.packed } else { &mut self.plain });
+        let make = || {
+            let text = page::whole(&View { facts, now: Some(facts.now) }, id);
+            Bytes::from(if is_packed { page::pack(&text) } else { text.into() })
+        };
+        made.get_or_insert_with(make).clone()
     }
 
     /// The event for who has seen the edition `seen`.
-    pub(super) fn event(&self, seen: Option<EditionId>) -> String {
+    fn event(&self, seen: Option<EditionId>) -> String {
         let seen = seen.filter(|seen| seen.run == self.run && seen.number <= self.number);
         let mut text = match seen.filter(|seen| seen.number >= self.list_since) {
             // The list is another one: the script gets the page.
@@ -182,36 +184,54 @@ impl Bulletin {
 
 /// Where editions are made.
 pub(super) struct Press {
+    /// Not when it began: that is another moment when the clock is set.
+    run: i64,
     board: Board,
-    last: Mutex<Option<Arc<Edition>>>,
+    last: Mutex<Option<Edition>>,
     bulletins: watch::Sender<Option<Arc<Bulletin>>>,
 }
 
 impl Press {
     pub(super) fn new(board: Board) -> Arc<Self> {
-        Arc::new(Self { board, last: Mutex::new(None), bulletins: watch::channel(None).0 })
+        let run = fastrand::i64(1..);
+        Arc::new(Self { run, board, last: Mutex::new(None), bulletins: watch::channel(None).0 })
     }
 
-    /// The page as of now. `None`: making it panicked, which is in the log.
-    pub(super) async fn latest(self: &Arc<Self>) -> Option<Arc<Edition>> {
+    /// The whole page as of now, packed by gzip if that is wanted. `None`: it could not be made, which is in the log.
+    pub(super) async fn page(self: &Arc<Self>, is_packed: bool) -> Option<Bytes> {
+        let page = self.with_latest(move |edition| edition.page(is_packed)).await;
+        page.filter(|page| !page.is_empty())
+    }
+
+    /// The event for who has seen the edition `seen`, and which one it has seen then; `None` as for the page.
+    pub(super) async fn news(self: &Arc<Self>, seen: Option<EditionId>) -> Option<(EditionId, Bytes)> {
+        self.with_latest(move |edition| (edition.id(), edition.event(seen).into())).await
+    }
+
+    /// Has something made of the edition as of now. `None`: it panicked, which is in the log. Whoever asks while others
+    /// have theirs made waits, and all who waited share the next edition and what is made of it.
+    async fn with_latest<T: Send + 'static>(
+        self: &Arc<Self>,
+        make: impl FnOnce(&mut Edition) -> T + Send + 'static,
+    ) -> Option<T> {
         let (press, asked) = (self.clone(), Instant::now());
-        task::spawn_blocking(move || press.edition(asked)).await.ok()
-    }
-
-    /// Whoever asks while one is made waits for it, and all who waited share the next one.
-    fn edition(&self, asked: Instant) -> Arc<Edition> {
-        // An edition is put there as a whole: a panic leaves the one before.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let version = *self.board.watch().borrow();
-        if let Some(edition) = &*last
-            && (edition.taken >= asked || (edition.version == version && edition.taken.elapsed() < OLDEST))
-        {
-            return edition.clone();
-        }
-        let taken = Instant::now();
-        let edition = Arc::new(Edition::after(last.as_deref(), self.board.snapshot(), version, taken));
-        *last = Some(edition.clone());
-        edition
+        let work = move || {
+            // An edition and its pages are put there as a whole: a panic leaves what was before.
+            let mut last = press.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let version = *press.board.watch().borrow();
+            let is_of_now = |edition: &Edition| {
+                edition.taken >= asked || (edition.version == version && edition.taken.elapsed() < OLDEST)
+            };
+            let edition = match last.take_if(|edition| is_of_now(edition)) {
+                Some(edition) => edition,
+                None => {
+                    let taken = Instant::now();
+                    Edition::after(press.run, last.as_ref(), press.board.snapshot(), version, taken)
+                }
+            };
+            make(last.insert(edition))
+        };
+        task::spawn_blocking(work).await.ok()
     }
 
     /// The bulletins to come. A reader that is slow misses some, and is told what is new when it is ready (policy
@@ -242,16 +262,19 @@ impl Press {
             self.bulletins.send_replace(None);
             return LEAST;
         }
-        let Some(edition) = self.latest().await else { return LEAST };
-        let to = edition.id();
-        // The first one is for nobody: readers have begun with an edition of their own.
-        let from = self.bulletins.borrow().as_ref().map_or(to, |last| last.to);
-        if from == to && self.bulletins.borrow().is_some() {
+        let last = self.bulletins.borrow().as_ref().map(|last| last.to);
+        let make = move |edition: &mut Edition| {
+            let to = edition.id();
+            // The first one is for nobody: readers have begun with an edition of their own.
+            let from = last.unwrap_or(to);
+            Bulletin { from, to, event: edition.event(Some(from)).into() }
+        };
+        let Some(bulletin) = self.with_latest(make).await else { return LEAST };
+        if last == Some(bulletin.to) {
             return LEAST;
         }
-        let event = Bytes::from(edition.event(Some(from)));
-        let wait = Duration::from_secs_f64(event.len() as f64 / RATE as f64);
-        self.bulletins.send_replace(Some(Arc::new(Bulletin { from, to, event })));
+        let wait = Duration::from_secs_f64(bulletin.event.len() as f64 / RATE as f64);
+        self.bulletins.send_replace(Some(Arc::new(bulletin)));
         wait.max(LEAST)
     }
 }

@@ -22,8 +22,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Connections at a time, streams of events included. Full: further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
-/// From accept to the last byte of the answer.
-const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// From accept to the last byte of the answer, waiting for one's turn with the password included.
+pub(super) const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// After a failed accept (most often: no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(250);
 /// What waits to be written to one visitor, and the longest head of a request, in bytes.

@@ -7,7 +7,7 @@ use askama::Template;
 use super::{chart, words};
 use crate::{
     health::{
-        CertificateStatus, CommandReport, DeviceReport, Expiry, HostReport, LaneReport, Level, OutageReport,
+        CertificateStatus, CommandReport, DeviceReport, HostReport, LaneReport, Level, OutageReport,
         RefusalReport, Snapshot, TrafficDay,
     },
     model::{Availability, LinkState, OutcomeStatus, Timestamp},
@@ -21,8 +21,6 @@ const CROWD: usize = 200;
 const IN_SHORT: usize = 4;
 /// Outages that are told one by one, the last ones.
 const OUTAGES: usize = 20;
-/// From here on a Pi slows down (its firmware's soft limit), in degrees Celsius.
-const HOT: f64 = 80.0;
 
 /// One snapshot, to be shown.
 pub(super) struct View<'a> {
@@ -96,10 +94,6 @@ impl<'a> View<'a> {
         words::certificate(status)
     }
 
-    pub(super) fn is_certificate_near_its_end(&self, status: &CertificateStatus) -> bool {
-        status.expiry.is_some_and(|expiry| expiry > Expiry::Far)
-    }
-
     pub(super) fn has_cloud(&self) -> bool {
         self.facts.link.state != LinkState::Off
     }
@@ -127,6 +121,12 @@ impl<'a> View<'a> {
         outages.filter_map(|outage| chart::outage(outage, self.facts.now)).collect()
     }
 
+    /// How much of the strip, from its left, nothing is known of.
+    pub(super) fn unknown(&self) -> u64 {
+        let since = self.facts.line_history.outages_known_since;
+        since.map_or(0, |since| chart::before(since, self.facts.now))
+    }
+
     /// What the strip shows.
     pub(super) fn outages_words(&self) -> String {
         let history = &self.facts.line_history;
@@ -134,13 +134,17 @@ impl<'a> View<'a> {
         let number = outages.len() as u64 + history.outages_forgotten;
         let ended = |outage: &OutageReport| outage.to?.since(outage.from);
         let longest = outages.iter().filter_map(ended).max();
-        match (number, longest) {
+        let words = match (number, longest) {
             (0, _) => "No outage in the last 7 days".to_owned(),
             (_, None) => format!("{} in the last 7 days", words::count(number, "outage")),
             (1, Some(longest)) => format!("1 outage in the last 7 days, of {}", words::span(longest)),
             (_, Some(longest)) => {
                 format!("{number} outages in the last 7 days, the longest of {}", words::span(longest))
             }
+        };
+        match self.unknown() {
+            0 => words,
+            _ => words + "; of the time before the first start nothing is known",
         }
     }
 
@@ -236,19 +240,15 @@ impl<'a> View<'a> {
         device.availability == Availability::Online
     }
 
-    pub(super) fn is_ill(&self, device: &DeviceReport) -> bool {
-        device.fault.is_some() || !self.is_online(device)
-    }
-
     /// Those in need of attention, a bounded number of them.
     pub(super) fn ill(&self) -> Vec<&'a DeviceReport> {
-        self.facts.devices.iter().filter(|device| self.is_ill(device)).take(NAMED).collect()
+        self.facts.devices.iter().filter(|device| device.is_ill()).take(NAMED).collect()
     }
 
     /// What is said of all devices together.
     pub(super) fn devices_words(&self) -> String {
         let all = self.facts.devices.len() as u64;
-        let ill = self.facts.devices.iter().filter(|device| self.is_ill(device)).count();
+        let ill = self.facts.devices.iter().filter(|device| device.is_ill()).count();
         let all = words::count(all, "device");
         match ill {
             0 => format!("{all}, nothing to complain of"),
@@ -336,7 +336,7 @@ impl<'a> View<'a> {
             self.facts.host;
         let mut rows = Vec::new();
         if let Some(degrees) = temperature_celsius {
-            let is_hot = degrees >= HOT;
+            let is_hot = self.facts.host.is_hot();
             let words = if is_hot { ": too hot, it slows down" } else { "" };
             rows.push(("Temperature", format!("{degrees:.1} °C{words}"), is_hot));
         }
@@ -346,16 +346,14 @@ impl<'a> View<'a> {
                 (false, true) => "was too little since the start: use a stronger power supply",
                 (false, false) => "enough",
             };
-            rows.push(("Voltage", words.to_owned(), voltage.now || voltage.since_boot));
+            rows.push(("Voltage", words.to_owned(), voltage.is_bad()));
         }
         let free = |free, total| format!("{} free of {}", words::bytes(free), words::bytes(total));
         if let Some(disk) = disk {
-            let is_short = disk.free_bytes < disk.total_bytes / 20;
-            rows.push(("Disk", free(disk.free_bytes, disk.total_bytes), is_short));
+            rows.push(("Disk", free(disk.free_bytes, disk.total_bytes), disk.is_short()));
         }
         if let Some(memory) = memory {
-            let is_short = memory.available_bytes < memory.total_bytes / 20;
-            rows.push(("Memory", free(memory.available_bytes, memory.total_bytes), is_short));
+            rows.push(("Memory", free(memory.available_bytes, memory.total_bytes), memory.is_short()));
         }
         if let Some([one, five, fifteen]) = load {
             rows.push(("Load, 1, 5 and 15 min", format!("{one:.2}, {five:.2}, {fifteen:.2}"), false));

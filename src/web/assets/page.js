@@ -4,7 +4,7 @@
 
 const EVERY = 2000; // ms between two questions for the page
 const PATIENCE = 5000; // ms until a silence is told
-const AGAIN = 60000; // ms until events are tried again after they were refused
+const AGAIN = 60000; // ms until events are tried again after they, or the page, were not to be had
 
 const main = document.getElementById("main");
 const silent = document.getElementById("silent");
@@ -88,6 +88,8 @@ async function refresh() {
     edition = main.dataset.edition;
     heard();
   } catch {
+    // Events would only send us here again, at once.
+    refused = Date.now();
     silence(true);
   }
   next();
@@ -111,7 +113,12 @@ function listen() {
     }
     heard();
   });
-  source.addEventListener("page", refresh);
+  // What comes in between would be replaced by an older page, and never be told again: then we listen anew.
+  source.addEventListener("page", () => {
+    source.close();
+    source = null;
+    refresh();
+  });
   source.onopen = () => silence(false);
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) {

@@ -27,7 +27,8 @@ use exposition::{Exposition, Kind, Labels};
 
 pub(super) async fn show(State(board): State<Board>) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], text(&board.snapshot())).into_response()
+    let make = move || ([(header::CONTENT_TYPE, content_type)], text(&board.snapshot())).into_response();
+    super::aside(make).await
 }
 
 fn text(snapshot: &Snapshot) -> String {
@@ -112,7 +113,7 @@ fn history(text: &mut Exposition, snapshot: &Snapshot) {
     let down =
         |outage: &OutageReport| outage.to.unwrap_or(snapshot.now).since(outage.from).unwrap_or_default();
     let down: f64 = history.outages.iter().map(|outage| down(outage).as_secs_f64()).sum();
-    let number = history.outages.len() as f64;
+    let number = history.outages.len() as f64 + history.outages_forgotten as f64;
     text.gauge("cloud_outages", "Times without a line in the last seven days.", number);
     text.gauge("cloud_down_seconds", "How long they were together.", down);
     let traffic = &history.traffic;
