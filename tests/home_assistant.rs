@@ -161,7 +161,7 @@ async fn home_assistant_finds_every_device_commands_it_and_sees_it_leave() {
     let gateway = house.start().await;
 
     // Every device, with what it needs; the cover that says nothing and the fan whose state is not known are there.
-    let topics = ["toaster", "boiler-room", "kettle", "lamp", "attic"];
+    let topics = ["toaster", "boiler-room", "kettle", "lamp", "attic", "bridge"];
     let topics: BTreeSet<String> =
         topics.iter().map(|level| format!("homeassistant/device/{level}/config")).collect();
     let found = announced(&house, |found| topics.iter().all(|topic| found.contains_key(topic))).await;
@@ -169,6 +169,20 @@ async fn home_assistant_finds_every_device_commands_it_and_sees_it_leave() {
     assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), topics, "the fan has shown nothing yet");
     let toaster = &found["homeassistant/device/toaster/config"];
     assert_eq!(toaster["components"]["browning"]["platform"], "number");
+
+    // The gateway itself is one of them, with what is true of it.
+    let own = &found["homeassistant/device/bridge/config"];
+    assert_eq!(own["availability"], json!([{"topic": "home/bridge/state"}]));
+    let problem = &own["components"]["problem"];
+    assert_eq!(
+        (&problem["state_topic"], &problem["platform"]),
+        (&json!("home/bridge/health"), &json!("binary_sensor"))
+    );
+    let mut reader = Client::connect(&house, "health", &["home/bridge/health"]).await;
+    let health = object(&reader.hear(|publish| publish.topic == "home/bridge/health").await);
+    assert!(health["problem"].is_boolean(), "{health}");
+    let fields = health.as_object().unwrap().keys();
+    assert!(own["components"].as_object().unwrap().keys().eq(fields), "{own} {health}");
 
     // A field that is only known when it is read.
     let mut lan = Client::connect(&house, "fan", &["fan/set"]).await;
@@ -225,7 +239,7 @@ async fn home_assistant_finds_every_device_commands_it_and_sees_it_leave() {
     // Over a restart with a shorter configuration, what is gone is taken back.
     house.configure("devices:\n  - {id: kettle, kind: tasmota, options: {topic: plug}}\n");
     let gateway = house.start().await;
-    let left = ["other", "kettle"].map(|level| format!("homeassistant/device/{level}/config"));
+    let left = ["other", "kettle", "bridge"].map(|level| format!("homeassistant/device/{level}/config"));
     settles(&house, &left).await;
     stop(gateway).await;
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     CloudTopics, LocalTopics,
     beat::Beat,
+    bridge_health::Has,
     cloud_tree::CloudTree,
     description::Descriptions,
     discovery::Discovery,
@@ -99,6 +100,8 @@ pub(super) struct Parts {
     pub(super) safe_states: Vec<SafeState>,
     pub(super) local: LocalTopics,
     pub(super) discovery: Discovery,
+    /// What the gateway has to say of itself.
+    pub(super) has: Has,
     pub(super) descriptions: Descriptions,
     pub(super) line: Option<Line>,
     /// The lane of the devices' states in the store.
@@ -171,6 +174,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
         safe_states: translate::safe_states(&config.devices),
         local: LocalTopics::default(),
         discovery: Discovery::new(config),
+        has: Has::new(config),
         descriptions: Descriptions::new(config),
         line,
         states_lane: lanes.of_states,
@@ -304,13 +308,14 @@ mod tests {
                 lan.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
             own_topics(&config, &lan).iter().map(|topic| topic.as_str().to_owned()).collect::<Vec<_>>()
         };
-        let announced = "homeassistant/device/toaster/config";
+        let announced = ["bridge", "toaster"].map(|id| format!("homeassistant/device/{id}/config"));
+        let announced = announced.each_ref().map(String::as_str);
         assert_eq!(
             topics(&[]),
-            ["home/toaster", "home/toaster/availability", "home/toaster/result", announced]
+            ["home/toaster", "home/toaster/availability", "home/toaster/result", announced[0], announced[1]]
         );
         let of_others = topics(&["stat/+", "home/+/result"]);
-        assert_eq!(of_others, ["home/toaster", "home/toaster/availability", announced]);
+        assert_eq!(of_others, ["home/toaster", "home/toaster/availability", announced[0], announced[1]]);
         assert!(closed_to_the_cloud(&config).iter().any(|closed| closed.as_str() == "homeassistant/#"));
     }
 }

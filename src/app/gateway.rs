@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     beat::Beat,
+    bridge_health::BridgeHealth,
     build::{self, BuildError, Line, Parts},
     certificate::CertificateWatch,
     discovery::{self, Announcer},
@@ -184,6 +185,7 @@ impl Running {
             safe_states,
             local,
             discovery,
+            has,
             descriptions,
             line,
             states_lane,
@@ -227,6 +229,14 @@ impl Running {
         let (entities, told_entities) = mpsc::channel(discovery::TOLD);
         let announcer = Announcer::new(discovery, handle.clone(), local.clone());
         drains.spawn("announcer to Home Assistant", announcer.run(told_entities));
+        let health = BridgeHealth {
+            board: board.clone(),
+            broker: handle.clone(),
+            topics: local.clone(),
+            has,
+            entities: entities.clone(),
+        };
+        intake.spawn("gateway's own health", health.run(stop.clone()));
         let telemetry = Telemetry {
             broker: handle.clone(),
             local: local.clone(),

@@ -7,6 +7,7 @@
 //! broker, then the line, then the store, so that every outcome still finds its way out.
 
 mod beat;
+mod bridge_health;
 mod build;
 mod certificate;
 mod cloud_tree;
