@@ -11,7 +11,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::LocalTopics;
@@ -19,7 +22,7 @@ use crate::{
     broker::BrokerHandle,
     config::Config,
     health::{Board, HostReport, Level, Snapshot},
-    model::{DeviceId, Entity, Fields, LinkState, Message, Platform, QoS, StateClass, Timestamp},
+    model::{DeviceEvent, DeviceId, Entity, Fields, LinkState, Message, Platform, QoS, Reading, StateClass},
 };
 
 /// How often the line is looked at.
@@ -32,7 +35,8 @@ const WAIT_FOR_MACHINE: u32 = 15;
 /// In degrees Celsius: what is less is no news.
 const WARMER: f64 = 2.0;
 
-/// What is wrong for less is no problem: after a start nobody has been heard yet.
+/// What is wrong for less is no problem: after a start nobody has been heard yet. The board does not say of everything since
+/// when it is so.
 const LASTING: Duration = Duration::from_secs(60);
 
 /// Whether something is wrong, whatever it is.
@@ -82,6 +86,8 @@ pub(super) struct BridgeHealth {
     pub(super) has: Has,
     /// What the gateway has, to be announced. Full: it waits.
     pub(super) entities: mpsc::Sender<(DeviceId, Vec<Entity>)>,
+    /// The same and what is true of it, for Homie controllers; `None`: nobody is told. Full: it waits.
+    pub(super) homie: Option<mpsc::Sender<DeviceEvent>>,
 }
 
 impl BridgeHealth {
@@ -103,13 +109,19 @@ impl BridgeHealth {
             // One word; the whole board is copied only when something is to be said.
             let is_up = self.board.line() == LinkState::Online;
             if rhythm.is_due(is_up) {
-                let fresh = self.has.read(is_up, &self.board.snapshot(), &rhythm.said);
+                let board = self.board.snapshot();
+                let has_problem = rhythm.has_problem(board.verdict.level != Level::Ok);
+                let fresh = self.has.read(is_up, has_problem, &board, &rhythm.said);
                 known.extend(fresh.keys().cloned());
                 if known != announced {
                     // Nobody there: the gateway is stopping.
                     let _ = self.entities.send((bridge(), entities(&known))).await;
+                    self.tell_homie(DeviceEvent::Entities(bridge(), entities(&known))).await;
                     announced.clone_from(&known);
                 }
+                let taken_at = board.now;
+                let reading = Reading { device: bridge(), fields: fresh.clone(), taken_at };
+                self.tell_homie(DeviceEvent::Reading(reading)).await;
                 if fresh != rhythm.said {
                     let payload = Value::Object(fresh.clone()).to_string();
                     let message = Message::new(self.topics.health(), payload, QoS::AtLeastOnce);
@@ -118,6 +130,13 @@ impl BridgeHealth {
                 }
             }
             sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn tell_homie(&self, event: DeviceEvent) {
+        if let Some(homie) = &self.homie {
+            // Nobody there: the gateway is stopping.
+            let _ = homie.send(event).await;
         }
     }
 
@@ -136,6 +155,8 @@ struct Rhythm {
     said: Fields,
     line: Option<bool>,
     looks: u32,
+    /// Since when something has been wrong, as far as was looked.
+    wrong_since: Option<Instant>,
 }
 
 impl Rhythm {
@@ -144,16 +165,21 @@ impl Rhythm {
         (self.line, self.looks) = (Some(is_up), if is_due { 1 } else { self.looks + 1 });
         is_due
     }
+
+    /// Whether what is wrong now has been for a while.
+    fn has_problem(&mut self, is_wrong: bool) -> bool {
+        let since = self.wrong_since.filter(|_| is_wrong);
+        self.wrong_since = is_wrong.then(|| since.unwrap_or_else(Instant::now));
+        since.is_some_and(|since| since.elapsed() >= LASTING)
+    }
 }
 
 impl Has {
     /// What is true now. What cannot be known at the moment is left out.
-    fn read(self, is_up: bool, board: &Snapshot, said: &Fields) -> Fields {
+    fn read(self, is_up: bool, has_problem: bool, board: &Snapshot, said: &Fields) -> Fields {
         let mut fields = Fields::new();
         let mut say = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
-        let lasts = |since: Timestamp| board.now.since(since).is_none_or(|time| time >= LASTING);
-        let is_wrong = board.verdict.level != Level::Ok && board.verdict.since.is_none_or(lasts);
-        say(PROBLEM, is_wrong.into());
+        say(PROBLEM, has_problem.into());
         if self.cloud {
             say(LINE_UP, is_up.into());
             say(WAITING, board.store.waiting.into());
@@ -167,7 +193,6 @@ impl Has {
                 .get(TEMPERATURE)
                 .filter(|told| told.as_f64().is_some_and(|told| (told - now).abs() < WARMER));
             // A processor is nowhere near the ends of the type.
-            #[allow(clippy::cast_possible_truncation, reason = "degrees of a processor")]
             say(TEMPERATURE, told.cloned().unwrap_or_else(|| Value::from(now.round() as i64)));
         }
         if let Some(under_voltage) = board.host.under_voltage {

@@ -12,6 +12,7 @@ use super::{
     certificate::CertificateWatch,
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
+    homie::{self, Speaker},
     reload::Reload,
     simulation::Hardware,
     stages::{Stage, Stages},
@@ -185,6 +186,7 @@ impl Running {
             safe_states,
             local,
             discovery,
+            homie,
             has,
             descriptions,
             line,
@@ -229,12 +231,17 @@ impl Running {
         let (entities, told_entities) = mpsc::channel(discovery::TOLD);
         let announcer = Announcer::new(discovery, handle.clone(), local.clone());
         drains.spawn("announcer to Home Assistant", announcer.run(told_entities));
+        // Before anybody is served: what was ready when an earlier run ended is not yet.
+        let speaker = homie.and_then(|homie| Speaker::begin(homie, handle.clone(), clock.clone()));
+        let (homie_sender, for_homie) = mpsc::channel(homie::EVENTS);
+        let to_homie = speaker.is_some().then_some(homie_sender);
         let health = BridgeHealth {
             board: board.clone(),
             broker: handle.clone(),
             topics: local.clone(),
             has,
             entities: entities.clone(),
+            homie: to_homie.clone(),
         };
         intake.spawn("gateway's own health", health.run(stop.clone()));
         let telemetry = Telemetry {
@@ -245,6 +252,7 @@ impl Running {
             line: line_sender,
             not_kept,
             entities,
+            homie: to_homie,
             descriptions,
         };
         let certificate = CertificateWatch {
@@ -266,6 +274,10 @@ impl Running {
         let (cloud_commands, from_cloud) = mpsc::channel(COMMANDS);
         let sets = handle.subscribe(&[local.sets()], COMMANDS);
         intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
+        if let Some(speaker) = speaker {
+            intake.spawn("Homie's ear", speaker.ear(commands.clone()).run(stop.clone()));
+            drains.spawn("speaker to Homie", speaker.run(for_homie));
+        }
         intake.spawn("command desk", desk.run(from_home, from_cloud, stop.clone()));
         if !safe_states.is_empty() {
             let (line_sender, line_state) = watch::channel(board.line());

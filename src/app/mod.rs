@@ -17,6 +17,7 @@ mod downlink;
 pub mod examination;
 mod flows;
 mod gateway;
+mod homie;
 mod reload;
 mod simulation;
 mod stages;

@@ -8,7 +8,7 @@ use crate::{
     broker::{Broker, BrokerOptions, InProcess, Limits},
     clock::Clock,
     health::{CertificateReport, LinkReport, StoreReport, UnderVoltage},
-    model::{Fault, FaultKind},
+    model::{Fault, FaultKind, Timestamp},
     store::{Store, StoreOptions},
 };
 
@@ -35,7 +35,7 @@ fn what_a_house_does_not_have_is_not_shown() {
     let board = Board::new("g", Clock::system());
     let on_a_pi = UnderVoltage { now: true, since_boot: true };
     board.host(HostReport { under_voltage: Some(on_a_pi), ..machine(41.4) });
-    let fields = alone.read(false, &board.snapshot(), &Fields::new());
+    let fields = alone.read(false, false, &board.snapshot(), &Fields::new());
     assert_eq!(
         Value::Object(fields),
         serde_json::json!({PROBLEM: false, TEMPERATURE: 41, UNDER_VOLTAGE: true})
@@ -48,7 +48,7 @@ fn what_a_house_does_not_have_is_not_shown() {
 }
 
 #[test]
-fn a_problem_is_one_that_lasts_and_a_certificate_is_told_in_days() {
+fn the_queue_is_told_in_messages_and_a_certificate_in_days() {
     let clock = Clock::manual(Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap());
     let board = Board::new("g", clock.clone());
     board.link(link(LinkState::Waiting));
@@ -61,17 +61,19 @@ fn a_problem_is_one_that_lasts_and_a_certificate_is_told_in_days() {
         not_before: clock.now(),
         not_after: Timestamp::parse_rfc3339("2027-01-31T12:00:00Z").unwrap(),
     }));
-    let read = |is_up: bool| Value::Object(ALL.read(is_up, &board.snapshot(), &Fields::new()));
-    let said = read(false);
-    assert_eq!(
-        (&said[LINE_UP], &said[WAITING], &said[CERTIFICATE_DAYS]),
-        (&false.into(), &7.into(), &70.into())
-    );
-    assert_eq!(said[PROBLEM], false, "it has only begun");
-    clock.advance(LASTING);
-    assert_eq!(read(false)[PROBLEM], true);
-    board.link(link(LinkState::Online));
-    assert_eq!(read(true)[PROBLEM], false);
+    let said = ALL.read(false, true, &board.snapshot(), &Fields::new());
+    let expected = serde_json::json!({PROBLEM: true, LINE_UP: false, WAITING: 7, CERTIFICATE_DAYS: 70});
+    assert_eq!(Value::Object(said), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_problem_is_one_that_lasts() {
+    let mut rhythm = Rhythm::default();
+    assert!(!rhythm.has_problem(true), "it has only begun");
+    sleep(LASTING).await;
+    assert!(rhythm.has_problem(true));
+    assert!(!rhythm.has_problem(false));
+    assert!(!rhythm.has_problem(true), "another one");
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn a_temperature_that_trembles_is_no_news() {
     let mut said = Fields::new();
     for (measured, told) in [(50.4, 50), (51.9, 50), (48.1, 50), (52.0, 52), (50.5, 52), (49.6, 50)] {
         board.host(machine(measured));
-        said = ALL.read(true, &board.snapshot(), &said);
+        said = ALL.read(true, false, &board.snapshot(), &said);
         assert_eq!(said[TEMPERATURE], told, "{measured}");
     }
 }
@@ -114,7 +116,7 @@ impl House {
         ear.recv().await.unwrap();
         let (entities, told) = mpsc::channel(8);
         let has = Has { cloud: true, certificate: false };
-        let health = Some(BridgeHealth { board: board.clone(), broker, topics, has, entities });
+        let health = Some(BridgeHealth { board: board.clone(), broker, topics, has, entities, homie: None });
         Self { board, ear, health, told, _directory: directory }
     }
 

@@ -82,16 +82,6 @@ fn is_plain(field: &str) -> bool {
         && field.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | ' '))
 }
 
-/// `energy_total` as `Energy total`.
-fn name(field: &str) -> String {
-    let words = field.replace('_', " ");
-    let mut letters = words.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => words,
-    }
-}
-
 /// The value as a template of Home Assistant writes it, which is Python's way.
 fn rendered(value: &Value) -> String {
     match value {
@@ -225,9 +215,8 @@ impl Announced<'_> {
         // What a device is for is called as the device is.
         let is_main = field == "state" && !matches!(platform, Platform::Sensor { .. });
         it["name"] = match &entity.name {
-            Some(name) => name.clone().into(),
             None if is_main => Value::Null,
-            None => name(field).into(),
+            _ => entity.title().into(),
         };
         if let Some(class) = &entity.device_class {
             it["device_class"] = class.clone().into();
