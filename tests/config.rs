@@ -351,6 +351,33 @@ fn a_prefix_of_home_assistant_that_is_not_its_own_is_refused() {
 }
 
 #[test]
+fn names_that_homie_cannot_tell_apart_are_refused_only_where_it_is_spoken() {
+    let with = |homie: &str| {
+        format!(
+            "gateway: {{id: Home}}\nhomie: {homie}\ndevices:\n  - {{id: lamp_1, kind: thermometer}}\n  \
+             - {{id: Lamp-1, kind: thermometer}}\n  - {{id: home, kind: thermometer}}\n  - {{id: _, kind: thermometer}}\n"
+        )
+    };
+    refused(
+        &with("{enabled: true}"),
+        &[
+            (5, 10, "the device `lamp_1` and the device `Lamp-1` would both be `lamp-1`", "another id"),
+            (6, 10, "the gateway `Home` and the device `home` would both be `home`", ""),
+            (7, 10, "`_` has neither a letter nor a digit", ""),
+        ],
+    );
+    let home = tempfile::tempdir().unwrap();
+    assert!(load(home.path(), &with("{enabled: false}")).is_ok());
+    for domain in ["home", "a/b", "Homie", "$homie"] {
+        let text = format!("gateway: {{id: x}}\nhomie: {{enabled: true, domain: {domain}}}\n");
+        refused(&text, &[(2, 32, "", "write `homie`")]);
+    }
+    let route = "gateway: {id: x}\nhomie: {enabled: true}\ncloud: {url: \"wss://a\"}\nroutes_in:\n  \
+                 - {cloud: \"news/#\", local: \"homie/5/{topic}\"}\n";
+    refused(route, &[(5, 30, "`homie/5/#`", "")]);
+}
+
+#[test]
 fn where_senders_are_asked_for_their_topics_are_commands_too() {
     let with = |allow: &str, route: &str| {
         format!(

@@ -7,19 +7,22 @@
 )]
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, Publish, QoS};
+use rumqttc::{Publish, QoS};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 #[path = "support/house.rs"]
 #[allow(dead_code, reason = "shared with the tests of a faulty disk")]
 mod house;
+#[path = "support/listener.rs"]
+mod listener;
 
 use house::{House, PATIENCE};
+use listener::{Client, object, stop};
 
 const DEVICES: &str = "devices:
   - {id: toaster, kind: toaster, options: {toasting_time: 1min}}
@@ -33,66 +36,6 @@ const DEVICES: &str = "devices:
       topic_prefix: attic
       components: [{component: sensor, id: humidity, unit: \"%\", device_class: humidity}, {component: cover, id: blind}]
 ";
-
-/// A client with what it has heard. Home Assistant is one, and so is a device on the LAN.
-struct Client {
-    client: AsyncClient,
-    events: EventLoop,
-    /// What came while something else was waited for.
-    heard: VecDeque<Publish>,
-}
-
-impl Client {
-    async fn connect(house: &House, id: &str, filters: &[&str]) -> Self {
-        let mut options = MqttOptions::new(id, "127.0.0.1", house.port);
-        options.set_max_packet_size(1 << 20, 1 << 20);
-        let (client, events) = AsyncClient::new(options, 64);
-        for filter in filters {
-            client.subscribe(*filter, QoS::AtLeastOnce).await.unwrap();
-        }
-        let mut it = Self { client, events, heard: VecDeque::new() };
-        for _ in filters {
-            it.until(|event| matches!(event, Incoming::SubAck(_)).then_some(())).await;
-        }
-        it
-    }
-
-    async fn until<T>(&mut self, mut what: impl FnMut(&Incoming) -> Option<T>) -> T {
-        let wait = async {
-            loop {
-                let Event::Incoming(incoming) = self.events.poll().await.unwrap() else { continue };
-                if let Some(found) = what(&incoming) {
-                    return found;
-                }
-                if let Incoming::Publish(publish) = incoming {
-                    self.heard.push_back(publish);
-                }
-            }
-        };
-        timeout(PATIENCE, wait).await.expect("it never came")
-    }
-
-    async fn hear(&mut self, what: impl Fn(&Publish) -> bool) -> Publish {
-        if let Some(found) = self.heard.iter().position(&what) {
-            return self.heard.remove(found).unwrap();
-        }
-        self.until(|incoming| match incoming {
-            Incoming::Publish(publish) if what(publish) => Some(publish.clone()),
-            _ => None,
-        })
-        .await
-    }
-
-    /// Publishes, and waits until the broker has it.
-    async fn say(&mut self, topic: &str, retain: bool, payload: &str) {
-        self.client.publish(topic, QoS::AtLeastOnce, retain, payload).await.unwrap();
-        self.until(|incoming| matches!(incoming, Incoming::PubAck(_)).then_some(())).await;
-    }
-}
-
-fn object(publish: &Publish) -> Value {
-    serde_json::from_slice(&publish.payload).unwrap_or_else(|error| panic!("{}: {error}", publish.topic))
-}
 
 /// The announcements that Home Assistant finds, by topic, when there are so many that `enough`.
 async fn announced(
@@ -161,7 +104,7 @@ async fn home_assistant_finds_every_device_commands_it_and_sees_it_leave() {
     let gateway = house.start().await;
 
     // Every device, with what it needs; the cover that says nothing and the fan whose state is not known are there.
-    let topics = ["toaster", "boiler-room", "kettle", "lamp", "attic"];
+    let topics = ["toaster", "boiler-room", "kettle", "lamp", "attic", "bridge"];
     let topics: BTreeSet<String> =
         topics.iter().map(|level| format!("homeassistant/device/{level}/config")).collect();
     let found = announced(&house, |found| topics.iter().all(|topic| found.contains_key(topic))).await;
@@ -169,6 +112,20 @@ async fn home_assistant_finds_every_device_commands_it_and_sees_it_leave() {
     assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), topics, "the fan has shown nothing yet");
     let toaster = &found["homeassistant/device/toaster/config"];
     assert_eq!(toaster["components"]["browning"]["platform"], "number");
+
+    // The gateway itself is one of them, with what is true of it.
+    let own = &found["homeassistant/device/bridge/config"];
+    assert_eq!(own["availability"], json!([{"topic": "home/bridge/state"}]));
+    let problem = &own["components"]["problem"];
+    assert_eq!(
+        (&problem["state_topic"], &problem["platform"]),
+        (&json!("home/bridge/health"), &json!("binary_sensor"))
+    );
+    let mut reader = Client::connect(&house, "health", &["home/bridge/health"]).await;
+    let health = object(&reader.hear(|publish| publish.topic == "home/bridge/health").await);
+    assert!(health["problem"].is_boolean(), "{health}");
+    let fields = health.as_object().unwrap().keys();
+    assert!(own["components"].as_object().unwrap().keys().eq(fields), "{own} {health}");
 
     // A field that is only known when it is read.
     let mut lan = Client::connect(&house, "fan", &["fan/set"]).await;
@@ -225,7 +182,7 @@ async fn home_assistant_finds_every_device_commands_it_and_sees_it_leave() {
     // Over a restart with a shorter configuration, what is gone is taken back.
     house.configure("devices:\n  - {id: kettle, kind: tasmota, options: {topic: plug}}\n");
     let gateway = house.start().await;
-    let left = ["other", "kettle"].map(|level| format!("homeassistant/device/{level}/config"));
+    let left = ["other", "kettle", "bridge"].map(|level| format!("homeassistant/device/{level}/config"));
     settles(&house, &left).await;
     stop(gateway).await;
 
@@ -234,12 +191,6 @@ async fn home_assistant_finds_every_device_commands_it_and_sees_it_leave() {
     let gateway = house.start().await;
     settles(&house, &left[..1]).await;
     stop(gateway).await;
-}
-
-async fn stop(mut gateway: house::Program) {
-    let id = gateway.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    assert!(gateway.wait().await.success());
 }
 
 /// Waits until exactly these announcements are kept.

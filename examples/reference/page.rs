@@ -8,7 +8,7 @@ use hearthlink::{config::json_schema, devices::KINDS};
 use serde_json::{Map, Value};
 
 /// The sections as a house is thought of, and not by the alphabet.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "gateway",
     "broker",
     "devices",
@@ -18,6 +18,7 @@ const SECTIONS: [&str; 11] = [
     "routes_in",
     "store",
     "home_assistant",
+    "homie",
     "web",
     "log",
 ];

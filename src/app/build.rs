@@ -14,10 +14,12 @@ use tokio::sync::mpsc;
 use super::{
     CloudTopics, LocalTopics,
     beat::Beat,
+    bridge_health::Has,
     cloud_tree::CloudTree,
     description::Descriptions,
     discovery::Discovery,
     downlink::Downlink,
+    homie::Homie,
     simulation::Hardware,
     translate::{self, Lanes},
     unopened::Unopened,
@@ -99,6 +101,9 @@ pub(super) struct Parts {
     pub(super) safe_states: Vec<SafeState>,
     pub(super) local: LocalTopics,
     pub(super) discovery: Discovery,
+    pub(super) homie: Option<Homie>,
+    /// What the gateway has to say of itself.
+    pub(super) has: Has,
     pub(super) descriptions: Descriptions,
     pub(super) line: Option<Line>,
     /// The lane of the devices' states in the store.
@@ -138,7 +143,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     }
     let tree = line.as_ref().map(|line| line.tree.clone());
     let broker = Broker::bind(
-        translate::broker(&config.broker, own_topics(config, &lan)),
+        translate::broker(&config.broker, closed_to_clients(config, &lan)),
         uplink(config, &lanes)?,
         store.clone(),
         board.clone(),
@@ -171,6 +176,8 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
         safe_states: translate::safe_states(&config.devices),
         local: LocalTopics::default(),
         discovery: Discovery::new(config),
+        homie: Homie::new(config),
+        has: Has::new(config),
         descriptions: Descriptions::new(config),
         line,
         states_lane: lanes.of_states,
@@ -188,6 +195,12 @@ fn own_topics(config: &Config, lan: &[TopicFilter]) -> Vec<Topic> {
     };
     let all = config.devices.iter().flat_map(of_device).chain(Discovery::new(config).topics());
     all.filter(|topic| !lan.iter().any(|filter| filter.matches(topic))).collect()
+}
+
+/// Where nobody but the gateway publishes.
+fn closed_to_clients(config: &Config, lan: &[TopicFilter]) -> Vec<TopicFilter> {
+    let homie = Homie::new(config).iter().flat_map(Homie::closed).collect::<Vec<_>>();
+    own_topics(config, lan).iter().map(TopicFilter::from).chain(homie).collect()
 }
 
 async fn open_store(
@@ -224,7 +237,8 @@ fn closed_to_the_cloud(config: &Config) -> Vec<TopicFilter> {
     let local = LocalTopics::default();
     let own = own_topics(config, &[]);
     let announcements = Discovery::new(config).tree();
-    let trees = [local.sets(), local.bridge()].into_iter().chain(announcements);
+    let homie = Homie::new(config).and_then(|homie| homie.tree());
+    let trees = [local.sets(), local.bridge()].into_iter().chain(announcements).chain(homie);
     trees.chain(own.iter().map(TopicFilter::from)).collect()
 }
 
@@ -304,13 +318,14 @@ mod tests {
                 lan.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
             own_topics(&config, &lan).iter().map(|topic| topic.as_str().to_owned()).collect::<Vec<_>>()
         };
-        let announced = "homeassistant/device/toaster/config";
+        let announced = ["bridge", "toaster"].map(|id| format!("homeassistant/device/{id}/config"));
+        let announced = announced.each_ref().map(String::as_str);
         assert_eq!(
             topics(&[]),
-            ["home/toaster", "home/toaster/availability", "home/toaster/result", announced]
+            ["home/toaster", "home/toaster/availability", "home/toaster/result", announced[0], announced[1]]
         );
         let of_others = topics(&["stat/+", "home/+/result"]);
-        assert_eq!(of_others, ["home/toaster", "home/toaster/availability", announced]);
+        assert_eq!(of_others, ["home/toaster", "home/toaster/availability", announced[0], announced[1]]);
         assert!(closed_to_the_cloud(&config).iter().any(|closed| closed.as_str() == "homeassistant/#"));
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Telemetry {
     pub(super) not_kept: watch::Sender<u64>,
     /// What devices have, to be announced. Full: they wait.
     pub(super) entities: mpsc::Sender<(DeviceId, Vec<Entity>)>,
+    /// What devices say, for Homie controllers; `None`: nobody is told. Full: they wait, and nobody there waits for them.
+    pub(super) homie: Option<mpsc::Sender<DeviceEvent>>,
     /// How the devices are described in the cloud.
     pub(super) descriptions: Descriptions,
 }
@@ -91,6 +93,10 @@ impl Telemetry {
                 event = events.recv() => event,
             };
             let Some(event) = event else { break };
+            if let Some(homie) = &self.homie {
+                // Nobody there: the gateway is stopping.
+                let _ = homie.send(event.clone()).await;
+            }
             let message =
                 |topic: Topic, payload: String| Message::new(topic, payload, QoS::AtLeastOnce).retained();
             let (at_home, for_cloud) = match &event {
@@ -496,6 +502,7 @@ mod tests {
             line,
             not_kept,
             entities,
+            homie: None,
             descriptions: Descriptions::default(),
         };
         let (sender, events) = mpsc::channel(16);

@@ -7,11 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     beat::Beat,
+    bridge_health::BridgeHealth,
     build::{self, BuildError, Line, Parts},
     certificate::CertificateWatch,
     departed,
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
+    homie::{self, Speaker},
     reload::Reload,
     simulation::Hardware,
     stages::{Stage, Stages},
@@ -185,6 +187,8 @@ impl Running {
             safe_states,
             local,
             discovery,
+            homie,
+            has,
             descriptions,
             line,
             states_lane,
@@ -232,6 +236,19 @@ impl Running {
         let (entities, told_entities) = mpsc::channel(discovery::TOLD);
         let announcer = Announcer::new(discovery, handle.clone(), local.clone());
         drains.spawn("announcer to Home Assistant", announcer.run(told_entities));
+        // Before anybody is served: what was ready when an earlier run ended is not yet.
+        let speaker = homie.and_then(|homie| Speaker::begin(homie, handle.clone(), clock.clone()));
+        let (homie_sender, for_homie) = mpsc::channel(homie::EVENTS);
+        let to_homie = speaker.is_some().then_some(homie_sender);
+        let health = BridgeHealth {
+            board: board.clone(),
+            broker: handle.clone(),
+            topics: local.clone(),
+            has,
+            entities: entities.clone(),
+            homie: to_homie.clone(),
+        };
+        intake.spawn("gateway's own health", health.run(stop.clone()));
         let telemetry = Telemetry {
             broker: handle.clone(),
             local: local.clone(),
@@ -240,6 +257,7 @@ impl Running {
             line: line_sender,
             not_kept,
             entities,
+            homie: to_homie,
             descriptions,
         };
         let certificate = CertificateWatch {
@@ -261,6 +279,10 @@ impl Running {
         let (cloud_commands, from_cloud) = mpsc::channel(COMMANDS);
         let sets = handle.subscribe(&[local.sets()], COMMANDS);
         intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
+        if let Some(speaker) = speaker {
+            intake.spawn("Homie's ear", speaker.ear(commands.clone()).run(stop.clone()));
+            drains.spawn("speaker to Homie", speaker.run(for_homie));
+        }
         intake.spawn("command desk", desk.run(from_home, from_cloud, stop.clone()));
         if !safe_states.is_empty() {
             let (line_sender, line_state) = watch::channel(board.line());

@@ -7,6 +7,7 @@
 //! broker, then the line, then the store, so that every outcome still finds its way out.
 
 mod beat;
+mod bridge_health;
 mod build;
 mod certificate;
 mod cloud_tree;
@@ -17,6 +18,7 @@ mod downlink;
 pub mod examination;
 mod flows;
 mod gateway;
+mod homie;
 mod reload;
 mod simulation;
 mod stages;

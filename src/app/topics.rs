@@ -124,6 +124,11 @@ impl Default for LocalTopics {
 impl LocalTopics {
     device_topics!();
 
+    /// How the gateway itself fares: JSON, retained.
+    pub fn health(&self) -> Topic {
+        self.0.below("bridge/health")
+    }
+
     /// Where receipts of messages for the cloud are told.
     pub fn message_receipts(&self) -> Topic {
         self.0.below("bridge/receipt/message")

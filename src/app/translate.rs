@@ -13,7 +13,10 @@ use crate::{
     config::{self, Config, MqttVersion, Profile},
     devices::DeviceSpec,
     link::{CloudLimits, LinkOptions, ProxyOptions, Versions},
-    model::{Availability, Fields, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, Wanted},
+    model::{
+        Availability, Fields, GatewayId, Message, Properties, QoS, Receipts, Request, Topic, TopicFilter,
+        Wanted,
+    },
     store::{Entry, Keep, LaneOptions, StoreOptions, WhenFull},
 };
 
@@ -75,7 +78,7 @@ pub(super) fn lanes(config: &Config) -> Lanes {
     Lanes { options, of_routes, of_states }
 }
 
-pub(super) fn broker(config: &config::Broker, closed: Vec<Topic>) -> BrokerOptions {
+pub(super) fn broker(config: &config::Broker, closed: Vec<TopicFilter>) -> BrokerOptions {
     BrokerOptions {
         listeners: config.listeners.iter().map(listener).collect(),
         users: config

@@ -1,11 +1,12 @@
 //! What all connections of a broker share, and the one way that a message takes into the house.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     auth::Auth,
+    closed::Closed,
     counters::Counters,
     delivery::Publication,
     hub::{Delivered, Hub},
@@ -39,19 +40,13 @@ pub(super) struct Core {
     pub(super) uplink: Arc<dyn Uplink>,
     pub(super) store: Store,
     /// What only the gateway publishes.
-    closed: HashSet<Topic>,
+    closed: Closed,
     /// Room for the large packets that are coming in, in bytes.
     pub(super) intake: Arc<Semaphore>,
 }
 
 impl Core {
-    pub(super) fn new(
-        hub: Hub,
-        auth: Auth,
-        uplink: Arc<dyn Uplink>,
-        store: Store,
-        closed: HashSet<Topic>,
-    ) -> Self {
+    pub(super) fn new(hub: Hub, auth: Auth, uplink: Arc<dyn Uplink>, store: Store, closed: Closed) -> Self {
         // One packet of the largest size has room in any case.
         let room = hub.limits.incoming_bytes.max(hub.limits.max_packet).min(Semaphore::MAX_PERMITS);
         Self { hub: Arc::new(hub), auth, uplink, store, closed, intake: Arc::new(Semaphore::new(room)) }
@@ -59,7 +54,7 @@ impl Core {
 
     /// Whether a client may publish to `topic`; counted if not.
     pub(super) fn may_publish(&self, rights: &Rights, topic: &Topic) -> bool {
-        let may = rights.may_publish(topic) && !self.closed.contains(topic);
+        let may = rights.may_publish(topic) && !self.closed.has(topic);
         if !may {
             Counters::count(&self.hub.counters.denied);
         }

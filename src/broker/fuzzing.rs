@@ -5,7 +5,7 @@
 //! again as after a power cut. Nothing here is in the product.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
@@ -15,6 +15,7 @@ use tokio::{io::DuplexStream, sync::Semaphore, task::JoinSet};
 
 use super::{
     auth::Auth,
+    closed::Closed,
     core::Core,
     handshake::{CONNECT_LIMIT, Stranger, greet},
     hub::Hub,
@@ -133,7 +134,7 @@ pub struct Held {
 fn core(store: Store) -> Option<Arc<Core>> {
     let limits = Limits { handshake_time: Duration::from_secs(3600), ..Limits::default() };
     let auth = Auth::new(&[], limits.handshake_time).ok()?;
-    Some(Arc::new(Core::new(Hub::new(limits), auth, Arc::new(Nothing), store, HashSet::new())))
+    Some(Arc::new(Core::new(Hub::new(limits), auth, Arc::new(Nothing), store, Closed::default())))
 }
 
 impl House {

@@ -13,6 +13,7 @@
 
 mod agenda;
 mod auth;
+mod closed;
 mod connection;
 mod core;
 mod counters;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    model::{Message, Topic, TopicPattern},
+    model::{Message, TopicFilter, TopicPattern},
     store,
 };
 
@@ -17,7 +17,7 @@ pub struct BrokerOptions {
     /// The bounds.
     pub limits: Limits,
     /// What the gateway publishes itself: closed to all clients, as `home/bridge` and `$…` are.
-    pub closed: Vec<Topic>,
+    pub closed: Vec<TopicFilter>,
 }
 
 /// What is spoken at a listener, inside of TLS if it has TLS.

@@ -4,7 +4,7 @@
 //! nearest one around it.
 
 /// Parts of the file and their paragraphs. Of several that fit, the longest counts.
-const PARAGRAPHS: [(&str, &str); 30] = [
+const PARAGRAPHS: [(&str, &str); 31] = [
     ("gateway", "docs/cli.md#init"),
     ("gateway.receipts", "docs/commands.md"),
     ("broker", "docs/broker.md"),
@@ -35,6 +35,7 @@ const PARAGRAPHS: [(&str, &str); 30] = [
     ("routes_in", "docs/routes.md#in"),
     ("store", "docs/flash.md#two-settings"),
     ("home_assistant", "docs/home-assistant.md"),
+    ("homie", "docs/homie.md"),
 ];
 
 /// The paragraph about the value at `devices[2].options`; `None`: the manual has nothing beyond the example file.

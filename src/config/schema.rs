@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Broker, Cloud, Commands, Names, Queue, Route, RouteIn,
+    Broker, Cloud, Commands, Homie, Names, Queue, Route, RouteIn,
     json_schema::{Address, Size, Span},
     units,
 };
@@ -44,6 +44,9 @@ pub struct Config {
     /// What Home Assistant is told of the devices.
     #[serde(default)]
     pub home_assistant: HomeAssistant,
+    /// What Homie controllers are told of the devices.
+    #[serde(default)]
+    pub homie: Homie,
     /// The status page; without it there is none.
     #[serde(default)]
     pub web: Option<Web>,

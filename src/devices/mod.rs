@@ -28,6 +28,8 @@ pub use bus::{
 pub use device::{Changes, Check, Confirm, Device, Frame, Plan, Presence};
 pub use error::DeviceError;
 pub use fleet::{Fleet, MAILBOX_CAPACITY};
+#[cfg(test)]
+pub(crate) use kinds::every_kind;
 pub use kinds::{KINDS, Kind};
 pub use options::{Span, options};
 use simulation::SimulatedLine;

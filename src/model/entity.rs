@@ -223,6 +223,19 @@ impl Entity {
         }
     }
 
+    /// Its name for people; without one, the field's: `energy_total` as `Energy total`.
+    pub fn title(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let words = self.field.replace('_', " ");
+        let mut letters = words.chars();
+        match letters.next() {
+            Some(first) => first.to_uppercase().chain(letters).collect(),
+            None => words,
+        }
+    }
+
     /// What people call it.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {

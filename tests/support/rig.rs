@@ -8,7 +8,7 @@ use hearthlink::{
     },
     clock::Clock,
     health::Board,
-    model::{Message, Topic},
+    model::{Message, Topic, TopicFilter},
     store::{Entry, Store, StoreOptions},
 };
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ impl Plan {
             listeners: self.listeners,
             users: self.users,
             limits: self.limits,
-            closed: self.closed,
+            closed: self.closed.iter().map(TopicFilter::from).collect(),
         };
         let broker = Broker::bind(options, Arc::new(UpOnly), store.clone(), board.clone()).await.unwrap();
         let (ports, handle, stop) = (broker.addresses(), broker.handle(), CancellationToken::new());

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use self::payload::Announced;
-use super::LocalTopics;
+use super::{LocalTopics, bridge_health::bridge};
 use crate::{
     broker::{BrokerHandle, Heard},
     config::Config,
@@ -50,7 +50,7 @@ pub(super) struct Discovery {
     is_enabled: bool,
     prefix: Topic,
     gateway: GatewayId,
-    /// The devices, each with its kind in a few words.
+    /// The devices, each with its kind in a few words; the gateway itself is one of them.
     devices: BTreeMap<DeviceId, &'static str>,
 }
 
@@ -62,7 +62,10 @@ impl Discovery {
             is_enabled: config.home_assistant.enabled,
             prefix: config.home_assistant.prefix.clone(),
             gateway: config.gateway.id.clone(),
-            devices: config.devices.iter().map(|device| (device.id.clone(), about(&device.kind))).collect(),
+            devices: (config.devices.iter())
+                .map(|device| (device.id.clone(), about(&device.kind)))
+                .chain([(bridge(), "Hearthlink gateway")])
+                .collect(),
         }
     }
 

@@ -9,7 +9,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::LocalTopics;
+use super::super::{LocalTopics, bridge_health::bridge};
 use crate::model::{Category, ColorMode, DeviceId, Entity, GatewayId, Platform, StateClass};
 
 /// Who announces. By this and the first identifier an announcement is known for ours.
@@ -33,13 +33,16 @@ pub(super) fn announcement(of: &Announced<'_>, entities: &[Entity]) -> Option<Va
     if components.is_empty() {
         return None;
     }
+    // Whether the gateway is there, is told for all of them in one place.
+    let mut availability = vec![json!({"topic": of.topics.bridge_state().as_str()})];
+    if !of.is_bridge() {
+        availability.push(json!({"topic": of.topics.availability(of.device).as_str()}));
+    }
+    let name = if of.is_bridge() { of.gateway.as_str() } else { of.device.as_str() };
     Some(json!({
-        "device": {"identifiers": [of.identifier()], "name": of.device.as_str(), "model": of.about},
+        "device": {"identifiers": [of.identifier()], "name": name, "model": of.about},
         "origin": {"name": ORIGIN, "sw_version": env!("CARGO_PKG_VERSION")},
-        "availability": [
-            {"topic": of.topics.bridge_state().as_str()},
-            {"topic": of.topics.availability(of.device).as_str()},
-        ],
+        "availability": availability,
         "availability_mode": "all",
         "qos": 1,
         "components": components,
@@ -79,16 +82,6 @@ fn is_plain(field: &str) -> bool {
         && field.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | ' '))
 }
 
-/// `energy_total` as `Energy total`.
-fn name(field: &str) -> String {
-    let words = field.replace('_', " ");
-    let mut letters = words.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => words,
-    }
-}
-
 /// The value as a template of Home Assistant writes it, which is Python's way.
 fn rendered(value: &Value) -> String {
     match value {
@@ -108,9 +101,20 @@ impl Announced<'_> {
         format!("hearthlink/{}/{}", self.gateway, self.device)
     }
 
+    /// Whether this is the gateway itself.
+    fn is_bridge(&self) -> bool {
+        *self.device == bridge()
+    }
+
+    /// Where its state is.
+    fn state(&self) -> String {
+        let topic = if self.is_bridge() { self.topics.health() } else { self.topics.state(self.device) };
+        topic.to_string()
+    }
+
     fn component(&self, entity: &Entity) -> (String, Value) {
         let Entity { field, platform, .. } = entity;
-        let state = self.topics.state(self.device).to_string();
+        let state = self.state();
         let set = self.topics.set(self.device).to_string();
         // A field that was never read is unknown, which Home Assistant calls `None`.
         let reads = format!("{{{{ value_json['{field}'] | default('None') }}}}");
@@ -211,9 +215,8 @@ impl Announced<'_> {
         // What a device is for is called as the device is.
         let is_main = field == "state" && !matches!(platform, Platform::Sensor { .. });
         it["name"] = match &entity.name {
-            Some(name) => name.clone().into(),
             None if is_main => Value::Null,
-            None => name(field).into(),
+            _ => entity.title().into(),
         };
         if let Some(class) = &entity.device_class {
             it["device_class"] = class.clone().into();

@@ -7,6 +7,7 @@ mod access;
 mod broker;
 mod cloud;
 mod files;
+mod homie;
 mod profile;
 mod routes;
 mod rules;
@@ -83,6 +84,7 @@ pub(super) fn all(config: &Config, incomplete: &BTreeSet<String>) -> Vec<Finding
     }
     findings.extend(bounds(config));
     findings.extend(home_assistant(config));
+    findings.extend(homie::all(config));
     findings.extend(web::all(config, incomplete.contains("web")));
     findings.extend(broker::all(&config.broker, incomplete.contains("broker")));
     findings.extend(cloud::all(config));

@@ -155,7 +155,9 @@ fn to_home(
     let own = config.devices.iter().map(|device| format!("{HOME}/{}/#", device.id));
     // Also where this gateway announces nothing: Home Assistant may read this broker for the sake of others.
     let announced = format!("{}/#", config.home_assistant.prefix);
-    let own = own.chain([format!("{HOME}/bridge/#"), announced]);
+    // There somebody who may not use `home/<device>/set` could say the same.
+    let homie = config.homie.enabled.then(|| format!("{}/5/#", config.homie.domain));
+    let own = own.chain([format!("{HOME}/bridge/#"), announced]).chain(homie);
     let own = own.filter_map(|own| TopicFilter::parse(&own).ok());
     let own = { own }.find(|own| reach.overlaps(own))?;
     let what = format!("`{reach}` at home would speak in the gateway's own name on `{own}`");

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
+    super::Device,
     KINDS, bthome,
     testing::{device, object},
     values,
 };
-use crate::model::{Entity, Platform, Request};
+use crate::model::{Entity, Fields, Platform, Request};
 
 /// Options of each kind with which it has something to show, and a state that it may be in. One line a kind.
 fn samples() -> Vec<(&'static str, Value, Value)> {
@@ -59,6 +60,12 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
         ("thermometer", json!({}), json!({})),
         ("toaster", json!({}), json!({})),
     ]
+}
+
+/// A device or more of every kind, with a state that it may be in: for whoever tells the world of them.
+pub(crate) fn every_kind() -> Vec<(&'static str, Box<dyn Device>, Fields)> {
+    let build = |(kind, options, state)| (kind, device(kind, options).unwrap(), object(state));
+    samples().into_iter().map(build).collect()
 }
 
 #[test]

@@ -101,6 +101,9 @@ pub(super) fn find(kinds: &[Kind], spec: &DeviceSpec) -> Result<Kind, DeviceErro
 /// Every kind says what its fields are for people.
 #[cfg(test)]
 mod described_tests;
+#[cfg(test)]
+pub(crate) use described_tests::every_kind;
+
 /// The kernel debounces for less than a minute.
 fn check_debounce(spec: &DeviceSpec, debounce: Option<Span>) -> Result<(), DeviceError> {
     match debounce {

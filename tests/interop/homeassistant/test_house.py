@@ -28,6 +28,11 @@ EXPECTED = {
     ("keys", "presence"): ("device_tracker", None, None, None, None),
     ("sauna", "humidity"): ("sensor", "humidity", "%", "measurement", None),
     ("fridge", "battery"): ("sensor", "battery", "%", "measurement", "diagnostic"),
+    # The gateway itself.
+    ("bridge", "problem"): ("binary_sensor", "problem", None, None, "diagnostic"),
+    ("bridge", "line_up"): ("binary_sensor", "connectivity", None, None, "diagnostic"),
+    ("bridge", "waiting"): ("sensor", None, None, "measurement", "diagnostic"),
+    ("bridge", "certificate_days"): ("sensor", "duration", "d", "measurement", "diagnostic"),
     ("sauna", "signal"): ("sensor", "signal_strength", "dBm", "measurement", "diagnostic"),
 }
 
@@ -95,6 +100,16 @@ async def test_every_kind_makes_the_right_entities_and_its_services_reach_the_ga
         if domain == "sensor":
             assert hass.states.get(entity_id).state != STATE_UNKNOWN, f"{device} {field} was read"
 
+    # The gateway's own device is called as the gateway is, and its line is down: nobody answers where its cloud should be.
+    own = devices.async_get_device(identifiers={("mqtt", "hearthlink/laptop/bridge")})
+    assert (own.name, own.model) == ("laptop", "Hearthlink gateway")
+    line_up = found["bridge", "line_up"]
+    assert hass.states.get(line_up).state == "off"
+    async_fire_mqtt_message(hass, "home/bridge/health", '{"problem":false,"line_up":true,"waiting":3,"certificate_days":27}')
+    await hass.async_block_till_done()
+    own = [hass.states.get(found["bridge", field]).state for field in ("problem", "line_up", "waiting", "certificate_days")]
+    assert own == ["off", "on", "3", "27"]
+
     said = []
     for device, field, service, data, expected in CALLS:
         entity_id = found[device, field]
@@ -121,6 +136,7 @@ async def test_every_kind_makes_the_right_entities_and_its_services_reach_the_ga
     assert await availability("home/kettle/availability", "offline") == [True, False]
     assert await availability("home/kettle/availability", "online") == [False, False]
     assert await availability("home/bridge/state", "offline") == [True, True]
+    assert hass.states.get(line_up).state == STATE_UNAVAILABLE
     assert await availability("home/bridge/state", "online") == [False, False]
 
     complaints = [record for record in caplog.records
