@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LocalTopics,
+    buttons::Buttons,
     cloud_tree::{CloudTree, FromTree},
     description::Descriptions,
     downlink::Downlink,
@@ -63,6 +64,8 @@ pub(super) struct Telemetry {
     pub(super) entities: mpsc::Sender<(DeviceId, Vec<Entity>)>,
     /// How the devices are described in the cloud.
     pub(super) descriptions: Descriptions,
+    /// What may be pressed on the status page; `None`: nothing.
+    pub(super) buttons: Option<Buttons>,
 }
 
 /// What is to be kept of something that a device said.
@@ -95,6 +98,9 @@ impl Telemetry {
                     (message(self.local.state(device), seen), self.cloud.as_ref().map(entry))
                 }
                 DeviceEvent::Entities(device, entities) => {
+                    if let Some(buttons) = &self.buttons {
+                        buttons.tell(device, entities);
+                    }
                     // Nobody there: the gateway is stopping.
                     let _ = self.entities.send((device.clone(), entities.clone())).await;
                     let about =

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     beat::Beat,
     build::{self, BuildError, Line, Parts},
+    buttons,
     certificate::CertificateWatch,
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
@@ -190,7 +191,9 @@ impl Running {
             receipts,
             issued,
             web,
+            control,
         } = parts;
+        let (buttons, wishes) = control.unzip();
         let handle = broker.handle();
         let presence = |availability: Availability| {
             Message::new(local.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
@@ -236,6 +239,7 @@ impl Running {
             not_kept,
             entities,
             descriptions,
+            buttons,
         };
         let certificate = CertificateWatch {
             board: board.clone(),
@@ -256,6 +260,10 @@ impl Running {
         let (cloud_commands, from_cloud) = mpsc::channel(COMMANDS);
         let sets = handle.subscribe(&[local.sets()], COMMANDS);
         intake.spawn("local commands", flows::from_home(sets, local.clone(), commands.clone(), stop.clone()));
+        if let Some(wishes) = wishes {
+            let presses = buttons::from_page(wishes, local.clone(), commands.clone(), stop.clone());
+            intake.spawn("presses on the page", presses);
+        }
         intake.spawn("command desk", desk.run(from_home, from_cloud, stop.clone()));
         if !safe_states.is_empty() {
             let (line_sender, line_state) = watch::channel(board.line());

@@ -8,6 +8,7 @@
 
 mod beat;
 mod build;
+mod buttons;
 mod certificate;
 mod cloud_tree;
 mod description;

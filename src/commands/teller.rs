@@ -214,7 +214,7 @@ impl Teller {
     fn entries(&self, told: &Told, slip: &Slip) -> Vec<Entry> {
         match slip.origin {
             Origin::Cloud(_) | Origin::Rule | Origin::Forgotten => (self.tell)(told, &slip.reply_to),
-            Origin::Local(_) => Vec::new(),
+            Origin::Local(_) | Origin::Page => Vec::new(),
         }
     }
 

@@ -127,7 +127,7 @@ impl Bench {
         change(&mut incoming);
         let way = match incoming.origin {
             Origin::Cloud(_) => &self.cloud,
-            Origin::Local(_) | Origin::Rule | Origin::Forgotten => &self.home,
+            Origin::Local(_) | Origin::Page | Origin::Rule | Origin::Forgotten => &self.home,
         };
         way.send(incoming).await.unwrap();
         acknowledged

@@ -201,6 +201,9 @@ pub struct Web {
     /// A file with the password in its first line. Default: none.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// Whether whoever sees the page may press the buttons of devices that `commands.allow` allows. Default false.
+    #[serde(default)]
+    pub control: bool,
 }
 
 fn default_web_address() -> SocketAddr {

@@ -222,6 +222,19 @@ impl DeviceReport {
     }
 }
 
+/// A button that somebody at home may press.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ButtonReport {
+    /// Which field of the device it sets.
+    pub field: String,
+    /// What people call that.
+    pub name: String,
+    /// What is written on it.
+    pub words: String,
+    /// To what it sets the field.
+    pub value: serde_json::Value,
+}
+
 /// The number that a device is there for: the first that its kind says is measured, and not about the device itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NumberReport {
