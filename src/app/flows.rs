@@ -487,6 +487,7 @@ mod tests {
             not_kept,
             entities,
             descriptions: Descriptions::default(),
+            buttons: None,
         };
         let (sender, events) = mpsc::channel(16);
         tokio::spawn(telemetry.run(events));

@@ -313,7 +313,7 @@ pub struct ReceiptsReport {
 /// The end of a command's story, with who asked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CommandReport {
-    /// `cloud`, `local`, `rule` or `unknown`; the sender behind it in brackets, if it is known.
+    /// `cloud`, `local`, `rule` or `unknown`; behind it in brackets the sender or, of a press on the status page, `page`.
     pub origin: String,
     /// How old it was when it arrived, by its own time (`at`); `None`: it has none, or the clock cannot be believed.
     #[serde(rename = "age_seconds", serialize_with = "as_seconds")]
