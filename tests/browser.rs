@@ -32,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+use clients::Broker;
 use cloud::Cloud;
 use gateway::{Gateway, Line, Plan};
 use pki::{Authority, Validity};
@@ -110,6 +111,59 @@ fn the_status_page_of_a_house_in_trouble_is_for_everybody() {
     look_at(&gateway, "page-in-trouble", "wholly");
 }
 
+/// What the devices of [`HOUSE`] say of themselves; the blind says nothing.
+const SAID: &[(&str, &str)] = &[
+    ("tele/plug-kitchen/LWT", "Online"),
+    ("tele/plug-kitchen/STATE", r#"{"POWER": "ON", "Wifi": {"RSSI": 78, "Signal": -61}}"#),
+    ("fan/status", "online"),
+    ("fan/state", "ON"),
+    ("boiler/state", r#"{"t": 61.5}"#),
+    ("boiler/mode", "eco"),
+    ("shellyplus1pm-a8032abe54dc/online", "true"),
+    (
+        "shellyplus1pm-a8032abe54dc/status/switch:0",
+        r#"{"id": 0, "output": true, "apower": 42.1, "voltage": 230.4}"#,
+    ),
+    ("shellyplus1-a/online", "true"),
+    ("shellyplus1-a/status/light:0", r#"{"id": 0, "output": true, "brightness": 60}"#),
+    ("shellyht-1/online", "true"),
+    ("shellyht-1/status/temperature:0", r#"{"id": 0, "tC": 21.3}"#),
+    ("shellyht-1/status/humidity:0", r#"{"id": 0, "rh": 48.2}"#),
+    ("shellyht-1/status/devicepower:0", r#"{"id": 0, "battery": {"V": 5.9, "percent": 83}}"#),
+];
+
+/// Nothing is configured; somebody writes what is wrong, and then what the page gives.
+#[test]
+fn the_page_of_the_first_start_is_for_everybody_and_follows_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("home.yaml");
+    let door = Port::reserve();
+    let address = format!("http://{}/", door.address());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearthlink"));
+    command.args(["run", "--guide", &door.address().to_string(), "--config"]).arg(&file);
+    let program = Process::start("gateway", &mut command);
+    program.wait_for("its page", PATIENCE, |lines| {
+        lines.iter().any(|line| line.contains(&address)).then_some(())
+    });
+    let look = |what| {
+        let folder = pictures().display().to_string();
+        must_find_nothing(browse("page.mjs", &[&address, &folder, what, "wholly"]));
+    };
+    look("first-start");
+    let guest = browse("guide.mjs", &[&address]);
+    let sees = |sign: &str| {
+        guest.wait_for(sign, PATIENCE, |lines| lines.iter().any(|line| line == sign).then_some(()));
+    };
+    sees("There is no configuration yet.");
+    let good = format!("gateway: {{id: home, data_dir: data}}\nweb: {{address: \"{}\"}}\n", door.address());
+    std::fs::write(&file, format!("{good}brokre: {{}}\n")).expect("the file is written");
+    sees("The configuration is not good yet.");
+    look("first-start-not-good");
+    std::fs::write(&file, good).expect("the file is written");
+    must_find_nothing(guest);
+    drop(program);
+}
+
 /// Signs in to the cloud, sees values, presses, sees what became of it; and what is shown when the gateway is gone.
 /// In between, what the gateway's own page shows of a good line and of the commands that came on it.
 #[test]
@@ -127,6 +181,9 @@ fn the_phone_shows_presses_and_says_that_the_gateway_is_gone_and_the_status_page
     let line = Line { port: cloud.gateway_port, ca: &authority.certificate, identity: &identity };
     let mut gateway = Plan::new(&folder.path().join("gateway"), Some(&line), HOUSE).start();
     gateway.wait_online();
+    for (topic, said) in SAID {
+        Broker::at(gateway.lan_port).publish(&["-t", topic, "-m", said]);
+    }
 
     let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/phone");
     let address = format!("ws://127.0.0.1:{port}/mqtt");

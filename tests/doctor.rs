@@ -1,6 +1,6 @@
-//! The twenty failures of a line, each staged before the real program: the status names it within thirty seconds, in the
-//! sentence of docs/doctor.md and with its remedy, and so does `hearthlink doctor`, beside the gateway that runs and, where
-//! one look can tell, without it.
+//! The twenty failures of a line, each staged before the real program: the status and the page for people name it within
+//! thirty seconds, in the sentence of docs/doctor.md and with its remedy, and so does `hearthlink doctor`, beside the gateway
+//! that runs and, where one look can tell, without it.
 #![cfg(all(feature = "demo", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -252,6 +252,21 @@ async fn kill_quietly(line: &proxy::Proxy, house: &House) {
     line.set(Weather::Hung);
 }
 
+/// As people read it, without the marks for what is code.
+fn plain(sentence: &str) -> String {
+    sentence.replace('`', "")
+}
+
+/// What people read in the first paragraph of a class.
+fn text_of(page: &str, class: &str) -> String {
+    let Some((_, rest)) = page.split_once(&format!("<p class=\"{class}\"")) else { return String::new() };
+    let inner = rest.split_once("</p>").map_or(rest, |(paragraph, _)| paragraph);
+    let pieces = inner.split('<').filter_map(|piece| piece.split_once('>'));
+    let text: String = pieces.map(|(_, text)| text).collect();
+    let entities = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
+    entities.iter().fold(text, |text, (entity, character)| text.replace(entity, character))
+}
+
 async fn play(case: &Case) {
     let house = House::new("");
     let staged = Staged::begin(&case.staging, &house).await;
@@ -278,6 +293,11 @@ async fn play(case: &Case) {
             && verdict["remedy"] == case.kind.remedy()
     });
     let status = status.await;
+    let on_the_page = |page: &String| {
+        let [sentence, remedy] = ["sentence", "remedy"].map(|class| text_of(page, class));
+        sentence.contains(&plain(case.kind.sentence())) && remedy.ends_with(&plain(case.kind.remedy()))
+    };
+    house.page_when(case.name, on_the_page).await;
     if let Some(line) = &staged.line {
         line.set(Weather::Clear);
     }

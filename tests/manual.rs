@@ -1,4 +1,4 @@
-//! Every paragraph of the manual that the program or a page names exists.
+//! The manual is whole: every paragraph that the program or a page names exists, and every page is a chapter of the book.
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -101,19 +101,62 @@ fn a_problem_in_the_configuration_names_the_paragraph_about_it() {
     }
 }
 
+/// Where the links of a page lead, but for those out of the repository.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://"))
+}
+
+/// All Markdown files below a folder of the repository.
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    below(folder, &mut pages);
+    pages.retain(|page| page.extension().is_some_and(|it| it == "md"));
+    pages
+}
+
 #[test]
-fn every_paragraph_that_a_page_links_to_exists() {
+fn every_link_of_a_page_leads_to_a_file_and_to_a_paragraph_of_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages = vec![root.join("README.md")];
-    below(&root.join("docs"), &mut pages);
-    let mut faults = Vec::new();
-    for page in pages.iter().filter(|page| page.extension().is_some_and(|it| it == "md")) {
-        let text = fs::read_to_string(page).unwrap();
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for target in targets.filter(|target| target.contains(".md#") && !target.contains("://")) {
-            let fault = fault(page.parent().unwrap(), target);
-            faults.extend(fault.map(|fault| format!("{}: {fault}", page.display())));
+    let mut all: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "fuzz/README.md", "tests/vm/README.md"]
+            .map(|page| root.join(page))
+            .into();
+    all.extend(pages(&root.join("docs")));
+    all.extend(pages(&root.join("deploy")));
+    let (docs, mut count, mut faults) = (root.join("docs").canonicalize().unwrap(), 0, Vec::new());
+    for page in all {
+        let page = page.canonicalize().unwrap();
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            count += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let Ok(target) = target.canonicalize() else {
+                faults.push(format!("{}: there is no {link}", page.display()));
+                continue;
+            };
+            if !anchor.is_empty() && !anchors(&fs::read_to_string(&target).unwrap()).contains(anchor) {
+                faults.push(format!("{}: there is no paragraph {link}", page.display()));
+            }
+            if page.starts_with(&docs) && !target.starts_with(&docs) {
+                faults.push(format!("{}: {link} is not in the book", page.display()));
+            }
         }
     }
+    assert!(count > 100, "only {count} links");
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn every_page_of_the_manual_is_a_chapter_of_the_book() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let mut chapters: Vec<PathBuf> = links(&summary).map(|link| docs.join(link)).collect();
+    chapters.push(docs.join("SUMMARY.md"));
+    let mut written = pages(&docs);
+    // Once each.
+    chapters.sort();
+    written.sort();
+    assert_eq!(chapters, written);
 }

@@ -2,122 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "support/json_schema.rs"]
+mod json_schema;
+
 use std::{fs, path::Path};
 
-use hearthlink::{config::json_schema, devices::KINDS};
-use serde_json::Value;
+use hearthlink::devices::KINDS;
+use json_schema::{Members, faults};
+use serde_json::{Value, json};
 
 fn schema() -> Value {
-    json_schema(KINDS.iter().map(|kind| (kind.name, kind.about)))
-}
-
-/// What is wrong with `value`, by the part of JSON Schema that our schema uses; a word that is not known here is a failure.
-fn faults(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
-    let rules = match schema {
-        Value::Bool(true) => return,
-        Value::Object(rules) => rules,
-        other => panic!("{at}: {other} is no schema"),
-    };
-    let mut own = Vec::new();
-    let mut fault = |what: &str| own.push(format!("{at}: {what}"));
-    let is_good = |schema: &Value| {
-        let mut found = Vec::new();
-        faults(root, schema, value, at, &mut found);
-        found.is_empty()
-    };
-    for (word, rule) in rules {
-        match word.as_str() {
-            "$schema" | "title" | "description" | "default" | "examples" | "format" | "$defs" => {}
-            "$ref" => {
-                let path = rule.as_str().unwrap().strip_prefix('#').unwrap();
-                faults(root, root.pointer(path).unwrap(), value, at, found);
-                return faults_beside_ref(root, rules, value, at, found);
-            }
-            "type" => {
-                let names: Vec<&str> = match rule {
-                    Value::String(name) => vec![name],
-                    names => names.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect(),
-                };
-                if !names.iter().any(|name| is_of(name, value)) {
-                    fault(&format!("{value} is not of type {rule}"));
-                }
-            }
-            "enum" if !rule.as_array().unwrap().contains(value) => {
-                fault(&format!("{value} is none of {rule}"))
-            }
-            "const" if rule != value => fault(&format!("{value} is not {rule}")),
-            "enum" | "const" => {}
-            "anyOf" if !rule.as_array().unwrap().iter().any(&is_good) => fault("none of anyOf"),
-            "oneOf" if rule.as_array().unwrap().iter().filter(|one| is_good(one)).count() != 1 => {
-                fault("not one of oneOf");
-            }
-            "anyOf" | "oneOf" => {}
-            "pattern" => {
-                let pattern = regex_lite::Regex::new(rule.as_str().unwrap()).unwrap();
-                if value.as_str().is_some_and(|text| !pattern.is_match(text)) {
-                    fault(&format!("{value} is not like {rule}"));
-                }
-            }
-            "minimum" if value.as_f64().is_some_and(|number| number < rule.as_f64().unwrap()) => {
-                fault("too small")
-            }
-            "maximum" if value.as_f64().is_some_and(|number| number > rule.as_f64().unwrap()) => {
-                fault("too large")
-            }
-            "minItems" if value.as_array().is_some_and(|list| list.is_empty()) => fault("too short"),
-            "minimum" | "maximum" | "minItems" => {}
-            "required" => {
-                let missing = rule.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-                for name in missing.filter(|name| value.is_object() && value.get(*name).is_none()) {
-                    fault(&format!("`{name}` is missing"));
-                }
-            }
-            "properties" | "additionalProperties" => {}
-            "items" => {
-                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    faults(root, rule, item, &format!("{at}[{index}]"), found);
-                }
-            }
-            unknown => panic!("{at}: the word `{unknown}` is not known here"),
-        }
-    }
-    found.extend(own);
-    let known = rules.get("properties").and_then(Value::as_object);
-    for (name, member) in value.as_object().into_iter().flatten() {
-        let at = format!("{at}.{name}");
-        match (known.and_then(|known| known.get(name)), rules.get("additionalProperties")) {
-            (Some(rule), _) => faults(root, rule, member, &at, found),
-            (None, Some(Value::Bool(false))) => found.push(format!("{at}: unknown")),
-            (None, Some(rule)) => faults(root, rule, member, &at, found),
-            (None, None) => {}
-        }
-    }
-}
-
-/// The words beside a `$ref`, which are descriptions only.
-fn faults_beside_ref(
-    root: &Value,
-    rules: &serde_json::Map<String, Value>,
-    value: &Value,
-    at: &str,
-    found: &mut Vec<String>,
-) {
-    let mut rest = rules.clone();
-    rest.remove("$ref");
-    faults(root, &Value::Object(rest), value, at, found);
-}
-
-fn is_of(name: &str, value: &Value) -> bool {
-    match name {
-        "null" => value.is_null(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_u64() || value.is_i64(),
-        "number" => value.is_number(),
-        "string" => value.is_string(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        other => panic!("no type `{other}`"),
-    }
+    hearthlink::config::json_schema(KINDS.iter().map(|kind| (kind.name, kind.about)))
 }
 
 fn verdict(yaml: &str) -> Vec<String> {
@@ -126,9 +21,63 @@ fn verdict(yaml: &str) -> Vec<String> {
     if let Some(cloud) = value.get_mut("cloud").and_then(Value::as_object_mut) {
         cloud.entry("url").or_insert_with(|| "wss://broker.example.org".into());
     }
-    let (schema, mut found) = (schema(), Vec::new());
-    faults(&schema, &schema, &value, "", &mut found);
-    found
+    faults(&schema(), &value, Members::AsItSays)
+}
+
+/// By the meaning of each word in the specification.
+#[test]
+fn the_judge_of_these_tests_goes_by_json_schema() {
+    for (schema, good, bad) in [
+        (json!(true), vec![json!(1)], vec![]),
+        (json!(false), vec![], vec![json!(1)]),
+        (
+            json!({"minItems": 2, "maxItems": 3}),
+            vec![json!([1, 2]), json!("a")],
+            vec![json!([1]), json!([1, 2, 3, 4])],
+        ),
+        (json!({"minItems": 0}), vec![json!([])], vec![]),
+        // What an object must have, it must have whatever else it may be.
+        (json!({"required": ["a"]}), vec![json!({"a": 1}), json!("a")], vec![json!({})]),
+        (
+            json!({"properties": {"a": {"type": "null"}}}),
+            vec![json!({"b": 1}), json!({"a": null})],
+            vec![json!({"a": 1})],
+        ),
+        (
+            json!({"properties": {"a": true}, "additionalProperties": false}),
+            vec![json!({"a": 1})],
+            vec![json!({"b": 1})],
+        ),
+        (
+            json!({"prefixItems": [{"type": "string"}], "items": {"type": "integer"}}),
+            vec![json!(["a", 1]), json!([])],
+            vec![json!(["a", "b"]), json!([1])],
+        ),
+        (json!({"prefixItems": [true], "items": false}), vec![json!([1])], vec![json!([1, 2])]),
+        (json!({"type": "integer"}), vec![json!(1), json!(1.0), json!(-1)], vec![json!(1.5), json!("1")]),
+        (json!({"enum": [1, [2]]}), vec![json!(1.0), json!([2.0])], vec![json!("1"), json!([2, 2])]),
+        (json!({"const": {"a": 1}}), vec![json!({"a": 1.0})], vec![json!({"a": 1, "b": 1})]),
+        (json!({"oneOf": [{"minimum": 1}, {"maximum": 3}]}), vec![json!(0), json!(4)], vec![json!(2)]),
+        (json!({"anyOf": [{"minimum": 3}, {"maximum": 1}]}), vec![json!(0), json!(4)], vec![json!(2)]),
+        (json!({"pattern": "b"}), vec![json!("abc"), json!(1)], vec![json!("ac")]),
+        (json!({"format": "date-time"}), vec![json!("2026-11-30T16:00:00Z"), json!(1)], vec![json!("today")]),
+        // What stands beside a `$ref` counts, too.
+        (
+            json!({"$defs": {"a": {"minimum": 1}}, "$ref": "#/$defs/a", "maximum": 3}),
+            vec![json!(2)],
+            vec![json!(0), json!(4)],
+        ),
+    ] {
+        for value in &good {
+            assert_eq!(faults(&schema, value, Members::AsItSays), [""; 0], "{schema}");
+        }
+        for value in &bad {
+            assert_ne!(faults(&schema, value, Members::AsItSays), [""; 0], "{schema} takes {value}");
+        }
+    }
+    let forgotten = json!({"anyOf": [{"type": "object", "properties": {"a": true}}]});
+    assert_eq!(faults(&forgotten, &json!({"a": 1}), Members::OnlyDescribed), [""; 0]);
+    assert_ne!(faults(&forgotten, &json!({"b": 1}), Members::OnlyDescribed), [""; 0]);
 }
 
 #[test]

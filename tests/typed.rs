@@ -2,18 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
 
+#[allow(dead_code, reason = "shared with the tests of the disk")]
+#[path = "support/house.rs"]
+mod house;
+
 use std::{
+    ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use house::{House, PATIENCE, Program, free_port};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
 
 fn hearthlink(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hearthlink"));
@@ -29,39 +38,6 @@ fn said(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-/// Ports that nobody has at this moment.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    let held = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
-}
-
-/// A running gateway; killed when the test ends early.
-struct Running(Child);
-
-impl Running {
-    /// Starts it and waits until its page answers.
-    fn start(directory: &Path, file: &str, page: u16) -> Self {
-        let mut command = hearthlink(directory, &["run", "--config", file]);
-        let running = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        wait_for("the page", || TcpStream::connect(("127.0.0.1", page)).is_ok());
-        running
-    }
-
-    /// Stops it in order.
-    fn stop(mut self) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Waits for `done`, for up to a minute.
 #[track_caller]
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -75,6 +51,7 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 /// One QoS 0 publish by hand, as any device could do it (MQTT 3.1.1).
 fn publish(port: u16, topic: &str, payload: &str) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01d").unwrap();
     let mut welcome = [0; 4];
     stream.read_exact(&mut welcome).unwrap();
@@ -86,14 +63,15 @@ fn publish(port: u16, topic: &str, payload: &str) {
     packet.extend([0xe0, 0]);
     stream.write_all(&packet).unwrap();
     // The broker closes after DISCONNECT, when it has taken what came before.
-    let _ = stream.read(&mut [0; 1]);
+    let end = stream.read(&mut [0; 1]).map_err(|error| error.kind());
+    assert_ne!(end, Err(ErrorKind::WouldBlock), "the broker does not close");
 }
 
-#[test]
-fn from_init_to_the_first_reading_nothing_has_to_be_read_or_edited() {
+#[tokio::test]
+async fn from_init_to_the_first_reading_nothing_has_to_be_read_or_edited() {
     let home = tempfile::tempdir().unwrap();
     let directory = home.path();
-    let [page] = free_ports();
+    let page = free_port();
     let port = page.to_string();
     let (code, told, complaint) = said(
         directory,
@@ -115,7 +93,8 @@ fn from_init_to_the_first_reading_nothing_has_to_be_read_or_edited() {
         words.iter().position(|word| *word == "-p").map_or(1883, |at| words[at + 1].parse().unwrap());
     let payload = publishes.split('\'').nth(1).unwrap();
 
-    let running = Running::start(directory, "home.yaml", page);
+    let running = Program::start::<&OsStr>(&directory.join("home.yaml"), []);
+    wait_for("the page", || TcpStream::connect(("127.0.0.1", page)).is_ok());
     publish(broker, "sensor/state", payload);
     let url = format!("http://127.0.0.1:{page}");
     wait_for("the first reading", || {
@@ -132,7 +111,7 @@ fn from_init_to_the_first_reading_nothing_has_to_be_read_or_edited() {
     assert_eq!(code, 0);
     let line = told.lines().find(|line| line.starts_with("sensor ")).unwrap();
     assert!(line.contains("online") && line.ends_with("temperature 21.5"), "{told}");
-    running.stop();
+    running.stop().await;
     assert!(directory.join("hearthlink-data/hearthlink.db").exists());
 }
 
@@ -192,47 +171,29 @@ fn init_with_a_cloud_waits_for_the_certificate_and_says_how_to_get_it() {
 }
 
 /// A gateway with a toaster, and a cloud that is never there.
-struct Home {
-    directory: TempDir,
-    page: u16,
+fn home() -> House {
+    let nobody = free_port();
+    House::new(&format!(
+        "cloud: {{url: \"wss://127.0.0.1:{nobody}\"}}\n\
+         devices: [{{id: toaster, kind: toaster}}]\n"
+    ))
 }
 
 const FILE: &str = "home.yaml";
 
-impl Home {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let [broker, page, nobody] = free_ports();
-        let text = format!(
-            "gateway: {{id: home, data_dir: data}}\n\
-             broker: {{listeners: [{{address: \"127.0.0.1:{broker}\"}}]}}\n\
-             cloud: {{url: \"wss://127.0.0.1:{nobody}\"}}\n\
-             devices: [{{id: toaster, kind: toaster}}]\n\
-             web: {{address: \"127.0.0.1:{page}\"}}\n"
-        );
-        fs::write(directory.path().join(FILE), text).unwrap();
-        Self { directory, page }
-    }
-
-    fn start(&self) -> Running {
-        Running::start(self.directory.path(), FILE, self.page)
-    }
-
+impl House {
+    /// What a command says in it.
     fn said(&self, arguments: &[&str]) -> (i32, String, String) {
-        said(self.directory.path(), &[arguments, &["--config", FILE]].concat())
-    }
-
-    fn store(&self) -> PathBuf {
-        self.directory.path().join("data/hearthlink.db")
+        said(self.path(), &[arguments, &["--config", FILE]].concat())
     }
 }
 
-#[test]
-fn send_tells_what_became_of_a_command_and_its_exit_code_does() {
-    let home = Home::new();
+#[tokio::test]
+async fn send_tells_what_became_of_a_command_and_its_exit_code_does() {
+    let home = home();
     let (code, _, complaint) = home.said(&["send", "toaster", "ON"]);
     assert!(code == 69 && complaint.contains("no broker answers"), "{complaint}");
-    let running = home.start();
+    let running = home.start().await;
     let (code, told, complaint) = home.said(&["send", "toaster", "ON"]);
     assert_eq!((code, complaint.as_str()), (0, ""), "{told}");
     assert!(told.starts_with("toaster: Done"), "{told}");
@@ -249,16 +210,16 @@ fn send_tells_what_became_of_a_command_and_its_exit_code_does() {
     assert!(code == 78 && complaint.contains("known there: toaster"), "{complaint}");
     let (code, _, complaint) = home.said(&["send", "toaster", "{state: ON}"]);
     assert!(code == 1 && complaint.contains("is not JSON"), "{complaint}");
-    running.stop();
+    running.stop().await;
 }
 
-#[test]
-fn a_queue_is_seen_while_the_gateway_runs_and_changed_only_while_it_does_not() {
-    let home = Home::new();
+#[tokio::test]
+async fn a_queue_is_seen_while_the_gateway_runs_and_changed_only_while_it_does_not() {
+    let home = home();
     let (code, told, _) = home.said(&["queue", "list"]);
     assert!(code == 0 && told.starts_with("Nothing waits"), "{told}");
-    assert!(!home.store().exists());
-    let running = home.start();
+    assert!(!home.store_file().exists());
+    let running = home.start().await;
     assert_eq!(home.said(&["send", "toaster", "ON"]).0, 0);
     let list = || -> Value {
         let (code, told, complaint) = home.said(&["queue", "list", "--json"]);
@@ -282,7 +243,7 @@ fn a_queue_is_seen_while_the_gateway_runs_and_changed_only_while_it_does_not() {
     );
     let (code, _, complaint) = home.said(&["reset", "--all", "--yes"]);
     assert!(code == 1 && complaint.contains("nothing was changed"), "{complaint}");
-    running.stop();
+    running.stop().await;
 
     let before = list()["count"].as_u64().unwrap();
     let (code, _, complaint) = home.said(&["queue", "drop", id]);
@@ -301,28 +262,34 @@ fn a_queue_is_seen_while_the_gateway_runs_and_changed_only_while_it_does_not() {
     assert!(forgotten["journal"].as_u64() > Some(0), "{told}");
     assert_eq!(list()["count"], 0);
     // And it runs as before.
-    home.start().stop();
+    home.start().await.stop().await;
 }
 
-#[test]
-fn status_is_watched_until_nobody_reads_and_a_start_in_between_is_no_end() {
-    let home = Home::new();
-    let running = home.start();
+#[tokio::test]
+async fn status_is_watched_until_nobody_reads_and_a_start_in_between_is_no_end() {
+    let home = home();
+    let running = home.start().await;
     let arguments = ["status", "--watch", "1", "--json", "--config", FILE];
-    let mut watching = hearthlink(home.directory.path(), &arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watching = tokio::process::Command::from(hearthlink(home.path(), &arguments));
+    let mut watching = watching.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
-    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
-    let first = next();
+    let mut next = async || -> Value {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().unwrap();
+        serde_json::from_str(&line).unwrap()
+    };
+    let first = next().await;
     assert_eq!(first["gateway"], "home");
-    assert_ne!(next()["now"], first["now"]);
-    running.stop();
-    let running = home.start();
+    assert_ne!(next().await["now"], first["now"]);
+    running.stop().await;
+    let running = home.start().await;
     let (_, told, _) = home.said(&["status", "--json"]);
     let second: Value = serde_json::from_str(&told).unwrap();
-    wait_for("the second gateway", || next()["now"].as_str() >= second["now"].as_str());
+    let seen = async { while next().await["now"].as_str() < second["now"].as_str() {} };
+    timeout(PATIENCE, seen).await.expect("the second gateway");
     drop(lines);
-    assert!(watching.wait().unwrap().success(), "nobody reading any more is no error");
-    running.stop();
+    let status = timeout(PATIENCE, watching.wait()).await.expect("its end").unwrap();
+    assert!(status.success(), "nobody reading any more is no error");
+    running.stop().await;
 }
 
 #[test]

@@ -9,13 +9,13 @@ export const MOST_DEVICES = 1000;
 const LONGEST = 64 * 1024;
 
 /** What a gateway's outcomes mean, in a sentence. */
-const OUTCOMES = {
-  applied: 'Done.',
-  expired: 'It came too late, so nothing was done. If that happens again, is this device’s clock right?',
-  failed: 'The device could not do it',
-  refused: 'The home refused it',
-  unknown: 'It is not known whether the device did it. It is not tried again.',
-};
+const OUTCOMES = new Map([
+  ['applied', 'Done.'],
+  ['expired', 'It came too late, so nothing was done. If that happens again, is this device’s clock right?'],
+  ['failed', 'The device could not do it'],
+  ['refused', 'The home refused it'],
+  ['unknown', 'It is not known whether the device did it. It is not tried again.'],
+]);
 
 function parse(text) {
   try {
@@ -55,9 +55,9 @@ export class Homes {
     if (what === undefined) {
       const state = parse(text);
       if (state) {
-        // An event is of its moment; a state stands.
-        device.state = { ...device.state, ...state };
-        device.seen = Date.parse(state.last_seen) || device.seen;
+        // Each message is the whole state: what is not in it is no more.
+        device.state = state;
+        device.seen = (typeof state.last_seen === 'string' && Date.parse(state.last_seen)) || device.seen;
       }
     } else if (what === 'availability') {
       device.isAvailable = text === '' ? null : text === 'online';
@@ -98,7 +98,7 @@ export function lastHeard(gateway) {
 
 function outcome(told) {
   if (typeof told?.id !== 'string') return null;
-  const sentence = OUTCOMES[told.status] ?? 'It did not work.';
+  const sentence = OUTCOMES.get(told.status) ?? 'It did not work.';
   const why = typeof told.detail === 'string' && told.status !== 'expired' && told.status !== 'applied' ? `: ${told.detail}` : '';
   const whole = why ? `${sentence.replace(/\.$/, '')}${why}` : sentence;
   return { id: told.id, sentence: /[.!?]$/.test(whole) ? whole : `${whole}.`, isGood: told.status === 'applied' };
@@ -110,30 +110,44 @@ export function title(name) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** The values of a device that people read: `{ name, value }`, in its own order. */
+function name(field) {
+  return typeof field.name === 'string' ? field.name : title(field.field);
+}
+
+/** A value as text, whatever it is: what JSON makes an object need not be good for `String()`. */
+export function plain(value) {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+/** What its gateway says of a device's fields, each once; nothing yet: what is seen of them. */
+function described({ about, state }) {
+  const said = about ? about.fields : Object.keys(state).map((field) => ({ field }));
+  const seen = new Set();
+  return (Array.isArray(said) ? said : [])
+    .filter((field) => typeof field?.field === 'string' && !seen.has(field.field) && seen.add(field.field));
+}
+
+/** The values of a device that people read: `{ id, name, value }`, in its own order; `id` is the field. */
 export function values(device) {
-  const described = Array.isArray(device.about?.fields) ? device.about.fields : [];
-  const fields = described.filter((field) => typeof field?.field === 'string' && !field.is_aside);
-  const known = new Set(described.map((field) => field?.field));
-  const others = device.about ? [] : Object.keys(device.state).filter((field) => !known.has(field));
-  return [...fields, ...others.map((field) => ({ field }))]
-    .filter(({ field }) => !['last_seen', 'message_id'].includes(field) && device.state[field] !== undefined)
+  return described(device)
+    .filter(({ field, is_aside, is_event }) => !is_aside && !is_event
+      && !['last_seen', 'message_id'].includes(field) && Object.hasOwn(device.state, field))
     .slice(0, 128)
-    .map((field) => ({ name: String(field.name ?? title(field.field)), value: shown(field, device.state[field.field]) }));
+    .map((field) => ({ id: field.field, name: name(field), value: shown(field, device.state[field.field]) }));
 }
 
 function shown({ unit, precision }, value) {
   if (value === null) return 'not known';
-  if (typeof value === 'object') return JSON.stringify(value);
-  const text = typeof value === 'number' && Number.isInteger(precision) ? value.toFixed(Math.min(precision, 20)) : String(value);
-  return typeof unit === 'string' ? `${text} ${unit}` : text;
+  if (typeof value === 'object') return plain(value);
+  const isRounded = typeof value === 'number' && Number.isInteger(precision);
+  const number = isRounded ? value.toFixed(Math.max(0, Math.min(precision, 20))) : plain(value);
+  return typeof unit === 'string' ? `${number} ${unit}` : number;
 }
 
 /** What may be set from here: `{ field, name, set }`. */
 export function controls(device) {
-  const described = Array.isArray(device.about?.fields) ? device.about.fields : [];
-  return described
-    .filter((field) => typeof field?.field === 'string' && field.set !== null && typeof field.set === 'object')
+  return described(device)
+    .filter(({ set }) => set !== null && typeof set === 'object')
     .slice(0, 128)
-    .map((field) => ({ field: field.field, name: String(field.name ?? title(field.field)), set: field.set }));
+    .map((field) => ({ field: field.field, name: name(field), set: field.set }));
 }

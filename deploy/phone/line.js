@@ -1,12 +1,12 @@
 // The line to the cloud: MQTT 3.1.1 over WebSockets by mqtt.js, which every cloud speaks. Holds no page.
 //
-// A command carries an id and the moment after which nobody may run it. Invariant: it is sent when the line is up or not at
-// all, for a press must not come true minutes later.
+// A command carries an id, when it was sent, and how long it lives: a moment alone, by a clock that is fast, would let it run
+// long after. Invariant: it is sent when the line is up or not at all, for a press must not come true minutes later.
 
 /** How long a command may take to reach its device, ms. */
 export const LIFE = 10_000;
-/** How long after that its outcome may still come, ms. */
-const GRACE = 3_000;
+/** How long after that its outcome may still come, ms: the home lets a clock be ten seconds ahead. */
+const GRACE = 12_000;
 /** Commands whose outcome is waited for. The next one is not sent. */
 const MOST_WAITING = 32;
 
@@ -16,7 +16,7 @@ function random() {
 }
 
 export class Line {
-  /** `tell` has `up()`, `down(why)`, `refused(why)` and `message(topic, payload, isRetained)`. */
+  /** `tell` has `up()`, `down()`, `refused(why, isLoginWrong)` and `message(topic, payload, isRetained)`. */
   constructor({ address, user, password, prefix, sender }, filters, tell) {
     this.root = prefix;
     this.sender = sender;
@@ -30,35 +30,39 @@ export class Line {
       keepalive: 30,
       connectTimeout: 10_000,
       reconnectPeriod: 2_000,
+      // A broker that restarts may answer "server unavailable" for a while.
+      reconnectOnConnackError: true,
       resubscribe: false,
       // Its other timers need a worker made from a text, which the page's policy forbids.
       timerVariant: 'native',
     });
     this.client.on('connect', async () => {
       try {
-        const granted = await this.client.subscribeAsync(filters, { qos: 1 });
-        if (granted.some(({ qos }) => qos > 2)) throw new Error('refused');
+        await this.client.subscribeAsync(filters, { qos: 1 });
         tell.up();
       } catch {
-        if (this.client.connected) this.refuse(tell, 'The cloud does not let this user read the topics below this beginning.');
+        if (this.client.connected) this.refuse(tell, 'The cloud does not let this user read the topics below this beginning.', false);
       }
     });
     this.client.on('message', (topic, payload, packet) => tell.message(topic, payload, packet.retain));
-    this.client.on('close', () => tell.down());
-    this.client.on('error', (error) => {
-      // The codes of a CONNACK: 4 and 5 are a wrong password and no permission.
-      if ([4, 5].includes(error.code)) this.refuse(tell, 'The cloud does not know this user with this password.');
-      else if (typeof error.code === 'number' && error.code > 0) this.refuse(tell, `The cloud refused the connection (code ${error.code}).`);
+    this.closed = () => tell.down();
+    this.client.on('close', this.closed);
+    this.client.on('error', ({ code }) => {
+      // The codes of a CONNACK: 4 and 5 are a wrong password and no permission; 1 and 2 (the version, the client id) are
+      // the same at every try.
+      if ([4, 5].includes(code)) this.refuse(tell, 'The cloud does not know this user with this password.', true);
+      else if ([1, 2].includes(code)) this.refuse(tell, `The cloud refused the connection (code ${code}).`, false);
     });
   }
 
-  refuse(tell, why) {
+  refuse(tell, why, isLoginWrong) {
     this.end();
-    tell.refused(why);
+    tell.refused(why, isLoginWrong);
   }
 
   end() {
-    this.client.removeAllListeners('close');
+    // This one only: mqtt.js has its own.
+    this.client.removeListener('close', this.closed);
     this.client.end(true);
     for (const { timer } of this.waiting.values()) clearTimeout(timer);
     this.waiting.clear();
@@ -69,7 +73,7 @@ export class Line {
     if (!this.client.connected) return say('Not sent: there is no line to the cloud.', false);
     if (this.waiting.size >= MOST_WAITING) return say('Not sent: too many commands are still under way.', false);
     const id = `phone-${random()}`;
-    const life = new Date(Date.now() + LIFE).toISOString();
+    const at = new Date().toISOString();
     const topic = `${this.root}/${gateway}/${device}/set${this.sender ? `/${this.sender}` : ''}`;
     const giveUp = () => {
       this.waiting.delete(id);
@@ -77,7 +81,7 @@ export class Line {
     };
     this.waiting.set(id, { say, timer: setTimeout(giveUp, LIFE + GRACE) });
     say('On its way …', null);
-    this.client.publish(topic, JSON.stringify({ id, [field]: value, expires_at: life }), { qos: 1 });
+    this.client.publish(topic, JSON.stringify({ id, [field]: value, at, ttl: LIFE / 1000 }), { qos: 1 });
     return undefined;
   }
 

@@ -4,7 +4,7 @@
 // reader says it once and a finger does not miss its button; the login stays in this browser, in the tab alone unless
 // somebody asks for more.
 
-import { Homes, controls, lastHeard, title, values } from './home.js';
+import { Homes, controls, lastHeard, plain, title, values } from './home.js';
 import { Line } from './line.js';
 
 const KEY = 'hearthlink';
@@ -57,7 +57,8 @@ function say(sentence, tone) {
 function showForm(login, why = '') {
   for (const name of ['address', 'user', 'prefix', 'sender']) if (login?.[name]) form.elements[name].value = login[name];
   form.hidden = false;
-  element('leave').hidden = true;
+  // What is kept can be forgotten.
+  element('leave').hidden = remembered() === null;
   element('gateways').replaceChildren();
   say(why, 'bad');
 }
@@ -79,8 +80,8 @@ function begin(login) {
       say(`No line to the cloud since ${clock(downSince)}. It is tried again; what stands here may be old.`, 'bad');
       draw();
     },
-    refused: (why) => {
-      forget();
+    refused: (why, isLoginWrong) => {
+      if (isLoginWrong) forget();
       showForm(login, why);
     },
     message: (topic, payload, isRetained) => {
@@ -129,17 +130,16 @@ function draw() {
   });
 }
 
-/** The children of `parent` are those of `items`, in this order; each is made once. */
+/** The children of `parent` are those of `items`, in this order; each is made once, by its `id`, which no other item has. */
 function keep(parent, items, makeOne, update) {
   const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   items.forEach((item, place) => {
     const node = old.get(item.id) ?? makeOne(item);
     node.dataset.key = item.id;
-    old.delete(item.id);
     if (parent.children[place] !== node) parent.insertBefore(node, parent.children[place] ?? null);
     update(node, item);
   });
-  old.forEach((node) => node.remove());
+  while (parent.children.length > items.length) parent.lastElementChild.remove();
 }
 
 const byId = (one, other) => (one.id < other.id ? -1 : 1);
@@ -187,7 +187,7 @@ function drawDevice(node, gateway, device, isStale) {
   write(availability, device.isAvailable === false ? 'Not reachable' : '');
   availability.className = 'availability bad';
   availability.hidden = device.isAvailable !== false;
-  keep(node.querySelector('dl'), values(device).map((value) => ({ id: value.name, ...value })), () => {
+  keep(node.querySelector('dl'), values(device), () => {
     const row = make('div');
     row.append(make('dt'), make('dd'));
     return row;
@@ -228,19 +228,20 @@ function makeControl(node, gatewayId, device, { field, name, set }) {
     button('Press', () => send(set.press)).setAttribute('aria-label', `Press ${name}`);
   } else if (Array.isArray(set.one_of) && set.one_of.length <= 4) {
     for (const value of set.one_of) {
-      const it = button(String(value), () => send(value));
+      const it = button(plain(value), () => send(value));
       it.dataset.field = field;
       it.dataset.value = JSON.stringify(value);
     }
   } else if (Array.isArray(set.one_of)) {
     const choice = make('select');
     choice.setAttribute('aria-label', name);
-    choice.append(...set.one_of.map((value) => make('option', '', String(value))));
+    choice.append(...set.one_of.map((value) => make('option', '', plain(value))));
     group.append(choice);
     button('Set', () => send(set.one_of[choice.selectedIndex])).setAttribute('aria-label', `Set ${name}`);
   } else if (typeof set.min === 'number' && typeof set.max === 'number') {
     const number = make('input');
-    Object.assign(number, { type: 'number', min: set.min, max: set.max, step: set.step ?? 'any', inputMode: 'decimal' });
+    const step = typeof set.step === 'number' ? set.step : 'any';
+    Object.assign(number, { type: 'number', min: set.min, max: set.max, step, inputMode: 'decimal' });
     number.setAttribute('aria-label', `${name}, from ${set.min} to ${set.max}`);
     const now = device.state[field];
     if (typeof now === 'number') number.value = now;

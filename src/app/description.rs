@@ -105,7 +105,11 @@ fn field(entity: &Entity, may_set: bool) -> Map<String, Value> {
         Platform::Cover { can_stop, .. } => Some(
             json!({"one_of": if *can_stop { vec!["OPEN", "STOP", "CLOSE"] } else { vec!["OPEN", "CLOSE"] }}),
         ),
-        Platform::Sensor { .. } | Platform::Event { .. } | Platform::DeviceTracker { .. } => None,
+        Platform::Event { .. } => {
+            say("is_event", true.into());
+            None
+        }
+        Platform::Sensor { .. } | Platform::DeviceTracker { .. } => None,
     };
     if let Some(set) = set.filter(|_| may_set) {
         say("set", set);
@@ -144,6 +148,14 @@ mod tests {
         );
         let lamp = DeviceId::parse("lamp").unwrap();
         assert_eq!(descriptions.of(&lamp, &[browning])["fields"], json!([{"field": "browning"}]));
+    }
+
+    #[test]
+    fn what_happens_is_told_from_what_is() {
+        let bell = DeviceId::parse("bell").unwrap();
+        let pressed = entity("pressed", Platform::Event { types: vec!["once".to_owned()] });
+        let said = Descriptions::default().of(&bell, &[pressed]);
+        assert_eq!(said["fields"], json!([{"field": "pressed", "is_event": true}]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod devices;
 mod doctor;
 mod enroll;
 mod exit;
+mod first_start;
 mod fresh;
 mod gateway;
 mod hash_password;
@@ -26,7 +27,7 @@ mod send;
 mod status;
 mod user;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -57,6 +58,9 @@ enum Command {
         /// Run on a machine without the hardware: every device is simulated, and nothing is kept.
         #[arg(long)]
         simulate: bool,
+        /// Where the page is that says what to write, while there is no configuration. On loopback.
+        #[arg(long, value_name = "ADDRESS", default_value_t = first_start::ADDRESS, conflicts_with = "simulate")]
+        guide: SocketAddr,
         /// Dial the cloud all the same; the real gateway of this name loses its line to the simulated one.
         #[arg(long, requires = "simulate")]
         with_cloud: bool,
@@ -109,8 +113,8 @@ fn hardware(is_simulated: bool) -> Hardware {
 pub fn main(demo: fn(once: bool) -> Exit) -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Init(arguments) => init::run(&arguments),
-        Command::Run { config, simulate: false, .. } => run::run(&config),
-        Command::Run { config, simulate: true, with_cloud } => run::simulate(&config, with_cloud),
+        Command::Run { config, simulate: false, guide, .. } => run::run(&config, guide),
+        Command::Run { config, simulate: true, with_cloud, .. } => run::simulate(&config, with_cloud),
         Command::Check(arguments) => check::run(&arguments),
         Command::Enroll(arguments) => enroll::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -1,12 +1,12 @@
 //! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, configuration, logging, reread::Reread};
+use super::{Exit, configuration, first_start, logging, reread::Reread};
 use crate::{
     app::{Gateway, Hardware, RunError, Simulation},
     config::Config,
@@ -19,8 +19,18 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long it is waited between two tries to build the gateway again.
 const REBUILDS: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::from_secs(30));
 
-pub(super) fn run(path: &Path) -> Exit {
-    match configuration::load(path, Hardware::Real) {
+/// Runs the gateway; while there is no configuration, `guide` is where it is said what to write.
+pub(super) fn run(path: &Path, guide: SocketAddr) -> Exit {
+    let loaded = if first_start::is_first(path) {
+        match first_start::wait(path, guide) {
+            Ok(None) => return Exit::Success,
+            Ok(Some(config)) => Ok(config),
+            Err(exit) => Err(exit),
+        }
+    } else {
+        configuration::load(path, Hardware::Real)
+    };
+    match loaded {
         Ok(config) => {
             let loudness = logging::begin(&config.log);
             run_on(&config, Hardware::Real, Reread::new(path, Hardware::Real, config.clone(), loudness))
@@ -97,7 +107,7 @@ async fn serve(config: &Config, hardware: Hardware, mut reread: Reread) -> Exit 
 }
 
 /// The first SIGTERM or SIGINT stops in order; a second one, of somebody who cannot wait, at once.
-fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::io::Result<()> {
+pub(super) fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -125,7 +135,7 @@ struct Hangup<'a> {
 }
 
 /// Tells systemd that everything runs (`true`) or that the end has begun.
-fn notify(is_ready: bool) {
+pub(super) fn notify(is_ready: bool) {
     #[cfg(target_os = "linux")]
     {
         let state = if is_ready { sd_notify::NotifyState::Ready } else { sd_notify::NotifyState::Stopping };

@@ -1,11 +1,12 @@
-//! The status page: what people look at, `/api/status` and `/metrics` for programs, `/api/events` for its script.
+//! The status page and, before there is a configuration, the one that says what to write (`guide`): what people look at,
+//! `/api/status` and `/metrics` for programs, `/api/events` for its script.
 //!
 //! Owns the HTTP listener and the page. Gets the board's snapshots and nothing else, so whoever takes the
 //! page over can read and never act; where the configuration has a control, it gets the way to the command desk as well,
-//! for the buttons that are on the board (`control`). Invariants: GET and HEAD only, but for these; a request whose `Host` is not this
-//! machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding; beyond loopback
-//! nobody reads without the password; nothing is loaded from elsewhere (strict CSP); connections and their time are
-//! bounded.
+//! for the buttons that are on the board (`control`). Invariants: GET and HEAD only, but for these; a request whose `Host`
+//! is not this machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding; beyond
+//! loopback nobody reads without the password; nothing is loaded from elsewhere (strict CSP); connections and their time
+//! are bounded.
 //!
 //! Rejected: `axum::serve`, which bounds neither.
 
@@ -14,6 +15,7 @@ mod control;
 mod entrance;
 mod events;
 mod guard;
+mod guide;
 mod metrics;
 mod page;
 mod press;
@@ -35,6 +37,7 @@ use control::Control;
 pub use control::{MOST_PRESSES, Wish};
 use entrance::Entrance;
 use guard::{Admitted, Pass};
+pub use guide::{Draft, Guide, State as DraftState};
 use press::Press;
 use tokio::{
     net::TcpListener,
@@ -173,15 +176,21 @@ fn router(entrance: Arc<Entrance>, room: Room) -> Router {
         .route("/metrics", get(metrics::show))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
         .route(
             "/page.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/page.js"))),
         )
-        .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
+        .merge(looks())
         .fallback(async || (StatusCode::NOT_FOUND, "There is no such page. The status page is at /\n"))
         .with_state(room)
         .layer(middleware::from_fn_with_state(pass, guard::check))
+}
+
+/// How all our pages look.
+fn looks<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/page.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/page.css"))))
+        .route("/icon.svg", get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))))
 }
 
 async fn status(State(board): State<Board>) -> Response {

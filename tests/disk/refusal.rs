@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{process::Command, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     disk::{FaultyDisk, Refusal},
@@ -145,10 +145,7 @@ async fn a_home_that_cannot_start_anew_tries_again_until_it_can() {
 async fn a_home_that_cannot_start_anew_can_be_stopped() {
     let mut home = home_that_cannot_start_anew().await;
     home.program.must_run();
-    let id = home.program.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    let status = timeout(PATIENCE, home.program.wait()).await.expect("it stops");
-    assert!(status.success(), "{status}");
+    home.program.stop().await;
 }
 
 #[tokio::test]

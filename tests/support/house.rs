@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fmt::Debug,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
@@ -18,7 +19,7 @@ use tokio::{net::TcpStream, time::timeout};
 mod program;
 
 pub use program::Program;
-use program::{Port, status};
+use program::{Port, page, status};
 
 /// How long anything may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +27,23 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A port that nobody has at this moment.
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+async fn until<T: Debug>(what: &str, ask: impl AsyncFn() -> Option<T>, holds: impl Fn(&T) -> bool) -> T {
+    let mut last = None;
+    let wait = async {
+        loop {
+            if let Some(said) = ask().await {
+                if holds(&said) {
+                    return said;
+                }
+                last = Some(said);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let outcome = timeout(PATIENCE, wait).await;
+    outcome.unwrap_or_else(|_| panic!("it is never said that {what}: {last:#?}"))
 }
 
 /// A directory with a configuration `home.yaml`, a port for the broker and one for the page.
@@ -105,20 +123,12 @@ impl House {
         what: &str,
         holds: impl Fn(&serde_json::Value) -> bool,
     ) -> serde_json::Value {
-        let mut last = None;
-        let wait = async {
-            loop {
-                if let Some(status) = self.status().await {
-                    if holds(&status) {
-                        return status;
-                    }
-                    last = Some(status);
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let outcome = timeout(PATIENCE, wait).await;
-        outcome.unwrap_or_else(|_| panic!("the status is never that {what}: {last:#?}"))
+        until(what, async || self.status().await, holds).await
+    }
+
+    /// Waits until the page for people says so.
+    pub async fn page_when(&self, what: &str, holds: impl Fn(&String) -> bool) {
+        until(what, async || page(self.page.address(), "/").await, holds).await;
     }
 
     /// Waits until nobody has the store open.

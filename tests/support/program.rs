@@ -80,6 +80,16 @@ impl Program {
         }
     }
 
+    /// SIGTERM, and an end in order.
+    #[allow(dead_code, reason = "the soak only kills")]
+    pub async fn stop(mut self) {
+        let id = self.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        let ended = timeout(Duration::from_secs(30), self.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("it does not stop:\n{}", self.last_words()));
+        assert!(status.success(), "{status}:\n{}", self.last_words());
+    }
+
     /// SIGKILL, and gone when this returns.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -104,16 +114,21 @@ impl Drop for Program {
     }
 }
 
-/// What a page of the gateway says; `None`: it does not answer.
-pub async fn status(page: SocketAddr) -> Option<serde_json::Value> {
+/// What stands on a page of the gateway; `None`: it does not answer.
+pub async fn page(address: SocketAddr, path: &str) -> Option<String> {
     let ask = async {
-        let mut stream = TcpStream::connect(page).await.ok()?;
-        let request = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.ok()?;
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).ok())?
+        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
     };
     timeout(Duration::from_secs(5), ask).await.ok()?
+}
+
+/// What the gateway says of itself; `None`: it does not answer.
+pub async fn status(address: SocketAddr) -> Option<serde_json::Value> {
+    serde_json::from_str(&page(address, "/api/status").await?).ok()
 }

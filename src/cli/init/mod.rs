@@ -52,7 +52,7 @@ const BROKER_PORT: u16 = 1883;
 const PORTS: u16 = 32;
 
 /// Asks five questions; each is answered by a flag instead, if there is one.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Arguments {
     /// The configuration to write [default: /etc/hearthlink/hearthlink.yaml, or hearthlink.yaml here for whoever may not
     /// write there].
@@ -129,6 +129,22 @@ fn init(arguments: &Arguments, file: &Path) -> anyhow::Result<Exit> {
     written.put(is_asking, deafness.as_deref())
 }
 
+/// What `--yes` would write to `file`, with the status page at this port; nothing is written, and no radio listened to.
+pub(super) fn example(file: &Path, port: u16) -> anyhow::Result<String> {
+    let arguments = Arguments { port: Some(port), yes: true, no_scan: true, ..Arguments::default() };
+    let (survey, _) = look_around(&arguments, false);
+    let offers = |wants_simulated| offers::offers(&survey, wants_simulated);
+    let answers = answers::without_questions(&arguments, &Defaults::of_machine(port), &offers)?;
+    let broker_port = free_port(BROKER_PORT, Some(port));
+    let draft = Draft { file, offers: offers(true), adapters: &survey.adapters, broker_port, answers };
+    Ok(draft.text())
+}
+
+/// The command that asks for a configuration at `file`.
+pub(super) fn command(file: &Path) -> String {
+    format!("hearthlink init{}", flag(file))
+}
+
 /// Where a service has its configuration; here, for whoever may not write there.
 fn default_file() -> PathBuf {
     let usual = Path::new(DEFAULT_FILE);
@@ -203,16 +219,7 @@ impl Draft<'_> {
             ),
             Err(error) => return Err(error).with_context(failed),
         };
-        let can_log_in = line.is_none_or(|line| line.has_files(directory));
-        let is_of_service = self.file.starts_with("/etc");
-        let setting = Setting {
-            offers: &self.offers,
-            adapters: self.adapters,
-            broker_port: self.broker_port,
-            data_dir: (!is_of_service).then_some(DATA_HERE),
-            can_log_in,
-        };
-        fresh.write(&text::text(&self.answers, &setting), directory).with_context(failed)?;
+        fresh.write(&self.text(), directory).with_context(failed)?;
         let config = match configuration::examine(fresh.path(), Hardware::Real) {
             Ok((config, _)) => config,
             Err(error) => {
@@ -227,12 +234,28 @@ impl Draft<'_> {
         if let Some(secret) = secret {
             secret.keep();
         }
-        say(self.farewell(&config, can_log_in, deafness));
+        say(self.farewell(&config, deafness));
         Ok(Exit::Success)
     }
 
+    fn can_log_in(&self) -> bool {
+        self.answers.line.as_ref().is_none_or(|line| line.has_files(directory(self.file)))
+    }
+
+    fn text(&self) -> String {
+        let is_of_service = self.file.starts_with("/etc");
+        let setting = Setting {
+            offers: &self.offers,
+            adapters: self.adapters,
+            broker_port: self.broker_port,
+            data_dir: (!is_of_service).then_some(DATA_HERE),
+            can_log_in: self.can_log_in(),
+        };
+        text::text(&self.answers, &setting)
+    }
+
     /// What was done, and what to do now.
-    fn farewell(&self, config: &Config, can_log_in: bool, deafness: Option<&str>) -> String {
+    fn farewell(&self, config: &Config, deafness: Option<&str>) -> String {
         let mut words = format!("{} is written: {}.\n", self.file.display(), check::summary(config));
         if self.broker_port != BROKER_PORT {
             words += &format!("Devices connect to port {}.\n", self.broker_port);
@@ -241,12 +264,9 @@ impl Draft<'_> {
             words += &format!("No Bluetooth sensor was listened for: {why}.\n");
         }
         let page = format!("http://127.0.0.1:{}/", self.answers.port);
-        let flag = match self.file {
-            usual if usual == Path::new(DEFAULT_FILE) => String::new(),
-            other => format!(" --config {}", shell(&other.display().to_string())),
-        };
+        let flag = flag(self.file);
         let run = format!("hearthlink run{flag}");
-        let line = self.answers.line.as_ref().filter(|_| !can_log_in);
+        let line = self.answers.line.as_ref().filter(|_| !self.can_log_in());
         let has_sensor = self.answers.devices.iter().any(|place| self.offers[*place].id == offers::SENSOR);
         let (first, second, why) = match line {
             Some(line) if line.login == Login::Certificate => {
@@ -290,6 +310,14 @@ impl Draft<'_> {
         };
         words += &format!("\nWhat to do now:\n  {first}\n  {second}\n{why}\nThe page to look at is {page}");
         words
+    }
+}
+
+/// How a command is told of the file, where it must be.
+fn flag(file: &Path) -> String {
+    match file {
+        usual if usual == Path::new(DEFAULT_FILE) => String::new(),
+        other => format!(" --config {}", shell(&other.display().to_string())),
     }
 }
 

@@ -16,7 +16,9 @@ const TYPES = {
   '.png': 'image/png', '.webmanifest': 'application/manifest+json',
 };
 
+let isSilent = false;
 const server = createServer(async (request, response) => {
+  if (isSilent) return;
   const path = normalize(new URL(request.url, 'http://localhost').pathname);
   try {
     const body = await readFile(join(site, path.endsWith('/') ? `${path}index.html` : path));
@@ -38,9 +40,11 @@ async function order(expected) {
 const browser = await open();
 const visits = [];
 let looks = 0;
-async function visit(wishes) {
+/** `before` gets the page while there is nothing in it. */
+async function visit(wishes, before) {
   const it = await Visit.begin(browser, { ...wishes, also });
   visits.push(it);
+  await before?.(it.page);
   await it.go(address);
   return it;
 }
@@ -84,6 +88,70 @@ await look(mine, 'phone-refused');
 if (await device(mine, 'Kitchen').getByRole('button').count()) mine.find('there is a button for what nobody may set');
 const kept = await mine.page.evaluate(() => [sessionStorage.length, localStorage.length]);
 if (kept.join() !== '1,0') mine.find(`the login is kept at ${kept} places of session and device`);
+
+// By a clock that is an hour fast nothing happens late: it is not done at all, and why is said.
+const sent = [];
+const fast = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.on('websocket', (socket) =>
+  socket.on('framesent', ({ payload }) => sent.push(String(payload)))));
+const ahead = Date.now() + 3_600_000;
+await fast.page.clock.setFixedTime(ahead);
+await signIn(fast);
+await device(fast, 'Toaster').getByRole('button', { name: 'ON', exact: true }).click();
+await hears(fast, 'Toaster', /^The home refused it: .* set both clocks\.$/);
+const command = JSON.parse(sent.map((frame) => /\{"id".*\}/.exec(frame)?.[0]).find(Boolean));
+const { id, ...said } = command;
+const wanted = JSON.stringify({ state: 'ON', at: new Date(ahead).toISOString(), ttl: 10 });
+if (!id || JSON.stringify(said) !== wanted) fast.find(`the command is ${JSON.stringify(command)} instead of ${wanted}`);
+await fast.end();
+
+// A broker that restarts turns people away for a while; who is not wanted is told so, and a login is not wrong for that.
+const connack = (code) => Buffer.from([0x20, 2, 0, code]);
+let tries = 0;
+const early = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.routeWebSocket(broker, (socket) => {
+  tries += 1;
+  if (tries > 1) socket.connectToServer();
+  else socket.onMessage(() => socket.send(connack(3)));
+}));
+await signIn(early);
+await sees(early, 'The gateway is online.');
+if (tries !== 2) early.find(`${tries} tries instead of 2`);
+await early.end();
+const unwanted = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.routeWebSocket(broker, (socket) =>
+  socket.onMessage(() => socket.send(connack(2)))));
+await signIn(unwanted);
+await sees(unwanted, 'The cloud refused the connection (code 2).');
+await unwanted.page.getByRole('button', { name: 'Sign out' }).click();
+if (await unwanted.page.evaluate(() => sessionStorage.length)) unwanted.find('the login stays after signing out');
+await unwanted.end();
+
+// What a stranger says, word for word: it may look odd, and must not stop the page or leave anything behind.
+let hear;
+const odd = await visit({ screen: 'phone', colour: 'dark' }, (page) => page.routeWebSocket(broker, (socket) => {
+  socket.connectToServer();
+  hear = (rest, said) => {
+    const [topic, payload] = [`hearthlink/stranger/thing${rest}`, JSON.stringify(said)].map((text) => Buffer.from(text));
+    const length = 2 + topic.length + payload.length;
+    socket.send(Buffer.concat([Buffer.from([0x30, 0x80 | (length % 128), length >> 7, 0, topic.length]), topic, payload]));
+  };
+}));
+await signIn(odd);
+await sees(odd, 'The gateway is online.');
+const stone = { toString: 1 };
+const rows = (text) => device(odd, 'Thing').locator('dl').filter({ hasText: text }).waitFor();
+hear('/about', { fields: [
+  { field: 'a', name: stone, precision: -1, unit: stone }, { field: 'a', name: 'again' },
+  { field: 'b', name: 'Same' }, { field: 'c', name: 'Same' }, { field: 'toString' }, { field: 'pressed', is_event: true },
+  { field: 'd', set: { one_of: [stone, 'x'] } }, { field: 'e', name: 'Number', set: { min: 0, max: 1, step: stone } },
+] });
+hear('', { a: 1.25, b: 1, c: 2, pressed: 'twice', d: 'x', e: 0, last_seen: stone });
+hear('/result', { id: 'x', status: 'toString', detail: 'nothing' });
+await rows(/^A1Same1Same2DxNumber0$/);
+await device(odd, 'Thing').getByRole('spinbutton').waitFor();
+hear('', { b: 3, c: 4 });
+await rows(/^Same3Same4$/);
+hear('', { c: 5 });
+await rows(/^Same5$/);
+await odd.end();
 console.log('pressed and refused');
 
 await order('gone');
@@ -115,8 +183,12 @@ for (const screen of Object.keys(SCREENS)) {
   }
 }
 
-// The shell opens where the web host is away, with the login of this tab; signed out, nothing of it is left.
+// The shell opens where the web host is silent or away, with the login of this tab; signed out, nothing of it is left.
 await mine.page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+isSilent = true;
+await mine.page.reload();
+await sees(mine, 'The gateway is online.');
+isSilent = false;
 const found = mine.findings.length;
 await new Promise((resolve) => {
   server.close(resolve);

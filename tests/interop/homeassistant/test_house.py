@@ -53,8 +53,6 @@ def split(heard):
     return announced, [(topic, payload) for topic, payload in heard if not topic.startswith("homeassistant/")]
 
 
-# The plug-in has no configuration.yaml.
-@pytest.mark.parametrize("hass_config", [{}])
 @pytest.fixture
 def expected_lingering_timers():
     """Home Assistant's MQTT client beats every second until it is gone, and the test's end may come first."""
