@@ -898,6 +898,21 @@ fn tells(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn a_page_with_a_control_and_nothing_to_press_is_told_of() {
+    let with = |allow: &str| {
+        format!(
+            "gateway: {id}\nweb: {{control: true}}\n\
+             devices: [{{id: lamp, kind: lan, options: {{command_topic: lamp/set}}}}]\ncommands: {{allow: [{allow}]}}\n",
+            id = "{id: x}"
+        )
+    };
+    let nothing = ["2 warning … no button is on the page"];
+    tells(&with(""), &nothing);
+    tells(&with("{device: lamp, set: {state: any}, senders: [anna]}"), &nothing);
+    tells(&with("{device: lamp, set: {state: any}}"), &[]);
+}
+
+#[test]
 fn what_is_written_goes_before_the_profile_and_the_check_says_where_the_cloud_documents_less() {
     let with = |rest: &str| format!("gateway: {{id: x}}\ncloud:\n  url: wss://a\n  profile: aws-iot\n{rest}");
     tells(&with(""), &[]);

@@ -12,14 +12,14 @@ use hearthlink::{
     clock::Clock,
     config,
     health::{
-        Board, BrokerReport, BusReport, CertificateReport, CommandReport, DeviceReport, DiskReport,
-        HostReport, LinkReport, NumberReport, StoreReport, UnderVoltage, WrittenReport,
+        Board, BrokerReport, BusReport, ButtonReport, CertificateReport, CommandReport, DeviceReport,
+        DiskReport, HostReport, LinkReport, NumberReport, StoreReport, UnderVoltage, WrittenReport,
     },
     model::{
         Availability, CommandId, DeviceId, Fault, FaultKind, Fields, LinkState, Outcome, OutcomeStatus,
         Reason, Secret, Timestamp,
     },
-    web::{Web, WebError, WebOptions},
+    web::{MOST_PRESSES, Web, WebError, WebOptions, Wish},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -45,7 +45,15 @@ async fn page() -> Page {
 
 async fn page_of(options: WebOptions) -> Page {
     let board = Board::new("home", Clock::system());
-    let web = Web::bind(options, board.clone()).await.unwrap();
+    serve(Web::bind(options, board.clone()).await.unwrap(), board)
+}
+
+async fn page_with_control(options: WebOptions, wishes: tokio::sync::mpsc::Sender<Wish>) -> Page {
+    let board = Board::new("home", Clock::system());
+    serve(Web::bind(options, board.clone()).await.unwrap().with_control(wishes), board)
+}
+
+fn serve(web: Web, board: Board) -> Page {
     let address = web.addresses()[0];
     let stop = CancellationToken::new();
     tokio::spawn(web.run(stop.clone()));
@@ -689,6 +697,175 @@ async fn a_page_of_others_can_neither_load_nor_do_anything() {
         let answer = page.raw(&send(method, "/api/status", said)).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{method} {said}: {answer}");
     }
+}
+
+/// A gateway with a toaster that the cloud may switch on and off; its status page.
+struct Kitchen {
+    page: SocketAddr,
+    board: Board,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl Kitchen {
+    async fn open(web: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("home.yaml");
+        let text = format!(
+            "gateway: {{id: home, data_dir: data}}\nbroker: {{listeners: [{{address: \"127.0.0.1:0\"}}]}}\n\
+             devices: [{{id: toaster, kind: toaster}}]\n\
+             commands: {{allow: [{{device: toaster, set: {{state: [\"ON\", \"OFF\"]}}, rate: {{count: 2, per: 1h}}}}]}}\n\
+             web: {web}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let gateway = Gateway::build(&config::load(&file).unwrap()).await.unwrap();
+        let (board, page, stop) = (gateway.board(), gateway.web_address().unwrap(), CancellationToken::new());
+        let token = stop.clone();
+        let running = tokio::spawn(async move { gateway.run(token, || {}).await.unwrap() });
+        // It has said what it is.
+        let mut changes = board.watch();
+        while board.snapshot().devices.iter().all(|device| device.fields.is_none()) {
+            changes.changed().await.unwrap();
+        }
+        Self { page, board, stop, running, _directory: directory }
+    }
+
+    async fn ask(&self, request: &str) -> String {
+        String::from_utf8(ask(self.page, request).await).unwrap()
+    }
+
+    async fn show(&self) -> String {
+        self.ask("GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n").await
+    }
+
+    /// Sends a form as a browser would that says `said` about who asks.
+    async fn press(&self, path: &str, form: &str, said: &str) -> String {
+        let length = form.len();
+        self.ask(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost:8080\r\n{said}\r\nContent-Length: {length}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}"
+        ))
+        .await
+    }
+
+    fn lever(&self) -> serde_json::Value {
+        self.board.snapshot().devices[0].fields.as_ref().unwrap()["state"].clone()
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+const HERE: &str = "Origin: http://localhost:8080";
+
+#[tokio::test]
+async fn without_a_control_the_page_has_no_forms_and_a_press_is_refused_with_a_sentence() {
+    let kitchen = Kitchen::open("{address: \"127.0.0.1:0\"}").await;
+    let page = kitchen.show().await;
+    assert!(
+        page.contains("device-toaster") && !page.contains("<form") && !page.contains("<button"),
+        "{page}"
+    );
+    assert!(page.contains("form-action 'none'") && page.contains("referrer-policy: no-referrer"), "{page}");
+    let answer = kitchen.press("/devices/toaster/set", "state=%22ON%22", HERE).await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("`control: true`"), "{answer}");
+    assert!(kitchen.board.snapshot().commands.is_empty());
+    kitchen.close().await;
+}
+
+#[tokio::test]
+async fn a_press_switches_the_device_by_the_rules_for_the_cloud_and_the_page_tells_the_outcome() {
+    let kitchen = Kitchen::open("{address: \"127.0.0.1:0\", control: true}").await;
+    let mut changes = kitchen.board.watch();
+    while kitchen.board.snapshot().buttons.is_empty() {
+        changes.changed().await.unwrap();
+    }
+    let page = kitchen.show().await;
+    assert!(page.contains("form-action 'self'") && page.contains("referrer-policy: same-origin"), "{page}");
+    assert!(page.contains("method=\"post\" action=\"/devices/toaster/set\""), "{page}");
+    assert_eq!(page.matches("<button").count(), 2, "what may not be set has no button: {page}");
+    assert_eq!(kitchen.lever(), "OFF");
+
+    // What a browser sends, by HTTPS or on this machine, and by HTTP.
+    for (form, said) in [("state=%22ON%22", "Sec-Fetch-Site: same-origin"), ("state=%22OFF%22", HERE)] {
+        let answer = kitchen.press("/devices/toaster/set", form, said).await;
+        assert!(answer.starts_with("HTTP/1.1 303") && answer.contains("location: /#commands"), "{answer}");
+    }
+    let commands = kitchen.board.snapshot().commands;
+    let ends: Vec<_> = commands.iter().map(|c| (c.origin.as_str(), c.outcome.status)).collect();
+    assert_eq!(ends, [("local (page)", OutcomeStatus::Applied); 2], "{commands:?}");
+    assert!(commands[0].outcome.id.as_str().starts_with("page-"), "{commands:?}");
+
+    // The rate of the allow-list is spent.
+    let answer = kitchen.press("/devices/toaster/set", "state=%22ON%22", HERE).await;
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    let last = kitchen.board.snapshot().commands[0].outcome.clone();
+    assert_eq!((last.status, last.reason), (OutcomeStatus::Refused, Some(Reason::RateLimited)), "{last:?}");
+    let page = kitchen.show().await;
+    assert!(page.contains("from home, by this page"), "{page}");
+    assert_eq!(kitchen.lever(), "OFF");
+    kitchen.close().await;
+}
+
+#[tokio::test]
+async fn nobody_presses_from_elsewhere_and_nothing_but_a_button() {
+    let kitchen = Kitchen::open("{address: \"127.0.0.1:0\", control: true}").await;
+    let mut changes = kitchen.board.watch();
+    while kitchen.board.snapshot().buttons.is_empty() {
+        changes.changed().await.unwrap();
+    }
+    let (set, on) = ("/devices/toaster/set", "state=%22ON%22");
+    let long = format!("state=%22{}%22", "x".repeat(2000));
+    for (path, form, said, expected) in [
+        (set, on, "Origin: http://evil.example", "403"),
+        (set, on, "Origin: null", "403"),
+        (set, on, "Origin: http://localhost:9090", "403"),
+        (set, on, "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate", "403"),
+        (set, on, "Sec-Fetch-Site: same-site", "403"),
+        (set, on, "Sec-Fetch-Site: cross-site\r\nOrigin: http://localhost:8080", "403"),
+        // Of a form in an old browser, or of a program that does not know: nobody says who asks.
+        (set, on, "X-Nothing: 1", "403"),
+        (set, "state=%22HOT%22", HERE, "404"),
+        (set, "browning=3", HERE, "404"),
+        (set, "", HERE, "404"),
+        (set, long.as_str(), HERE, "413"),
+        ("/devices/kettle/set", on, HERE, "404"),
+        ("/devices/toaster", on, HERE, "404"),
+        ("/", on, HERE, "405"),
+    ] {
+        let answer = kitchen.press(path, form, said).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{path} {form} {said}: {answer}");
+    }
+    let foreign = format!("POST {set} HTTP/1.1\r\nHost: evil.example\r\n{HERE}\r\nContent-Length: 0\r\n\r\n");
+    assert!(kitchen.ask(&foreign).await.starts_with("HTTP/1.1 421"));
+    assert!(kitchen.board.snapshot().commands.is_empty());
+    kitchen.close().await;
+
+    // With a password nobody presses without it.
+    let mut options = WebOptions::at(SocketAddr::from(([127, 0, 0, 1], 0)));
+    options.password = Some(Secret::new("open sesame"));
+    let (sender, _wishes) = tokio::sync::mpsc::channel(MOST_PRESSES);
+    let locked = page_with_control(options, sender).await;
+    let request = "POST /devices/toaster/set HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\r\n";
+    assert!(locked.raw(request).await.starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test]
+async fn more_presses_than_there_is_room_for_are_refused() {
+    // Nobody takes a wish from there.
+    let (sender, _wishes) = tokio::sync::mpsc::channel(MOST_PRESSES);
+    let page = page_with_control(WebOptions::at(SocketAddr::from(([127, 0, 0, 1], 0))), sender).await;
+    let toaster = DeviceId::parse("toaster").unwrap();
+    let (field, name, words) = ("state".to_owned(), "state".to_owned(), "ON".to_owned());
+    page.board.buttons(&toaster, vec![ButtonReport { field, name, words, value: "ON".into() }]);
+    let request = "POST /devices/toaster/set HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
+                   Content-Length: 14\r\n\r\nstate=%22ON%22";
+    let answers = futures_util::future::join_all((0..=MOST_PRESSES).map(|_| page.raw(request))).await;
+    let count = |code: &str| answers.iter().filter(|answer| answer.starts_with(code)).count();
+    assert_eq!((count("HTTP/1.1 303"), count("HTTP/1.1 503")), (MOST_PRESSES, 1), "{answers:?}");
 }
 
 /// A word that stands in every secret of the configuration.

@@ -15,6 +15,7 @@ use super::{
     CloudTopics, LocalTopics,
     beat::Beat,
     bridge_health::Has,
+    buttons::Buttons,
     cloud_tree::CloudTree,
     description::Descriptions,
     discovery::Discovery,
@@ -38,7 +39,7 @@ use crate::{
         DeviceId, Fields, GatewayId, Inbound, QoS, Receipt, Receipts, Secret, Topic, TopicError, TopicFilter,
     },
     store::{Store, StoreError},
-    web::{Web, WebError, WebOptions},
+    web::{MOST_PRESSES, Web, WebError, WebOptions, Wish},
 };
 
 /// The name of the store's file in `gateway.data_dir`.
@@ -111,6 +112,8 @@ pub(super) struct Parts {
     pub(super) receipts: Receipts,
     pub(super) issued: mpsc::Receiver<Receipt>,
     pub(super) web: Option<Web>,
+    /// With a control on the page: its buttons, and the presses.
+    pub(super) control: Option<(Buttons, mpsc::Receiver<Wish>)>,
 }
 
 /// What there is only with a cloud.
@@ -158,10 +161,19 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
     };
     let (sender, told) = mpsc::channel(TOLD);
     let desk = Desk::new(options, store.clone(), board.clone(), clock.clone(), sender);
-    let web = match &config.web {
-        Some(web) => Some(Web::bind(page(web)?, board.clone()).await?),
-        None => None,
-    };
+    let (mut web, mut control) = (None, None);
+    if let Some(options) = &config.web {
+        let bound = Web::bind(page(options)?, board.clone()).await?;
+        web = Some(match options.control {
+            false => bound,
+            true => {
+                let (sender, wishes) = mpsc::channel(MOST_PRESSES);
+                let allow = translate::allow_list(&config.commands);
+                control = Some((Buttons { allow, board: board.clone() }, wishes));
+                bound.with_control(sender)
+            }
+        });
+    }
     Ok(Parts {
         store,
         store_file: store_file(config),
@@ -184,6 +196,7 @@ pub(super) async fn build(config: &Config, hardware: Hardware, clock: Clock) -> 
         receipts,
         issued,
         web,
+        control,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::{
     broker::BrokerHandle,
     clock::Clock,
     health::{Board, CertificateReport, CertificateStatus, Expiry},
-    model::{Message, QoS, Timestamp, Topic},
+    model::{KeyEvent, Message, QoS, Timestamp, Topic},
     store::{Entry, Store},
 };
 
@@ -142,13 +142,16 @@ fn log(logged: &mut Option<Told>, fresh: &Told, status: &CertificateStatus) {
             tracing::debug!(subject, %until, days_left, "this gateway's certificate for the cloud")
         }
         Expiry::Month | Expiry::Week => {
-            tracing::warn!(subject, %until, days_left, "this gateway's certificate for the cloud expires soon; renew it");
+            let event = KeyEvent::CertificateExpires;
+            tracing::warn!(message_id = event.id(), subject, %until, days_left, "{}", event.says());
         }
         Expiry::Day => {
-            tracing::error!(subject, %until, "this gateway's certificate for the cloud expires within a day; renew it");
+            let event = KeyEvent::CertificateExpires;
+            tracing::error!(message_id = event.id(), subject, %until, days_left, "{}", event.says());
         }
         Expiry::Expired => {
-            tracing::error!(subject, %until, "this gateway's certificate for the cloud has expired; renew it");
+            let event = KeyEvent::CertificateExpired;
+            tracing::error!(message_id = event.id(), subject, %until, days_left, "{}", event.says());
         }
     }
     *logged = Some(fresh.clone());

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LocalTopics,
+    buttons::Buttons,
     cloud_tree::{CloudTree, FromTree},
     description::Descriptions,
     downlink::Downlink,
@@ -68,6 +69,8 @@ pub(super) struct Telemetry {
     pub(super) homie: Option<mpsc::Sender<DeviceEvent>>,
     /// How the devices are described in the cloud.
     pub(super) descriptions: Descriptions,
+    /// What may be pressed on the status page; `None`: nothing.
+    pub(super) buttons: Option<Buttons>,
 }
 
 /// What is to be kept of something that a device said.
@@ -118,6 +121,9 @@ impl Telemetry {
                     (message(self.local.state(device), seen), self.cloud.as_ref().map(entry))
                 }
                 DeviceEvent::Entities(device, entities) => {
+                    if let Some(buttons) = &self.buttons {
+                        buttons.tell(device, entities);
+                    }
                     // Nobody there: the gateway is stopping.
                     let _ = self.entities.send((device.clone(), entities.clone())).await;
                     let describe = || self.descriptions.of(device, entities);
@@ -504,6 +510,7 @@ mod tests {
             entities,
             homie: None,
             descriptions: Descriptions::default(),
+            buttons: None,
         };
         let (sender, events) = mpsc::channel(16);
         tokio::spawn(telemetry.run(events));

@@ -9,6 +9,7 @@ use super::{
     beat::Beat,
     bridge_health::BridgeHealth,
     build::{self, BuildError, Line, Parts},
+    buttons,
     certificate::CertificateWatch,
     departed,
     discovery::{self, Announcer},
@@ -195,7 +196,9 @@ impl Running {
             receipts,
             issued,
             web,
+            control,
         } = parts;
+        let (buttons, wishes) = control.unzip();
         let handle = broker.handle();
         let presence = |availability: Availability| {
             Message::new(local.bridge_state(), availability.as_str(), QoS::AtLeastOnce).retained()
@@ -259,6 +262,7 @@ impl Running {
             entities,
             homie: to_homie,
             descriptions,
+            buttons,
         };
         let certificate = CertificateWatch {
             board: board.clone(),
@@ -282,6 +286,10 @@ impl Running {
         if let Some(speaker) = speaker {
             intake.spawn("Homie's ear", speaker.ear(commands.clone()).run(stop.clone()));
             drains.spawn("speaker to Homie", speaker.run(for_homie));
+        }
+        if let Some(wishes) = wishes {
+            let presses = buttons::from_page(wishes, local.clone(), commands.clone(), stop.clone());
+            intake.spawn("presses on the page", presses);
         }
         intake.spawn("command desk", desk.run(from_home, from_cloud, stop.clone()));
         if !safe_states.is_empty() {

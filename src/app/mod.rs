@@ -9,6 +9,7 @@
 mod beat;
 mod bridge_health;
 mod build;
+mod buttons;
 mod certificate;
 mod cloud_tree;
 mod departed;

@@ -11,6 +11,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     broker::BrokerHandle,
     clock::Clock,
+    model::KeyEvent,
     retry::{Backoff, Policy},
     store::{Store, StoreError, StoreOptions},
 };
@@ -38,7 +39,8 @@ impl Unopened {
         match Store::open(&self.path, &self.options, self.clock.clone()) {
             // Home works while the disk is in trouble, also after a restart.
             Err(error @ (StoreError::Disk(_) | StoreError::DamagedAgain { .. })) => {
-                tracing::error!(%error, "the store cannot be opened; home works, and nothing is kept");
+                let event = KeyEvent::StoreFails;
+                tracing::error!(message_id = event.id(), %error, "{}", event.says());
                 let store = Store::refusing(&self.path, &error, &self.options, self.clock.clone())?;
                 Ok((store, Some(self)))
             }

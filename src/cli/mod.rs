@@ -19,6 +19,7 @@ mod manual;
 mod password;
 mod question;
 mod queue;
+mod reread;
 mod reset;
 mod run;
 mod say;

@@ -1,15 +1,16 @@
-//! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end. SIGHUP has certificates read again.
+//! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, configuration, first_start, logging};
+use super::{Exit, configuration, first_start, logging, reread::Reread};
 use crate::{
-    app::{Gateway, Hardware, Reload, RunError, Simulation},
+    app::{Gateway, Hardware, RunError, Simulation},
     config::Config,
+    model::KeyEvent,
     retry::{Backoff, Policy},
 };
 
@@ -31,8 +32,8 @@ pub(super) fn run(path: &Path, guide: SocketAddr) -> Exit {
     };
     match loaded {
         Ok(config) => {
-            logging::begin(&config.log);
-            run_on(&config, Hardware::Real)
+            let loudness = logging::begin(&config.log);
+            run_on(&config, Hardware::Real, Reread::new(path, Hardware::Real, config.clone(), loudness))
         }
         Err(exit) => exit,
     }
@@ -46,13 +47,14 @@ pub(super) fn simulate(path: &Path, with_cloud: bool) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    logging::begin(&config.log);
+    let loudness = logging::begin(&config.log);
+    let reread = Reread::new(path, files, config.clone(), loudness);
     match Simulation::new(config, with_cloud) {
         Ok(simulation) => {
             let store = simulation.config().gateway.data_dir.display();
             let cloud = if with_cloud { "dialled" } else { "not dialled" };
             tracing::warn!(%store, cloud, "simulated: no device is real");
-            run_on(simulation.config(), Hardware::Simulated)
+            run_on(simulation.config(), Hardware::Simulated, reread)
         }
         Err(error) => {
             eprintln!("hearthlink: {error}");
@@ -61,10 +63,10 @@ pub(super) fn simulate(path: &Path, with_cloud: bool) -> Exit {
     }
 }
 
-fn run_on(config: &Config, hardware: Hardware) -> Exit {
+fn run_on(config: &Config, hardware: Hardware, reread: Reread) -> Exit {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let exit = runtime.block_on(serve(config, hardware));
+            let exit = runtime.block_on(serve(config, hardware, reread));
             runtime.shutdown_timeout(GRACE);
             exit
         }
@@ -75,7 +77,7 @@ fn run_on(config: &Config, hardware: Hardware) -> Exit {
     }
 }
 
-async fn serve(config: &Config, hardware: Hardware) -> Exit {
+async fn serve(config: &Config, hardware: Hardware, mut reread: Reread) -> Exit {
     let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
     // From here on a SIGHUP ends nothing; one that comes early is kept until there is something to reload.
     let hangup = stop_on_signal(stop.clone(), at_once.clone()).and_then(|()| signal(SignalKind::hangup()));
@@ -88,16 +90,17 @@ async fn serve(config: &Config, hardware: Hardware) -> Exit {
     };
     // Cancel safety: cut off anywhere, the gateway is where a crash would leave it, which the disk survives.
     let ended = tokio::select! {
-        ended = gateway(config, hardware, stop, hangup) => ended,
+        ended = gateway(config, hardware, stop, Hangup { signal: hangup, reread: &mut reread }) => ended,
         () = at_once.cancelled() => Err(anyhow::anyhow!("stopped at once; what was accepted is on disk")),
     };
     match ended {
         Ok(()) => {
-            tracing::info!("stopped in order");
+            tracing::info!(message_id = KeyEvent::Stopped.id(), "{}", KeyEvent::Stopped.says());
             Exit::Success
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the gateway ended");
+            let (event, error) = (KeyEvent::Ended, format!("{error:#}"));
+            tracing::error!(message_id = event.id(), error, "{}", event.says());
             Exit::Failure
         }
     }
@@ -125,19 +128,10 @@ pub(super) fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken
     Ok(())
 }
 
-/// SIGHUP: the listeners' certificates are read again.
-async fn reload_on(hangup: &mut Signal, reload: Reload) -> Infallible {
-    // Cancel safety: a signal that comes meanwhile is kept by its stream.
-    while let Some(()) = hangup.recv().await {
-        match reload.certificates().await {
-            Ok(listeners) => tracing::info!(listeners, "SIGHUP: the listeners' certificates are read again"),
-            Err(error) => {
-                tracing::error!(%error, "SIGHUP: nothing is reloaded, the old certificates stay");
-            }
-        }
-    }
-    // No more signals: there is nothing to reload at.
-    std::future::pending().await
+/// SIGHUP, and what is done at it.
+struct Hangup<'a> {
+    signal: Signal,
+    reread: &'a mut Reread,
 }
 
 /// Tells systemd that everything runs (`true`) or that the end has begun.
@@ -158,7 +152,7 @@ async fn gateway(
     config: &Config,
     hardware: Hardware,
     stop: CancellationToken,
-    mut hangup: Signal,
+    mut hangup: Hangup<'_>,
 ) -> anyhow::Result<()> {
     // Cancel safety: what is built and not yet run has served nobody.
     let built = stop.run_until_cancelled(Gateway::build_on(config, hardware)).await;
@@ -195,7 +189,7 @@ async fn run_once(
     gateway: Gateway,
     config: &Config,
     stop: &CancellationToken,
-    hangup: &mut Signal,
+    hangup: &mut Hangup<'_>,
 ) -> Result<(), RunError> {
     let listeners: Vec<String> =
         gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
@@ -203,7 +197,10 @@ async fn run_once(
     let reload = gateway.reload();
     let ready = || {
         let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
-        tracing::info!(gateway = %config.gateway.id, ?listeners, page, cloud, "running");
+        let event = KeyEvent::Running;
+        tracing::info!(
+            message_id = event.id(), gateway = %config.gateway.id, ?listeners, page, cloud, "{}", event.says()
+        );
         // Not after it was told that the end has begun.
         if !stop.is_cancelled() {
             notify(true);
@@ -212,6 +209,6 @@ async fn run_once(
     // Cancel safety: a reload that is cut off at the end has changed nothing.
     tokio::select! {
         ended = gateway.run(stop.clone(), ready) => ended,
-        never = reload_on(hangup, reload) => match never {},
+        never = hangup.reread.at_every(&mut hangup.signal, &reload) => match never {},
     }
 }

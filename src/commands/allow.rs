@@ -105,10 +105,8 @@ impl Entry {
                 ));
             };
             if let Some(hours) = self.rule.quiet.iter().find(|hours| hours.contain(wall)) {
-                let detail = format!(
-                    "`commands.allow` does not let the cloud do this {hours}, and here it is {}",
-                    wall.time
-                );
+                let detail =
+                    format!("`commands.allow` does not allow this {hours}, and here it is {}", wall.time);
                 return Some(Refusal::refused(Reason::QuietHours, detail));
             }
         }
@@ -140,7 +138,13 @@ impl AllowList {
         Self(devices)
     }
 
-    /// The entries that allow everything that the request asks for. What does not come from the cloud needs none.
+    /// Whether somebody may ask for this at some hour.
+    pub fn may(&self, device: &DeviceId, request: &Request, origin: &Origin) -> bool {
+        self.permission(device, request, origin).is_ok()
+    }
+
+    /// The entries that allow everything that the request asks for. What comes neither from the cloud nor from the page
+    /// needs none.
     pub(super) fn permission(
         &self,
         device: &DeviceId,
@@ -150,7 +154,7 @@ impl AllowList {
         let sender = match origin {
             Origin::Local(_) | Origin::Rule => return Ok(Permission::Unneeded),
             Origin::Cloud(sender) => sender.as_ref(),
-            Origin::Forgotten => None,
+            Origin::Page | Origin::Forgotten => None,
         };
         let of_device = self.0.get(device).map_or(&[][..], Vec::as_slice);
         let (mut objection, mut is_for_others, mut allowing) = (None, false, Vec::new());

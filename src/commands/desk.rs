@@ -177,8 +177,8 @@ impl Desk {
         };
         let may_run_unkept = match origin {
             Origin::Local(_) => named.is_none(),
-            // Its ids are our own, and each is used once.
-            Origin::Rule => true,
+            // Their ids are our own, and each is used once.
+            Origin::Rule | Origin::Page => true,
             Origin::Cloud(_) | Origin::Forgotten => false,
         };
         let id = named.clone().unwrap_or_else(new_id);

@@ -70,7 +70,7 @@ impl Lane<'_> {
     pub(super) async fn room_for_answer(&mut self, origin: &Origin) -> Option<OwnedSemaphorePermit> {
         let answers = self.answers.clone();
         let room = match origin {
-            Origin::Local(_) | Origin::Rule => answers.acquire_owned().await.ok(),
+            Origin::Local(_) | Origin::Page | Origin::Rule => answers.acquire_owned().await.ok(),
             Origin::Cloud(_) | Origin::Forgotten => answers.try_acquire_owned().ok(),
         };
         if room.is_none() {

@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::{haste::Haste, insistence::insist};
 use crate::{
     health::{Board, CommandReport},
-    model::{CommandId, DeviceId, Origin, Outcome, Properties, Receipts, Sender, Stage, Topic},
+    model::{
+        CommandId, DeviceId, KeyEvent, Origin, Outcome, OutcomeStatus, Properties, Receipts, Sender, Stage,
+        Topic,
+    },
     store::{Entry, Store, StoreError},
 };
 
@@ -211,7 +214,7 @@ impl Teller {
     fn entries(&self, told: &Told, slip: &Slip) -> Vec<Entry> {
         match slip.origin {
             Origin::Cloud(_) | Origin::Rule | Origin::Forgotten => (self.tell)(told, &slip.reply_to),
-            Origin::Local(_) => Vec::new(),
+            Origin::Local(_) | Origin::Page => Vec::new(),
         }
     }
 
@@ -222,9 +225,16 @@ impl Teller {
 
     /// Tells it at home and on the board.
     pub(super) async fn report(&self, slip: &Slip, outcome: Outcome) {
+        let event = match outcome.status {
+            OutcomeStatus::Refused | OutcomeStatus::Expired => KeyEvent::CommandRefused,
+            OutcomeStatus::Applied | OutcomeStatus::Failed | OutcomeStatus::Unknown => {
+                KeyEvent::CommandConcluded
+            }
+        };
         tracing::info!(
-            id = %slip.id, device = %slip.device, origin = %slip.origin, status = outcome.status.as_str(),
-            reason = ?outcome.reason, detail = outcome.detail.as_deref().unwrap_or_default(), "command concluded"
+            message_id = event.id(), id = %slip.id, device = %slip.device, origin = %slip.origin,
+            status = outcome.status.as_str(), reason = outcome.reason.map(tracing::field::debug),
+            detail = outcome.detail, "{}", event.says()
         );
         self.receipts.command(Stage::Ended(outcome.status), &slip.id, &slip.device);
         let origin = slip.origin.to_string();

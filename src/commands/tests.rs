@@ -127,7 +127,7 @@ impl Bench {
         change(&mut incoming);
         let way = match incoming.origin {
             Origin::Cloud(_) => &self.cloud,
-            Origin::Local(_) | Origin::Rule | Origin::Forgotten => &self.home,
+            Origin::Local(_) | Origin::Page | Origin::Rule | Origin::Forgotten => &self.home,
         };
         way.send(incoming).await.unwrap();
         acknowledged
@@ -215,6 +215,17 @@ async fn what_must_not_run_never_reaches_the_device_and_gets_its_reason() {
 async fn a_local_command_needs_no_allow_list_and_is_told_at_home_only() {
     let mut bench = Bench::start(StoreOptions::default());
     bench.send("OFF", |command| command.origin = Origin::Local(None)).await.await.unwrap();
+    applied(bench.toast().await);
+    assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+    assert!(bench.outbox().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_press_on_the_page_needs_the_allow_list_and_is_told_at_home_only() {
+    let mut bench = Bench::start(StoreOptions::default());
+    bench.send("OFF", |command| command.origin = Origin::Page).await.await.unwrap();
+    assert_eq!(bench.outcome().await, (OutcomeStatus::Refused, Some(Reason::NotAllowed), false));
+    bench.send("ON", |command| command.origin = Origin::Page).await.await.unwrap();
     applied(bench.toast().await);
     assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
     assert!(bench.outbox().await.is_empty());
@@ -368,10 +379,12 @@ async fn on_a_sick_disk_only_what_nobody_could_run_twice_runs() {
     let told = timeout(Duration::from_secs(10), bench.told.recv()).await.unwrap().unwrap().outcome;
     assert_eq!((told.status, told.reason), (OutcomeStatus::Applied, None));
     assert!(told.detail.unwrap().contains("not written down"));
-    let rules = r#"{"id":"line-lost-1","state":"ON"}"#;
-    bench.send(rules, |command| command.origin = Origin::Rule).await.await.unwrap();
-    applied(bench.toast().await);
-    assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+    for (ours, origin) in [("line-lost-1", Origin::Rule), ("page-1", Origin::Page)] {
+        let payload = format!(r#"{{"id":"{ours}","state":"ON"}}"#);
+        bench.send(&payload, |command| command.origin = origin).await.await.unwrap();
+        applied(bench.toast().await);
+        assert_eq!(bench.outcome().await.0, OutcomeStatus::Applied);
+    }
 
     type Change = fn(&mut Incoming);
     let refused: [(&str, Change, Reason); 4] = [

@@ -204,6 +204,9 @@ pub struct Web {
     /// A file with the password in its first line. Default: none.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// Whether whoever sees the page may press the buttons of devices that `commands.allow` allows. Default false.
+    #[serde(default)]
+    pub control: bool,
 }
 
 fn default_web_address() -> SocketAddr {
@@ -214,14 +217,14 @@ fn default_web_address() -> SocketAddr {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// How much. Default `info`.
+    /// How much. Default `info`. Taken over by a reload, without a restart.
     pub level: LogLevel,
     /// In which shape. Default `auto`.
     pub format: LogFormat,
 }
 
-/// How much is logged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+/// How much is logged, from little to much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Data lost, or a person is needed.
@@ -261,4 +264,6 @@ pub enum LogFormat {
     Journal,
     /// Lines of text on standard error.
     Text,
+    /// Lines of JSON on standard error, for a program that collects them.
+    Json,
 }

@@ -20,8 +20,8 @@ use crate::{
     clock::Clock,
     health::{Board, DeviceReport},
     model::{
-        Actuation, ActuationReply, Availability, DeviceEvent, DeviceId, Entity, Fields, OutcomeStatus,
-        Platform, Reading, Timestamp,
+        Actuation, ActuationReply, Availability, DeviceEvent, DeviceId, Entity, Fields, KeyEvent,
+        OutcomeStatus, Platform, Reading, Timestamp,
     },
 };
 
@@ -72,7 +72,12 @@ impl Desk {
         let availability = self.availability();
         let Some(word) = availability.filter(|_| availability != self.told) else { return };
         self.told = availability;
-        info!(device = %self.id, availability = word.as_str(), "a device came or went");
+        let event = match word {
+            Availability::Online => KeyEvent::DeviceOnline,
+            Availability::Offline => KeyEvent::DeviceOffline,
+        };
+        let fault = self.bus_fault.as_deref();
+        info!(message_id = event.id(), device = %self.id, fault, "{}", event.says());
         self.report();
         self.emit(DeviceEvent::Availability(self.id.clone(), word), stop).await;
     }

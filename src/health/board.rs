@@ -10,14 +10,14 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
-    BrokerReport, BusReport, CertificateReport, CertificateStatus, CommandCount, CommandReport, DeviceReport,
-    HostReport, LastFault, LineHistoryReport, LinkCounters, LinkReport, OutlookReport, ReceiptReport,
-    ReceiptsReport, Refusal, RefusalsReport, StoreReport, Traffic, Verdict, filling::Filling,
+    BrokerReport, BusReport, ButtonReport, CertificateReport, CertificateStatus, CommandCount, CommandReport,
+    DeviceReport, HostReport, LastFault, LineHistoryReport, LinkCounters, LinkReport, OutlookReport,
+    ReceiptReport, ReceiptsReport, Refusal, RefusalsReport, StoreReport, Traffic, Verdict, filling::Filling,
     line_history::LineHistory, moment::Now, trend::Trend,
 };
 use crate::{
     clock::Clock,
-    model::{DeviceId, LinkState, Receipt, Timestamp},
+    model::{CommandId, DeviceId, LinkState, Receipt, Timestamp},
 };
 
 /// How many finished commands are remembered. Full: the oldest is forgotten.
@@ -43,6 +43,8 @@ pub(super) struct Facts {
     pub(super) buses: BTreeMap<String, BusReport>,
     /// Since when each bus that is ill is.
     pub(super) ill_since: BTreeMap<String, Timestamp>,
+    /// Of each device that has some.
+    buttons: BTreeMap<DeviceId, Vec<ButtonReport>>,
     pub(super) commands: VecDeque<CommandReport>,
     command_counts: Vec<CommandCount>,
     pub(super) host: HostReport,
@@ -96,6 +98,9 @@ pub struct Snapshot {
     pub devices: Vec<DeviceReport>,
     /// The buses that can be ill by themselves, by name.
     pub buses: Vec<BusReport>,
+    /// What may be pressed on the page, by device; for the page alone.
+    #[serde(skip)]
+    pub buttons: Vec<(DeviceId, Vec<ButtonReport>)>,
     /// The last commands, newest first.
     pub commands: Vec<CommandReport>,
     /// How commands ended, since the start.
@@ -138,6 +143,7 @@ impl Board {
                 devices: BTreeMap::new(),
                 buses: BTreeMap::new(),
                 ill_since: BTreeMap::new(),
+                buttons: BTreeMap::new(),
                 commands: VecDeque::with_capacity(LAST_COMMANDS),
                 command_counts: Vec::new(),
                 host: HostReport::default(),
@@ -311,6 +317,29 @@ impl Board {
         });
     }
 
+    /// What may be pressed of a device, from now on.
+    pub fn buttons(&self, device: &DeviceId, buttons: Vec<ButtonReport>) {
+        self.change(|facts| {
+            if buttons.is_empty() {
+                facts.buttons.remove(device);
+            } else {
+                facts.buttons.insert(device.clone(), buttons);
+            }
+        });
+    }
+
+    /// Whether a device has this button.
+    pub fn has_button(&self, device: &DeviceId, field: &str, value: &serde_json::Value) -> bool {
+        let facts = self.facts();
+        let mut buttons = facts.buttons.get(device).into_iter().flatten();
+        buttons.any(|button| button.field == field && button.value == *value)
+    }
+
+    /// Whether this command is among the last that have ended.
+    pub fn has_ended(&self, id: &CommandId) -> bool {
+        self.facts().commands.iter().any(|command| command.outcome.id == *id)
+    }
+
     /// A command's outcome.
     pub fn command(&self, report: CommandReport) {
         self.change(|facts| {
@@ -395,6 +424,11 @@ impl Board {
             broker: facts.broker.clone(),
             devices: facts.devices.values().map(with_history).collect(),
             buses: facts.buses.values().cloned().collect(),
+            buttons: facts
+                .buttons
+                .iter()
+                .map(|(device, buttons)| (device.clone(), buttons.clone()))
+                .collect(),
             commands: facts.commands.iter().cloned().collect(),
             command_counts: facts.command_counts.clone(),
             host: facts.host,

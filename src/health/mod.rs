@@ -26,8 +26,9 @@ pub use line_history::{
 };
 pub use refusals::{Refusal, RefusalReport, RefusalsReport, Refused};
 pub use report::{
-    BrokerReport, BusReport, CommandCount, CommandReport, DeviceReport, LaneReport, LastFault, LinkCounters,
-    LinkReport, NumberReport, OutlookReport, ReceiptReport, ReceiptsReport, StoreReport, WrittenReport,
+    BrokerReport, BusReport, ButtonReport, CommandCount, CommandReport, DeviceReport, LaneReport, LastFault,
+    LinkCounters, LinkReport, NumberReport, OutlookReport, ReceiptReport, ReceiptsReport, StoreReport,
+    WrittenReport,
 };
 pub use traffic::Traffic;
 pub(crate) use verdict::unanswering_remedy;

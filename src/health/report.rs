@@ -230,6 +230,19 @@ impl DeviceReport {
     }
 }
 
+/// A button that somebody at home may press.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ButtonReport {
+    /// Which field of the device it sets.
+    pub field: String,
+    /// What people call that.
+    pub name: String,
+    /// What is written on it.
+    pub words: String,
+    /// To what it sets the field.
+    pub value: serde_json::Value,
+}
+
 /// The number that a device is there for: the first that its kind says is measured, and not about the device itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NumberReport {
@@ -308,7 +321,7 @@ pub struct ReceiptsReport {
 /// The end of a command's story, with who asked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CommandReport {
-    /// `cloud`, `local`, `rule` or `unknown`; the sender behind it in brackets, if it is known.
+    /// `cloud`, `local`, `rule` or `unknown`; behind it in brackets the sender or, of a press on the status page, `page`.
     pub origin: String,
     /// How old it was when it arrived, by its own time (`at`); `None`: it has none, or the clock cannot be believed.
     #[serde(rename = "age_seconds", serialize_with = "as_seconds")]

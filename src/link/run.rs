@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     health::{Board, LinkReport},
-    model::{Ack, Fault, FaultKind, Inbound, LinkState, Stage, Timestamp},
+    model::{Ack, Fault, FaultKind, Inbound, KeyEvent, LinkState, Stage, Timestamp},
     store::{Highest, Store},
 };
 
@@ -420,7 +420,12 @@ impl Link {
             && last.is_none_or(|last| last.refusal != view.refusal)
         {
             let remedy = fault.kind.remedy();
-            tracing::warn!(kind = ?fault.kind, detail = fault.detail, remedy, "new credentials are kept out; the line goes on with the old ones");
+            tracing::warn!(
+                kind = fault.kind.name(),
+                detail = fault.detail,
+                remedy,
+                "new credentials are kept out; the line goes on with the old ones"
+            );
         }
         if last.is_some_and(|last| last.state == view.state && last.connection == view.connection) {
             return;
@@ -429,13 +434,17 @@ impl Link {
             (LinkState::Waiting, Some(fault)) => {
                 let before = self.logged.insert(view.place, fault.clone());
                 if before.as_ref() != Some(fault) {
-                    let (kind, remedy, way) = (fault.kind, fault.kind.remedy(), self.way(view.place));
-                    tracing::warn!(?kind, detail = fault.detail, %way, wait = ?view.wait, remedy, "the line to the cloud is down");
+                    let event = KeyEvent::LineDown;
+                    let (kind, remedy, way) = (fault.kind.name(), fault.kind.remedy(), self.way(view.place));
+                    tracing::warn!(
+                        message_id = event.id(), kind, detail = fault.detail, %way, wait = ?view.wait, remedy, "{}", event.says()
+                    );
                 }
             }
             (LinkState::Online, _) => {
                 self.logged.clear();
-                tracing::info!(protocol = view.protocol, way = %self.way(view.place), "the line to the cloud is up");
+                let (event, way) = (KeyEvent::LineUp, self.way(view.place));
+                tracing::info!(message_id = event.id(), protocol = view.protocol, %way, "{}", event.says());
             }
             _ => tracing::debug!(state = ?view.state, "the line to the cloud changed"),
         }

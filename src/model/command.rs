@@ -17,6 +17,8 @@ pub enum Origin {
     Cloud(Option<Sender>),
     /// A client of the local broker asked, and the broker let it.
     Local(Option<ClientId>),
+    /// Somebody at home pressed a button of the status page; only allow-listed requests may, as from the cloud.
+    Page,
     /// A rule of the configuration asked, such as `on_line_lost`.
     Rule,
     /// Somebody asked before the gateway was started; the journal does not say who.
@@ -28,7 +30,7 @@ impl Origin {
     pub fn as_str(&self) -> &'static str {
         match self {
             Origin::Cloud(_) => "cloud",
-            Origin::Local(_) => "local",
+            Origin::Local(_) | Origin::Page => "local",
             Origin::Rule => "rule",
             Origin::Forgotten => "unknown",
         }
@@ -38,7 +40,7 @@ impl Origin {
     pub fn sender(&self) -> Option<&Sender> {
         match self {
             Origin::Cloud(sender) => sender.as_ref(),
-            Origin::Local(_) | Origin::Rule | Origin::Forgotten => None,
+            Origin::Local(_) | Origin::Page | Origin::Rule | Origin::Forgotten => None,
         }
     }
 }
@@ -46,9 +48,10 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
-        match self.sender() {
-            Some(sender) => write!(f, " ({sender})"),
-            None => Ok(()),
+        match self {
+            Origin::Page => f.write_str(" (page)"),
+            Origin::Cloud(Some(sender)) => write!(f, " ({sender})"),
+            Origin::Cloud(None) | Origin::Local(_) | Origin::Rule | Origin::Forgotten => Ok(()),
         }
     }
 }

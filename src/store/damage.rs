@@ -20,7 +20,10 @@ use std::{
 use rusqlite::{Connection, config::DbConfig};
 
 use super::{StoreError, StoreOptions, ledger::Ledger, schema};
-use crate::{clock::Clock, model::Timestamp};
+use crate::{
+    clock::Clock,
+    model::{KeyEvent, Timestamp},
+};
 
 /// What a look takes no time for.
 const SMALL: u64 = 32 << 20;
@@ -48,10 +51,8 @@ pub(super) fn open(path: &Path, options: &StoreOptions, clock: &Clock) -> Result
     match open_and_read(path, options, clock) {
         Err(StoreError::Damaged(reason)) => {
             let name = set_aside(path, clock.now())?;
-            tracing::error!(
-                reason, file = %name.display(),
-                "the store's file is damaged and was set aside; a new one is begun, what waited for the cloud is not sent"
-            );
+            let event = KeyEvent::StoreSetAside;
+            tracing::error!(message_id = event.id(), reason, file = %name.display(), "{}", event.says());
             let connection = Connection::open(path)?;
             schema::prepare(&connection)?;
             read(connection, options, clock)
@@ -221,7 +222,8 @@ impl Damage {
         if let Err(error @ StoreError::Damaged(_)) = result
             && self.seen.set(error.clone()).is_ok()
         {
-            tracing::error!(%error, "the store's file is damaged");
+            let event = KeyEvent::StoreDamaged;
+            tracing::error!(message_id = event.id(), %error, "{}", event.says());
             // On a disk that takes no mark either, the next start looks at a small file all the same.
             if let Err(error) = mark(&self.path) {
                 tracing::warn!(%error, "the damaged file could not be marked");

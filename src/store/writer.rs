@@ -18,6 +18,7 @@ use super::{
     Highest, StoreError, StoreStats, damage::Damage, flash::Flash, ledger::Ledger, notes::Notebook,
     pulse::Pulse,
 };
+use crate::model::KeyEvent;
 
 /// How often the age limits are looked at when nothing else happens.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -183,10 +184,14 @@ impl Writer {
             Err(error) => {
                 self.ledger = before;
                 if !had_failed {
-                    tracing::error!(%error, "failed to write to the store; nothing is accepted for the cloud now");
+                    let event = KeyEvent::StoreFails;
+                    tracing::error!(message_id = event.id(), %error, "{}", event.says());
                 }
             }
-            Ok(()) if had_failed => tracing::warn!("the store can be written again"),
+            Ok(()) if had_failed => {
+                let event = KeyEvent::StoreWorks;
+                tracing::warn!(message_id = event.id(), "{}", event.says());
+            }
             Ok(()) => {}
         }
         self.damage.notice(&result);

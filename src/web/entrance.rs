@@ -148,13 +148,27 @@ pub(super) fn is_from_elsewhere(method: &Method, headers: &HeaderMap) -> bool {
     match (word("sec-fetch-site"), word("origin")) {
         (Some("same-origin" | "none"), _) => false,
         (Some(_), _) => !(is_reading && word("sec-fetch-mode") == Some("navigate")),
-        (None, Some(origin)) => {
-            let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            let ours = host(headers);
-            !ours.is_some_and(|ours| name.is_some_and(|name| name.eq_ignore_ascii_case(ours.as_str())))
-        }
+        (None, Some(origin)) => !is_ours(origin, headers),
         (None, None) => false,
     }
+}
+
+/// Whether it is said that a page of ours asks, by a browser or by hand. Stricter than not to be from elsewhere: old
+/// browsers say nothing of a form of another page.
+pub(super) fn is_from_here(headers: &HeaderMap) -> bool {
+    let word = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    match (word("sec-fetch-site"), word("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => is_ours(origin, headers),
+        (None, None) => false,
+    }
+}
+
+/// Whether an `Origin` is what is asked.
+fn is_ours(origin: &str, headers: &HeaderMap) -> bool {
+    let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let ours = host(headers);
+    ours.is_some_and(|ours| name.is_some_and(|name| name.eq_ignore_ascii_case(ours.as_str())))
 }
 
 #[cfg(test)]

@@ -18,8 +18,20 @@ use super::{
 };
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+macro_rules! policy {
+    ($forms:literal) => {
+        concat!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             base-uri 'none'; form-action ",
+            $forms,
+            "; frame-ancestors 'none'"
+        )
+    };
+}
+
+/// The policy, and to whom the page's own address is told. A form that may tell nobody says `Origin: null`.
+const FOR_READING: (&str, &str) = (policy!("'none'"), "no-referrer");
+const WITH_CONTROL: (&str, &str) = (policy!("'self'"), "same-origin");
 
 /// What monitors ask, who have no password: whether it lives, and whether it is well.
 const FOR_MONITORS: [&str; 2] = ["/healthz", "/readyz"];
@@ -28,21 +40,26 @@ const FOR_MONITORS: [&str; 2] = ["/healthz", "/readyz"];
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Admitted;
 
-/// Lets a request through when it reads, is meant for this machine, and comes from somebody who may.
-pub(super) async fn check(
-    State(entrance): State<Arc<Entrance>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let mut response = match refusal(&entrance, &mut request).await {
+/// What a request is held against.
+#[derive(Debug, Clone)]
+pub(super) struct Pass {
+    pub(super) entrance: Arc<Entrance>,
+    /// Whether the page has forms.
+    pub(super) has_control: bool,
+}
+
+/// Lets a request through when it reads or presses, is meant for this machine, and comes from somebody who may.
+pub(super) async fn check(State(pass): State<Pass>, mut request: Request, next: Next) -> Response {
+    let mut response = match refusal(&pass.entrance, &mut request).await {
         Some(response) => response,
         None => next.run(request).await,
     };
+    let (policy, referrer) = if pass.has_control { WITH_CONTROL } else { FOR_READING };
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, referrer),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
@@ -78,7 +95,9 @@ async fn refusal(entrance: &Entrance, request: &mut Request) -> Option<Response>
             return Some((StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "5")], text).into_response());
         }
     }
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
+    // What has no control says so itself.
+    let is_press = request.method() == Method::POST && request.uri().path().starts_with("/devices/");
+    if ![Method::GET, Method::HEAD].contains(request.method()) && !is_press {
         let text = "This page can only be read.\n";
         return Some((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], text).into_response());
     }

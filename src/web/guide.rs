@@ -18,7 +18,12 @@ use axum::{
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{WebError, asset, entrance::Entrance, guard, server};
+use super::{
+    WebError, asset,
+    entrance::Entrance,
+    guard::{self, Pass},
+    server,
+};
 
 /// How the file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +79,7 @@ impl Guide {
 
     /// Serves what was said last, until `stop`.
     pub async fn run(self, draft: watch::Receiver<Draft>, stop: CancellationToken) {
+        let pass = Pass { entrance: self.entrance, has_control: false };
         let script = || asset("text/javascript; charset=utf-8", include_str!("assets/guide.js"));
         let router = Router::new()
             .route("/", get(show))
@@ -88,7 +94,7 @@ impl Guide {
                 (StatusCode::NOT_FOUND, "There is no such page. What to write first is at /\n")
             })
             .with_state(draft)
-            .layer(middleware::from_fn_with_state(self.entrance, guard::check));
+            .layer(middleware::from_fn_with_state(pass, guard::check));
         server::serve(self.listener, router, stop).await;
     }
 }

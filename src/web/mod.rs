@@ -1,14 +1,17 @@
-//! The status page and, before there is a configuration, the one that says what to write (`guide`): what people look at, `/api/status` and `/metrics` for programs, `/api/events` for its script.
+//! The status page and, before there is a configuration, the one that says what to write (`guide`): what people look at,
+//! `/api/status` and `/metrics` for programs, `/api/events` for its script.
 //!
 //! Owns the HTTP listener and the page. Gets the board's snapshots and nothing else, so whoever takes the
-//! page over can read and never act. Invariants: GET and HEAD only; a request whose `Host` is not this
-//! machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding; beyond loopback
-//! nobody reads without the password; nothing is loaded from elsewhere (strict CSP); connections and their time are
-//! bounded.
+//! page over can read and never act; where the configuration has a control, it gets the way to the command desk as well,
+//! for the buttons that are on the board (`control`). Invariants: GET and HEAD only, but for these; a request whose `Host`
+//! is not this machine's is refused with 421, so that a web page elsewhere cannot read it through DNS rebinding; beyond
+//! loopback nobody reads without the password; nothing is loaded from elsewhere (strict CSP); connections and their time
+//! are bounded.
 //!
 //! Rejected: `axum::serve`, which bounds neither.
 
 mod chart;
+mod control;
 mod entrance;
 mod events;
 mod guard;
@@ -24,17 +27,22 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{FromRef, Request, State},
+    extract::{DefaultBodyLimit, FromRef, Request, State},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
+use control::Control;
+pub use control::{MOST_PRESSES, Wish};
 use entrance::Entrance;
-use guard::Admitted;
+use guard::{Admitted, Pass};
 pub use guide::{Draft, Guide, State as DraftState};
 use press::Press;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -87,6 +95,7 @@ pub struct Web {
     address: SocketAddr,
     board: Board,
     entrance: Arc<Entrance>,
+    control: Option<Control>,
 }
 
 impl Web {
@@ -103,7 +112,14 @@ impl Web {
         let address = listener.local_addr().map_err(bind)?;
         let entrance = Entrance::new(address.ip(), options.hosts, options.password.as_ref());
         let entrance = Arc::new(entrance.map_err(|_| WebError::NoRandomness)?);
-        Ok(Self { listener, address, board, entrance })
+        Ok(Self { listener, address, board, entrance, control: None })
+    }
+
+    /// With buttons to press, whose presses go there. Has room for [`MOST_PRESSES`]; full: who presses waits.
+    #[must_use]
+    pub fn with_control(mut self, wishes: mpsc::Sender<Wish>) -> Self {
+        self.control = Some(Control::new(wishes));
+        self
     }
 
     /// Where it listens.
@@ -111,14 +127,15 @@ impl Web {
         vec![self.address]
     }
 
-    /// Serves until `stop`; requests under way are cut off then, since they change nothing.
+    /// Serves until `stop`; requests under way are cut off then, since they change nothing, and a press is the desk's.
     ///
     /// # Errors
     /// None today: what goes wrong with one connection ends that one.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WebError> {
-        let room = Room { press: Press::new(self.board.clone()), board: self.board, seats: events::seats() };
+        let Self { listener, board, entrance, control, .. } = self;
+        let room = Room { press: Press::new(board.clone()), board, seats: events::seats(), control };
         let press = room.press.clone().run(stop.clone());
-        tokio::join!(press, server::serve(self.listener, router(self.entrance, room), stop));
+        tokio::join!(press, server::serve(listener, router(entrance, room), stop));
         Ok(())
     }
 }
@@ -130,6 +147,7 @@ struct Room {
     press: Arc<Press>,
     /// Of those who read events.
     seats: Arc<Semaphore>,
+    control: Option<Control>,
 }
 
 impl FromRef<Room> for Board {
@@ -145,8 +163,13 @@ impl FromRef<Room> for Arc<Press> {
 }
 
 fn router(entrance: Arc<Entrance>, room: Room) -> Router {
+    let pass = Pass { entrance, has_control: room.control.is_some() };
     Router::new()
         .route("/", get(page::show))
+        .route(
+            "/devices/{device}/set",
+            post(control::press).layer(DefaultBodyLimit::max(control::LONGEST_FORM)),
+        )
         .route("/api/events", get(events::listen))
         .route("/api/status", get(status))
         .route("/api/receipts", get(async |State(board): State<Board>| Json(board.receipts())))
@@ -160,7 +183,7 @@ fn router(entrance: Arc<Entrance>, room: Room) -> Router {
         .merge(looks())
         .fallback(async || (StatusCode::NOT_FOUND, "There is no such page. The status page is at /\n"))
         .with_state(room)
-        .layer(middleware::from_fn_with_state(entrance, guard::check))
+        .layer(middleware::from_fn_with_state(pass, guard::check))
 }
 
 /// How all our pages look.

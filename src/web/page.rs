@@ -40,6 +40,7 @@ sections! {
     Line "line.html",
     Queue "queue.html",
     Attention "attention.html",
+    Control "control.html",
     Buses "buses.html",
     Commands "commands.html",
     Host "host.html",

@@ -76,7 +76,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
                 .max_buf_size(BUFFER)
                 .serve_connection(TokioIo::new(stream), service);
             // How a visitor's connection ends concerns nobody but the visitor.
-            // Cancel safety: a request changes nothing, so it can be cut off anywhere.
+            // Cancel safety: a request changes nothing, so it can be cut off anywhere; a press that was handed on
+            // runs without it.
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = over(until) => {}

@@ -307,6 +307,7 @@ impl<'a> View<'a> {
     pub(super) fn origin(&self, command: &CommandReport) -> String {
         match command.origin.as_str() {
             "local" => "home".to_owned(),
+            "local (page)" => "home, by this page".to_owned(),
             "rule" => "a rule".to_owned(),
             "unknown" => "before the last start".to_owned(),
             other => format!("the {other}"),

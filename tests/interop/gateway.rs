@@ -80,7 +80,7 @@ impl Plan {
             broker
         };
         let text = format!(
-            "gateway: {{id: home, data_dir: {data}}}\nweb: {{address: \"127.0.0.1:{web_port}\"}}\n{broker}{}{}",
+            "gateway: {{id: home, data_dir: {data}}}\nweb: {{address: \"127.0.0.1:{web_port}\", control: true}}\n{broker}{}{}",
             self.line,
             self.rest,
             data = self.folder.join("data").display()

@@ -1,4 +1,4 @@
-//! The status page: an address that can be had, names that are names, and a password beyond loopback.
+//! The status page: an address that can be had, names that are names, a password beyond loopback, and something to press.
 
 use super::{Finding, clash, files};
 use crate::config::{Config, Web};
@@ -21,6 +21,12 @@ pub(super) fn all(config: &Config, is_incomplete: bool) -> Vec<Finding> {
     if config.broker.listeners.iter().any(|listener| clash(listener.address, web.address)) {
         let what = format!("a listener of the broker has the address {} already", web.address);
         findings.push(Finding::new("web.address", what, "choose another port"));
+    }
+    let allows = config.commands.allow.iter().any(|allow| allow.senders.as_ref().is_none_or(Vec::is_empty));
+    if web.control && !allows && !is_incomplete {
+        let what = "no button is on the page: `commands.allow` allows nothing to somebody without a name";
+        let remedy = "allow what may be pressed, like `- {device: toaster, set: {state: [\"ON\", \"OFF\"]}}`";
+        findings.push(Finding::new("web.control", what, remedy).warning());
     }
     findings.extend(web.password_file.as_ref().and_then(|path| files::secret("web.password_file", path)));
     findings.extend(hosts(web));

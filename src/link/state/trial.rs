@@ -231,7 +231,11 @@ impl Machine {
                 self.trials.refusal = Some(fault);
             }
             Purpose::Refresh => {
-                tracing::warn!(kind = ?fault.kind, detail = fault.detail, "what let the line in could not be renewed yet");
+                tracing::warn!(
+                    kind = fault.kind.name(),
+                    detail = fault.detail,
+                    "what let the line in could not be renewed yet"
+                );
                 self.trials.refresh = again(&mut self.trials.refreshes);
             }
             Purpose::Climb => {

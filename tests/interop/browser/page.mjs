@@ -1,7 +1,7 @@
 // The status page on a phone's and a desk's screen, in light and dark, with and without JavaScript.
 //
 // node page.mjs ADDRESS FOLDER WHAT [briefly]: pictures go into FOLDER, named after WHAT. Briefly: a phone in the dark and
-// a desk in the light, with JavaScript.
+// a desk in the light, with JavaScript. Wholly: a button of the page is pressed, too, with JavaScript and without.
 
 import { COLOURS, SCREENS, Visit, conclude, open } from './chromium.mjs';
 
@@ -22,6 +22,22 @@ for (const screen of Object.keys(SCREENS)) {
       looks += 1;
     }
   }
+}
+for (const scripts of isBrief ? [] : [true, false]) {
+  const visit = await Visit.begin(browser, { screen: 'phone', colour: 'light', scripts });
+  await visit.go(address);
+  const { page } = visit;
+  const told = page.locator('#commands li', { hasText: 'from home, by this page' });
+  const before = await told.count();
+  await page.getByRole('button', { name: 'toaster, lever OFF' }).click();
+  await page.waitForURL('**/#commands');
+  const after = await told.count();
+  if (after !== before + 1) visit.find(`a press is told ${after - before} times`);
+  else if (!(await told.first().innerText()).startsWith('Done')) visit.find(await told.first().innerText());
+  await visit.judge(`${what}-pressed`, folder);
+  await visit.end();
+  findings.push(...visit.findings);
+  looks += 1;
 }
 await browser.close();
 conclude(looks, findings);
