@@ -42,7 +42,7 @@ key_events! {
     /// SIGHUP, and all of it was taken.
     Reloaded: "085dce24d184418680f26e5f25192471", "reloaded";
     /// SIGHUP, and nothing of it was taken.
-    ReloadRefused: "7d62eb63bff04d83b1e57b606823d78a", "nothing is reloaded; everything stays as it was";
+    ReloadRefused: "7d62eb63bff04d83b1e57b606823d78a", "nothing is reloaded: the old certificates stay, and everything else as it was";
     /// The line is up.
     LineUp: "ddc81fbe93234b5ba2ff1c2017243815", "the line to the cloud is up";
     /// The line is down, for a reason that was not logged since it was up.
