@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{DEFAULT_FILE, Exit, configuration, gateway::Gateway, say::say};
+use super::{DEFAULT_FILE, Exit, configuration, gateway::Gateway, progress::Progress, say::say};
 use crate::{
     app::{
         Hardware,
@@ -47,9 +47,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Failure;
         }
     };
+    let progress = Progress::of("Walking the way to the cloud and through the house");
     let running = ask(&config);
     let is_running = running.is_some();
-    let lines = match runtime.block_on(examination::examine(&config, running, &Clock::system())) {
+    let lines = runtime.block_on(examination::examine(&config, running, &Clock::system()));
+    drop(progress);
+    let lines = match lines {
         Ok(lines) => lines,
         Err(error) => {
             eprintln!("hearthlink: {error}");

@@ -17,6 +17,7 @@ mod init;
 mod logging;
 mod manual;
 mod password;
+mod progress;
 mod question;
 mod queue;
 mod reread;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{DEFAULT_FILE, Exit, configuration, question, queue::store_failed, say::say};
+use super::{DEFAULT_FILE, Exit, configuration, progress::Progress, question, queue::store_failed, say::say};
 use crate::{
     app::store_file,
     store::visit::{self, Forget},
@@ -83,7 +83,10 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
         Err(error) => return store_failed(&error),
     }
-    match visit::forget(&path, arguments.what()) {
+    let progress = Progress::of("Forgetting, and making the file smaller");
+    let forgotten = visit::forget(&path, arguments.what());
+    drop(progress);
+    match forgotten {
         Ok(forgotten) => {
             if arguments.json {
                 let counts =

@@ -28,6 +28,7 @@ use super::{
     DEFAULT_FILE, Exit, check, configuration,
     fresh::{Fresh, directory},
     gateway::listener,
+    progress::Progress,
     question,
     say::{failed, say},
 };
@@ -110,7 +111,7 @@ fn init(arguments: &Arguments, file: &Path) -> anyhow::Result<Exit> {
     let old = Loader::new(file).shape_only().load().ok();
     let old_page = old.as_ref().and_then(|old| old.web.as_ref()).map(|web| web.address.port());
     let defaults = Defaults::of_machine(old_page.unwrap_or_else(|| free_port(PAGE_PORT, None)));
-    let (survey, deafness) = look_around(arguments, is_asking);
+    let (survey, deafness) = look_around(arguments);
     let offers = |wants_simulated| offers::offers(&survey, wants_simulated && survey.sensors.is_empty());
     let answers = if is_asking {
         answers::by_questions(arguments, &defaults, &offers, &mut question::person())?
@@ -132,7 +133,7 @@ fn init(arguments: &Arguments, file: &Path) -> anyhow::Result<Exit> {
 /// What `--yes` would write to `file`, with the status page at this port; nothing is written, and no radio listened to.
 pub(super) fn example(file: &Path, port: u16) -> anyhow::Result<String> {
     let arguments = Arguments { port: Some(port), yes: true, no_scan: true, ..Arguments::default() };
-    let (survey, _) = look_around(&arguments, false);
+    let (survey, _) = look_around(&arguments);
     let offers = |wants_simulated| offers::offers(&survey, wants_simulated);
     let answers = answers::without_questions(&arguments, &Defaults::of_machine(port), &offers)?;
     let broker_port = free_port(BROKER_PORT, Some(port));
@@ -155,14 +156,12 @@ fn default_file() -> PathBuf {
 }
 
 /// Looks at the machine; beside it why no Bluetooth sensors could be heard.
-fn look_around(arguments: &Arguments, is_asking: bool) -> (Survey, Option<String>) {
+fn look_around(arguments: &Arguments) -> (Survey, Option<String>) {
     let mut survey = survey::look(Path::new("/"));
     if survey.adapters.is_empty() || arguments.no_scan {
         return (survey, None);
     }
-    if is_asking {
-        eprintln!("Listening for Bluetooth sensors for {} seconds …", LISTENING.as_secs());
-    }
+    let _progress = Progress::lasting("Listening for Bluetooth sensors", LISTENING);
     let heard = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             let heard = runtime.block_on(async {
