@@ -11,7 +11,7 @@ use super::{
     build::{self, BuildError, Line, Parts},
     buttons,
     certificate::CertificateWatch,
-    departed,
+    departed::Departed,
     discovery::{self, Announcer},
     flows::{self, FromCloud, Keeper, Receipted, Telemetry},
     homie::{self, Speaker},
@@ -216,7 +216,13 @@ impl Running {
         let stop = intake.token();
 
         if let Some(line) = &line {
-            departed::forget(&store, &line.tree, states_lane, &descriptions.devices()).await;
+            let departed = Departed {
+                store: store.clone(),
+                tree: line.tree.clone(),
+                lane: states_lane,
+                devices: descriptions.devices(),
+            };
+            watchers.spawn("clearer of departed devices", departed.run(watchers.token()));
         }
 
         let (not_kept, not_kept_count) = watch::channel(0);
