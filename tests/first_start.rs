@@ -7,12 +7,13 @@
 #[allow(dead_code, reason = "shared with the other tests of the real program")]
 mod program;
 
-use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 
 use program::{Port, page, status};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Command,
+    process::{Child, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -42,13 +43,11 @@ fn example(page: &str) -> String {
     entities.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_first_page_gives_is_judged_as_it_is_saved_and_started_when_it_is_good() {
-    let home = tempfile::tempdir().unwrap();
-    let file = home.path().join("home.yaml");
+/// The program without its configuration, where its page is, and who reads its log, which must not fill the pipe.
+async fn first_start(file: &Path) -> (Child, SocketAddr, JoinHandle<()>) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_hearthlink"))
         .args(["run", "--guide", "127.0.0.1:0", "--config"])
-        .arg(&file)
+        .arg(file)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -58,10 +57,15 @@ async fn what_the_first_page_gives_is_judged_as_it_is_saved_and_started_when_it_
     let mut said = BufReader::new(program.stderr.take().unwrap()).lines();
     let first = timeout(PATIENCE, said.next_line()).await.unwrap().unwrap().unwrap();
     let (_, rest) = first.split_once("http://").unwrap_or_else(|| panic!("no page: {first}"));
-    let address: SocketAddr = rest.split_once('/').unwrap().0.parse().unwrap();
-    // What it says later must not fill the pipe.
-    let reader = tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+    let address = rest.split_once('/').unwrap().0.parse().unwrap();
+    (program, address, tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} }))
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_page_gives_is_judged_as_it_is_saved_and_started_when_it_is_good() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("home.yaml");
+    let (mut program, address, reader) = first_start(&file).await;
     let asked = format!("hearthlink init --config {}", file.display());
     let text = example(&says(address, &["There is no configuration yet.", &asked]).await);
     let broker = Port::reserve();
@@ -74,7 +78,38 @@ async fn what_the_first_page_gives_is_judged_as_it_is_saved_and_started_when_it_
         .unwrap();
     let bad = says(address, &["The configuration is not good yet.", "password"]).await;
     assert!(!bad.contains("hunter2"), "{bad}");
-    fs::write(&file, &good).unwrap();
+    fs::write(&file, format!("{good}# And under a wrong name:\ncloud: {{passwd: hunter3}}\n")).unwrap();
+    let bad = says(address, &["The configuration is not good yet.", "passwd"]).await;
+    assert!(!bad.contains("hunter3"), "{bad}");
+    // Another file is missing, and then it is there.
+    fs::write(&file, good.replace("web:\n", "web:\n  password_file: page-password\n")).unwrap();
+    says(address, &["The configuration is not good yet.", "page-password"]).await;
+    let password = home.path().join("page-password");
+    fs::write(&password, "let me in\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let link = format!("<a href=\"http://{address}/\">");
+    says(address, &["The configuration is good: the gateway starts.", &link]).await;
+    program.kill().await.unwrap();
+    reader.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_on_the_first_page_makes_the_gateway_that_stands_there_then() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("home.yaml");
+    let (mut program, address, reader) = first_start(&file).await;
+    let page = says(address, &["There is no configuration yet."]).await;
+    let (_, rest) = page.split_once("aria-label=\"The command\"><code>").unwrap();
+    let (command, _) = rest.split_once("</code>").unwrap();
+    let mut words = command.split(' ');
+    assert_eq!(words.next(), Some("hearthlink"));
+    let init = Command::new(env!("CARGO_BIN_EXE_hearthlink"))
+        .args(words)
+        .args(["--yes", "--no-scan"])
+        .kill_on_drop(true)
+        .output();
+    let init = timeout(PATIENCE, init).await.unwrap().unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
     let link = format!("<a href=\"http://{address}/\">");
     says(address, &["The configuration is good: the gateway starts.", &link]).await;
     says(address, &["id=\"verdict\"", "id=\"device-thermometer\""]).await;

@@ -2,7 +2,8 @@
 //!
 //! Owns the waiting. Never writes anything. Invariants: a file is believed only when it has not changed between two looks,
 //! for an editor may write it in pieces; a file that is there when the gateway starts is never waited for, so a service
-//! whose configuration is bad ends as it always has.
+//! whose configuration is bad ends as it always has; no line of the file is on the page, which has no password, for a
+//! secret may stand in any of them.
 
 use std::{
     fs,
@@ -11,10 +12,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, configuration, init, run};
+use super::{Exit, configuration, gateway::from_here, init, run};
 use crate::{
     app::Hardware,
     config::{Config, ConfigError},
@@ -25,6 +30,10 @@ use crate::{
 pub(super) const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often a bad file is judged again though it is the same: another one may have been mended, which it names.
+const JUDGE_EVERY: Duration = Duration::from_secs(5);
+/// What a file that cannot be read, such as one of a network that is away, may still take at the end.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long it is said that the file is good before the page goes: a browser looks every second.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -48,14 +57,16 @@ pub(super) fn wait(path: &Path, address: SocketAddr) -> Result<Option<Config>, E
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
-    runtime.block_on(async {
-        let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
-        run::stop_on_signal(stop.clone(), at_once).map_err(|error| failed(&error))?;
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        // The first one is obeyed at once: there is nothing to drain.
+        run::stop_on_signal(stop.clone(), CancellationToken::new()).map_err(|error| failed(&error))?;
+        let hangup = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
         let guide = Guide::bind(address).await.map_err(|error| failed(&error))?;
         let example = init::example(path, guide.address().port()).map_err(|error| failed(&error))?;
         let draft = Draft {
             file: path.display().to_string(),
-            command: init::command(path),
+            command: init::command(path, guide.address().port()),
             example,
             state: DraftState::Missing,
         };
@@ -70,11 +81,13 @@ pub(super) fn wait(path: &Path, address: SocketAddr) -> Result<Option<Config>, E
         let served = CancellationToken::new();
         let page = tokio::spawn(guide.run(draft, served.clone()));
         // Cancel safety: nothing but looking.
-        let config = stop.run_until_cancelled(until_good(path, &said)).await;
+        let config = stop.run_until_cancelled(until_good(path, &said, hangup)).await;
         served.cancel();
         let _ = page.await;
         Ok(config)
-    })
+    });
+    runtime.shutdown_timeout(GRACE);
+    ended
 }
 
 /// What tells one state of the file from another.
@@ -85,31 +98,38 @@ fn look(path: &Path) -> Look {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-async fn until_good(path: &Path, said: &watch::Sender<Draft>) -> Config {
-    let (mut last, mut judged) = (None, None);
+async fn until_good(path: &Path, said: &watch::Sender<Draft>, mut hangup: Signal) -> Config {
+    let (mut last, mut judged, mut at) = (None, None, Instant::now());
     loop {
         let now = look(path);
-        if now == last && now != judged {
-            judged = now;
-            match judge(path, now).await {
+        if now == last && (now != judged || now.is_some() && at.elapsed() >= JUDGE_EVERY) {
+            (judged, at) = (now, Instant::now());
+            match judge(path, now, said).await {
                 Ok((config, warnings)) => {
                     if let Some(warnings) = warnings {
                         configuration::show(&warnings);
                     }
-                    let page = config.web.as_ref().map(|web| format!("http://{}/", web.address));
+                    let page = config.web.as_ref().map(|web| format!("http://{}/", from_here(web.address)));
                     say(said, DraftState::Good(page));
-                    sleep(FAREWELL).await;
+                    tokio::time::sleep(FAREWELL).await;
                     return config;
                 }
                 Err(state) => say(said, state),
             }
         }
         last = now;
-        sleep(LOOK_EVERY).await;
+        // Who reloads a service that has no configuration yet wants it looked at. Cancel safety: a signal is only a hint.
+        if let Ok(Some(())) = timeout(LOOK_EVERY, hangup.recv()).await {
+            judged = None;
+        }
     }
 }
 
-async fn judge(path: &Path, now: Look) -> Result<(Config, Option<ConfigError>), DraftState> {
+async fn judge(
+    path: &Path,
+    now: Look,
+    said: &watch::Sender<Draft>,
+) -> Result<(Config, Option<ConfigError>), DraftState> {
     if now.is_none() {
         return Err(DraftState::Missing);
     }
@@ -117,15 +137,24 @@ async fn judge(path: &Path, now: Look) -> Result<(Config, Option<ConfigError>), 
     let examined = tokio::task::spawn_blocking(move || configuration::examine(&path, Hardware::Real)).await;
     match examined {
         Ok(Ok(good)) => Ok(good),
-        Ok(Err(error)) => Err(DraftState::Bad(error.render(false))),
+        Ok(Err(error)) => {
+            if said.borrow().state != DraftState::Bad(error.to_string()) {
+                configuration::show(&error);
+            }
+            Err(DraftState::Bad(error.to_string()))
+        }
         Err(error) => Err(DraftState::Bad(format!("It could not be looked at: {error}."))),
     }
 }
 
 fn say(said: &watch::Sender<Draft>, state: DraftState) {
+    if said.borrow().state == state {
+        return;
+    }
     match &state {
         DraftState::Missing => eprintln!("hearthlink: the configuration is gone again."),
-        DraftState::Bad(why) => eprintln!("{why}"),
+        // That was shown with its lines.
+        DraftState::Bad(_) => {}
         DraftState::Good(_) => eprintln!("hearthlink: the configuration is good."),
     }
     said.send_modify(|draft| draft.state = state);

@@ -1,6 +1,6 @@
 //! The running gateway, as it is reached from here: where its status page is and what that says, and where its broker is.
 //!
-//! Never changes anything: there is nothing on the page that could.
+//! Never changes anything: it only asks.
 
 use std::{
     collections::BTreeMap,
@@ -114,7 +114,7 @@ impl Which {
 impl Gateway {
     /// The one whose page this is.
     pub(super) fn of(web: &Web) -> Self {
-        Self { authority: web.address.to_string(), password_file: web.password_file.clone() }
+        Self { authority: from_here(web.address).to_string(), password_file: web.password_file.clone() }
     }
 
     /// What `/api/status` says.
@@ -151,7 +151,12 @@ pub(super) fn listener(broker: &Broker, has_user: bool) -> Option<SocketAddr> {
             && (has_user || listener.allows_anonymous())
     };
     let addresses = broker.listeners.iter().filter(is_usable).map(|listener| listener.address);
-    addresses.min_by_key(|address| !address.ip().is_loopback()).map(|address| match address {
+    addresses.min_by_key(|address| !address.ip().is_loopback()).map(from_here)
+}
+
+/// Where somebody on this machine reaches who listens there.
+pub(super) fn from_here(address: SocketAddr) -> SocketAddr {
+    match address {
         SocketAddr::V4(address) if address.ip().is_unspecified() => {
             (Ipv4Addr::LOCALHOST, address.port()).into()
         }
@@ -159,7 +164,7 @@ pub(super) fn listener(broker: &Broker, has_user: bool) -> Option<SocketAddr> {
             (Ipv6Addr::LOCALHOST, address.port()).into()
         }
         address => address,
-    })
+    }
 }
 
 /// The part of `/api/status` that is printed.

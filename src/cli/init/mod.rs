@@ -141,9 +141,10 @@ pub(super) fn example(file: &Path, port: u16) -> anyhow::Result<String> {
     Ok(draft.text())
 }
 
-/// The command that asks for a configuration at `file`.
-pub(super) fn command(file: &Path) -> String {
-    format!("hearthlink init{}", flag(file))
+/// The command that asks for a configuration at `file`, wherever it is typed, with the status page at this port.
+pub(super) fn command(file: &Path, port: u16) -> String {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    format!("hearthlink init --config {} --port {port}", shell(&file.display().to_string()))
 }
 
 /// Where a service has its configuration; here, for whoever may not write there.
