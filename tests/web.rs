@@ -856,16 +856,36 @@ async fn nobody_presses_from_elsewhere_and_nothing_but_a_button() {
 #[tokio::test]
 async fn more_presses_than_there_is_room_for_are_refused() {
     // Nobody takes a wish from there.
-    let (sender, _wishes) = tokio::sync::mpsc::channel(MOST_PRESSES);
+    let (sender, mut wishes) = tokio::sync::mpsc::channel(MOST_PRESSES);
     let page = page_with_control(WebOptions::at(SocketAddr::from(([127, 0, 0, 1], 0))), sender).await;
     let toaster = DeviceId::parse("toaster").unwrap();
-    let (field, name, words) = ("state".to_owned(), "state".to_owned(), "ON".to_owned());
-    page.board.buttons(&toaster, vec![ButtonReport { field, name, words, value: "ON".into() }]);
-    let request = "POST /devices/toaster/set HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
-                   Content-Length: 14\r\n\r\nstate=%22ON%22";
-    let answers = futures_util::future::join_all((0..=MOST_PRESSES).map(|_| page.raw(request))).await;
+    let button = |value: usize| {
+        let (field, name, words) = ("level".to_owned(), "level".to_owned(), value.to_string());
+        ButtonReport { field, name, words, value: value.into() }
+    };
+    page.board.buttons(&toaster, (0..=MOST_PRESSES).map(button).collect());
+    let request = |value: usize| {
+        format!(
+            "POST /devices/toaster/set HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
+             Content-Length: 7\r\n\r\nlevel={value}"
+        )
+    };
+    // Each twice: a double click is one press, and has room.
+    let requests: Vec<String> =
+        (0..=MOST_PRESSES).flat_map(|value| [request(value), request(value)]).collect();
+    let answers = requests.iter().map(|request| page.raw(request));
+    let answers = futures_util::future::join_all(answers).await;
     let count = |code: &str| answers.iter().filter(|answer| answer.starts_with(code)).count();
-    assert_eq!((count("HTTP/1.1 303"), count("HTTP/1.1 503")), (MOST_PRESSES, 1), "{answers:?}");
+    assert_eq!((count("HTTP/1.1 303"), count("HTTP/1.1 503")), (2 * MOST_PRESSES, 2), "{answers:?}");
+    wishes.close();
+    let mut wished = Vec::new();
+    while let Some(wish) = wishes.recv().await {
+        wished.push(wish.value.as_u64().unwrap());
+    }
+    assert_eq!(wished.len(), MOST_PRESSES);
+    wished.sort_unstable();
+    wished.dedup();
+    assert_eq!(wished.len(), MOST_PRESSES, "each once: {wished:?}");
 }
 
 /// A word that stands in every secret of the configuration.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::LocalTopics;
@@ -85,7 +85,7 @@ pub(super) async fn from_page(
 ) {
     // Cancel safety: a wish that is taken out is handed on, or the gateway is stopping.
     while let Some(Some(wish)) = stop.run_until_cancelled(wishes.recv()).await {
-        let Wish { id, device, field, value } = wish;
+        let Wish { id, device, field, value, pressed } = wish;
         let mut payload = Fields::from_iter([(field, value)]);
         // Last: what the command says of itself goes before a field of the same name.
         payload.insert("id".to_owned(), json!(id.as_str()));
@@ -93,7 +93,7 @@ pub(super) async fn from_page(
         let command = Incoming {
             message: Message::new(topics.set(&device), Value::Object(payload).to_string(), QoS::AtLeastOnce),
             device,
-            received: Instant::now(),
+            received: pressed,
             redelivered: false,
             staleness: Staleness::Live,
             origin: Origin::Page,
