@@ -96,10 +96,7 @@ impl Telemetry {
                 event = events.recv() => event,
             };
             let Some(event) = event else { break };
-            if let Some(homie) = &self.homie {
-                // Nobody there: the gateway is stopping.
-                let _ = homie.send(event.clone()).await;
-            }
+            let for_homie = self.homie.as_ref().map(|_| event.clone());
             let message =
                 |topic: Topic, payload: String| Message::new(topic, payload, QoS::AtLeastOnce).retained();
             let (at_home, for_cloud) = match &event {
@@ -130,6 +127,7 @@ impl Telemetry {
                     if let Some(entry) = self.cloud.as_ref().and_then(|cloud| cloud.about(device, describe)) {
                         untold.insert(device.clone(), entry);
                     }
+                    self.tell_homie(for_homie).await;
                     continue;
                 }
                 DeviceEvent::Availability(device, availability) => {
@@ -149,6 +147,15 @@ impl Telemetry {
                 for_cloud,
             };
             self.keep(kept);
+            self.tell_homie(for_homie).await;
+        }
+    }
+
+    /// Last: the house's own topics and the cloud do not wait for it.
+    async fn tell_homie(&self, event: Option<DeviceEvent>) {
+        if let (Some(homie), Some(event)) = (&self.homie, event) {
+            // Nobody there: the gateway is stopping.
+            let _ = homie.send(event).await;
         }
     }
 

@@ -107,6 +107,15 @@ fn check_devices(config: &Config, hardware: Hardware) -> Vec<Finding> {
         };
         finding(&index.map_or_else(|| "devices".to_owned(), |index| format!("devices[{index}]")), error)
     }));
+    let spoken = config.homie_own();
+    findings.extend(own.iter().filter_map(|(device, topic)| {
+        let tree = spoken.iter().find(|tree| tree.overlaps(topic))?;
+        let index = config.devices.iter().position(|other| other.id == **device)?;
+        let what = format!("`{topic}` lies below `{tree}`, where only the gateway speaks for Homie");
+        let remedy =
+            "choose another id for this device, another `homie.domain`, or set `homie.enabled` to `false`";
+        Some(Finding::new(format!("devices[{index}].options"), what, remedy))
+    }));
     let routes = config.routes_in.iter().enumerate();
     findings.extend(routes.filter_map(|(index, route)| {
         let reach = config.reach_at_home(route)?;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Config;
-use crate::model::{DeviceId, HomieId, Topic};
+use crate::model::{DeviceId, HomieId, Topic, TopicFilter};
 
 /// What Homie 5 controllers are told of the devices, on the local broker.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -29,6 +29,14 @@ impl Config {
     /// The gateway's id as a Homie device; `None`: its name has no letter and no digit.
     pub fn homie_root(&self) -> Option<HomieId> {
         HomieId::of(self.gateway.id.as_str())
+    }
+
+    /// The topics below which only the gateway speaks while Homie is enabled: those of itself and of its devices.
+    pub fn homie_own(&self) -> Vec<TopicFilter> {
+        let ids = self.homie_root().into_iter();
+        let ids = ids.chain(self.devices.iter().filter_map(|device| homie_device(&device.id)));
+        let ids = ids.filter(|_| self.homie.enabled);
+        ids.filter_map(|id| TopicFilter::parse(&format!("{}/5/{id}/#", self.homie.domain)).ok()).collect()
     }
 }
 
