@@ -602,17 +602,24 @@ mod tests {
     #[test]
     fn a_machine_that_is_hot_weak_or_full_is_a_warning_and_whatever_is_ill_on_it_comes_before() {
         let (board, clock) = board();
-        let first = clock.now();
         let hot = HostReport { temperature_celsius: Some(84.2), ..HostReport::default() };
         board.host(HostReport { temperature_celsius: Some(79.9), ..HostReport::default() });
         assert_eq!(board.verdict().level, Level::Ok);
+        let weak = HostReport { under_voltage: Some(UnderVoltage { now: true, since_boot: true }), ..hot };
+        let was_weak = UnderVoltage { now: false, since_boot: true };
+        board.host(HostReport { under_voltage: Some(was_weak), ..HostReport::default() });
+        assert_eq!(
+            board.verdict().level,
+            Level::Ok,
+            "what was is in its row, or nothing else would be said for weeks"
+        );
+        let first = clock.now();
         board.host(hot);
         clock.advance(Duration::from_secs(60));
-        let weak = HostReport { under_voltage: Some(UnderVoltage { now: false, since_boot: true }), ..hot };
         board.host(weak);
         let verdict = board.verdict();
         assert_eq!((verdict.level, verdict.since), (Level::Warning, Some(first)));
-        assert_eq!(verdict.sentence, "This machine got too little voltage since it was started.");
+        assert_eq!(verdict.sentence, "This machine gets too little voltage.");
         assert_eq!(verdict.remedy.as_deref(), Some("Use a stronger power supply."));
         board.host(HostReport {
             disk: Some(DiskReport { free_bytes: 1 << 20, total_bytes: 1 << 30 }),

@@ -41,13 +41,11 @@ impl HostReport {
             let (free, total) = (bytes(free_bytes), bytes(total_bytes));
             (format!("The disk is nearly full: {free} of {total} are free."), "Make room on the disk.")
         });
-        let voltage = self.under_voltage.filter(|voltage| voltage.is_bad()).map(|voltage| {
-            let sentence = match voltage.now {
-                true => "This machine gets too little voltage.",
-                false => "This machine got too little voltage since it was started.",
-            };
-            (sentence.to_owned(), "Use a stronger power supply.")
-        });
+        // What was once since the start would be said for weeks; the page has it in its row, and the metrics.
+        let voltage = self
+            .under_voltage
+            .filter(|voltage| voltage.now)
+            .map(|_| ("This machine gets too little voltage.".to_owned(), "Use a stronger power supply."));
         let heat = self.temperature_celsius.filter(|_| self.is_hot()).map(|degrees| {
             let sentence = format!("This machine is too hot ({degrees:.1} °C) and slows down.");
             (sentence, "Give it air, or a heat sink.")

@@ -16,7 +16,8 @@ use crate::model::{FaultKind, Timestamp};
 const MOST: usize = 200;
 /// How long they are remembered.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How old what was written down last may be when the gateway crashes: `store` writes it every ten minutes.
+/// How old what was written down last may be when the gateway crashes: `store` writes it every ten minutes in a house that
+/// says something. Where nothing was written for hours before a power cut, those hours count as one without a line.
 const UNKNOWN: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,14 +34,14 @@ pub struct Verdict {
 
 impl Verdict {
     /// The worst fact, in words. The disk comes before the line, the line before what the cloud refuses, this before a
-    /// bus, a bus before a device (which may hang on it), a device before the machine, this before wear. A certificate that is over is a fault of
-    /// the line to come; one that soon will be hides no fault.
+    /// bus, a bus before a device (which may hang on it), a device before a certificate that will soon be over, this before
+    /// the machine, and that before wear. A certificate that is over is a fault of the line to come.
     pub(super) fn of(facts: &Facts, certificate: Option<&CertificateStatus>, now: Timestamp) -> Self {
         let worst = disk(facts).or_else(|| set_aside(facts)).or_else(|| line(facts));
         let worst = worst.or_else(|| over(certificate?)).or_else(|| kept_out(facts));
         let worst = worst.or_else(|| refusals(facts, now));
         let worst = worst.or_else(|| buses(facts)).or_else(|| devices(facts));
-        let worst = worst.or_else(|| machine(facts)).or_else(|| runs_out(certificate?));
+        let worst = worst.or_else(|| runs_out(certificate?)).or_else(|| machine(facts));
         let worst = worst.or_else(|| wear(facts));
         worst.unwrap_or_else(|| Self {
             level: Level::Ok,

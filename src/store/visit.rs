@@ -194,9 +194,14 @@ fn alone<T>(path: &Path, work: impl FnOnce(&Connection) -> Result<T, StoreError>
 }
 
 /// A lock that is made here must not belong to whoever called, or the gateway could not have it. Nothing that is there
-/// already is given away: in the directory of the gateway's user its name may lead anywhere.
+/// already is given away, and no link is followed: in the directory of the gateway's user a name may lead anywhere.
 fn make_lock(path: &Path) -> io::Result<()> {
     let store = fs::symlink_metadata(path)?;
+    if store.is_symlink() {
+        return Err(io::Error::other(
+            "it is a link, which may lead anywhere; name the directory that it leads to as `gateway.data_dir`",
+        ));
+    }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(lock_file(path)) {
         // Only root may give a file away; what others make is theirs.
         Ok(file) => drop(fchown(&file, Some(store.uid()), Some(store.gid()))),
