@@ -2,8 +2,8 @@
 //! three NATS servers, each over WebSockets over TLS with its certificate checked.
 //!
 //! 10,000 readings go up and 100 commands come down while the cloud is killed once and the line is cut once
-//! (`clouds/scenario`). What counts is what a watcher in the cloud saw. docs/clouds.md has the last figures, and what
-//! each cloud needs in its configuration and in ours. `.ci/run` installs the programs; without them these tests fail.
+//! (`clouds/scenario`). What counts is what a watcher in the cloud saw. docs/clouds.md has the last figures, and
+//! the pages below docs/clouds what each cloud needs in its configuration and in ours. `.ci/run` installs the programs; without them these tests fail.
 #![cfg(feature = "interop")]
 
 #[path = "interop/clients.rs"]

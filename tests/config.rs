@@ -723,7 +723,7 @@ fn secrets_do_not_show_in_debug() {
     assert!(!format!("{config:?}").contains("argon2"));
 }
 
-/// A directory with every file that the page on access names.
+/// A directory with every file that the pages on access name.
 fn home_with_secrets() -> TempDir {
     let home = home();
     let copies = [
@@ -743,8 +743,10 @@ fn home_with_secrets() -> TempDir {
 }
 
 #[test]
-fn every_section_in_the_page_on_access_is_good_and_without_its_secret_it_is_not() {
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md")).unwrap();
+fn every_section_in_the_pages_on_access_is_good_and_without_its_secret_it_is_not() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let pages = ["access.md", "clouds/aws-iot.md"];
+    let text = pages.map(|page| fs::read_to_string(docs.join(page)).unwrap()).concat();
     let home = home_with_secrets();
     let sections: Vec<&str> =
         text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();

@@ -160,3 +160,12 @@ fn every_page_of_the_manual_is_a_chapter_of_the_book() {
     written.sort();
     assert_eq!(chapters, written);
 }
+
+#[test]
+fn every_kind_of_device_and_every_cloud_has_a_page() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let kinds = hearthlink::devices::KINDS.iter().map(|kind| format!("devices/{}.md", kind.name));
+    let clouds = hearthlink::config::ProfileName::all().map(|cloud| format!("clouds/{}.md", cloud.as_str()));
+    let missing: Vec<String> = kinds.chain(clouds).filter(|page| !docs.join(page).is_file()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

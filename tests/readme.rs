@@ -55,9 +55,14 @@ fn the_configurations_for_the_clouds_are_good() {
         let output = hearthlink(directory.path(), &["check", "--config", "home.yaml"]);
         (output.status.code(), format!("{number}: {}", String::from_utf8_lossy(&output.stderr)))
     };
-    let page = include_str!("../docs/clouds.md");
+    let pages = [
+        include_str!("../docs/clouds/mosquitto.md"),
+        include_str!("../docs/clouds/rabbitmq.md"),
+        include_str!("../docs/clouds/nats.md"),
+    ]
+    .concat();
     let yaml: Vec<&str> =
-        page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        pages.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(yaml.len(), 4);
     for (number, yaml) in yaml.into_iter().enumerate() {
         let (code, said) = check(number, yaml);

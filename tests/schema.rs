@@ -84,7 +84,8 @@ fn the_judge_of_these_tests_goes_by_json_schema() {
 fn every_configuration_in_the_documentation_is_good_by_the_schema() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut examples = vec![fs::read_to_string(root.join("config.example.yaml")).unwrap()];
-    let pages = ["docs", "docs/devices"].map(|directory| fs::read_dir(root.join(directory)).unwrap());
+    let pages =
+        ["docs", "docs/devices", "docs/clouds"].map(|directory| fs::read_dir(root.join(directory)).unwrap());
     let pages = pages.into_iter().flatten().map(|entry| entry.unwrap().path());
     for page in
         pages.chain([root.join("README.md")]).filter(|page| page.extension().is_some_and(|it| it == "md"))

@@ -22,9 +22,9 @@ const PARAGRAPHS: [(&str, &str); 31] = [
     ("cloud.password_file", "docs/access.md#user-and-password"),
     ("cloud.token_file", "docs/access.md#bearer-token"),
     ("cloud.headers", "docs/access.md#headers"),
-    ("cloud.aws", "docs/access.md#aws-iot-access-keys"),
-    ("cloud.aws.role", "docs/access.md#aws-iot-keys-that-the-certificate-buys"),
-    ("cloud.aws.authorizer", "docs/access.md#aws-iot-a-custom-authorizer"),
+    ("cloud.aws", "docs/clouds/aws-iot.md#access-keys"),
+    ("cloud.aws.role", "docs/clouds/aws-iot.md#keys-that-the-certificate-buys"),
+    ("cloud.aws.authorizer", "docs/clouds/aws-iot.md#a-custom-authorizer"),
     ("cloud.azure", "docs/access.md#azure-iot-hub"),
     ("cloud.profile", "docs/profiles.md#the-table"),
     ("cloud.version", "docs/profiles.md#which-mqtt"),
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(paragraph("routes_in[0].local"), Some("docs/routes.md#in"));
         assert_eq!(
             paragraph("cloud.aws.role.host"),
-            Some("docs/access.md#aws-iot-keys-that-the-certificate-buys")
+            Some("docs/clouds/aws-iot.md#keys-that-the-certificate-buys")
         );
         assert_eq!(paragraph("cloud.keep_alive"), Some("docs/clouds.md"));
         assert_eq!((paragraph("colour"), paragraph("")), (None, None));

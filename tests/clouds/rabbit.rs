@@ -38,7 +38,7 @@ fn rabbitmq_with_a_client_certificate_loses_nothing_and_runs_nothing_twice() {
     a_password_is_enough(&papers, &node);
 }
 
-/// A gateway without a certificate comes in by its password; and what docs/clouds.md tells about topics there is so.
+/// A gateway without a certificate comes in by its password; and what docs/clouds/rabbitmq.md tells about topics is so.
 #[track_caller]
 fn a_password_is_enough(papers: &Papers, node: &RabbitMq) {
     let mut plan = Plan::new(&papers.path().join("other"), None, "routes:\n  - local: sensors/#\n");
@@ -58,5 +58,5 @@ fn a_password_is_enough(papers: &Papers, node: &RabbitMq) {
         subscriber.received().iter().any(|message| message.retained && message.payload == "online")
     };
     assert!(kept("hearthlink/home/bridge/state"), "what is kept comes to whoever names its topic");
-    assert!(!kept("hearthlink/home/#"), "and to nobody else: docs/clouds.md warns of it");
+    assert!(!kept("hearthlink/home/#"), "and to nobody else: docs/clouds/rabbitmq.md warns of it");
 }

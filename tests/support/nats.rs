@@ -1,7 +1,7 @@
 //! Debian's NATS as the cloud: one server, or three that keep everything three times (JetStream).
 //!
-//! MQTT over WebSockets over TLS for gateways; for the phone MQTT over TCP. The configuration is that of docs/clouds.md,
-//! at other places.
+//! MQTT over WebSockets over TLS for gateways; for the phone MQTT over TCP. The configuration is that of
+//! docs/clouds/nats.md, at other places.
 
 use std::{
     fs,

@@ -1,13 +1,19 @@
-//! docs/clouds.md as the place where the brokers of the tests have their configurations from: what stands there is what
-//! was run.
+//! The pages below docs/clouds as the place where the brokers of the tests have their configurations from: what stands
+//! there is what was run.
 
-const PAGE: &str = include_str!("../../docs/clouds.md");
+const PAGES: [&str; 3] = [
+    include_str!("../../docs/clouds/mosquitto.md"),
+    include_str!("../../docs/clouds/rabbitmq.md"),
+    include_str!("../../docs/clouds/nats.md"),
+];
 
-/// The block of the page that begins with this line, with some of its words replaced; each must be there.
+/// The block of the pages that begins with this line, with some of its words replaced; each must be there.
 #[track_caller]
 pub fn block(first_line: &str, replacements: &[(&str, String)]) -> String {
-    let (_, rest) = PAGE
-        .split_once(&format!("```text\n{first_line}\n"))
+    let beginning = format!("```text\n{first_line}\n");
+    let (_, rest) = PAGES
+        .iter()
+        .find_map(|page| page.split_once(&beginning))
         .unwrap_or_else(|| panic!("no block `{first_line}`"));
     let mut text = rest.split("```").next().expect("a block ends").to_owned();
     for (old, new) in replacements {

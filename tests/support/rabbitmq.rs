@@ -1,6 +1,6 @@
 //! Debian's RabbitMQ as the cloud: MQTT over WebSockets over TLS for gateways, and a plain listener for the phone.
 //!
-//! Its configuration is that of docs/clouds.md, at other places. A node of its own beside whatever runs on the
+//! Its configuration is that of docs/clouds/rabbitmq.md, at other places. A node of its own beside whatever runs on the
 //! machine: its files, cookie, name, ports and its `epmd` are the test's. It is `beam.smp` itself that is our child (as
 //! under systemd), so that a kill reaches it and not a script around it.
 

@@ -94,10 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn each_example_of_the_page_on_access_becomes_its_way_to_log_in() {
-        let page = include_str!("../../../docs/access.md");
+    fn each_example_of_the_pages_on_access_becomes_its_way_to_log_in() {
+        let pages =
+            [include_str!("../../../docs/access.md"), include_str!("../../../docs/clouds/aws-iot.md")]
+                .concat();
         let sections: Vec<&str> =
-            page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+            pages.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
         let directory = tempfile::tempdir().unwrap();
         let ways: Vec<Access> = sections.iter().map(|section| of(section, directory.path())).collect();
         let file = |name: &str| directory.path().join(name);
@@ -106,6 +108,14 @@ mod tests {
             Login::Password(password.clone()),
             Login::Token { file: file("cloud-token"), username: None },
             Login::Anonymous,
+            Login::AzureSas(Sas {
+                username: None,
+                device: "gateway".to_owned(),
+                resource: None,
+                key_file: file("azure-key"),
+                policy: None,
+                lifetime: Duration::from_secs(3600),
+            }),
             Login::AwsSignature {
                 region: None,
                 keys: AwsKeys::File { path: file("aws-credentials"), profile: "home".to_owned() },
@@ -127,14 +137,6 @@ mod tests {
                     signature_file: Some(file("cloud-token-signature")),
                 }),
                 password: Some(password),
-            }),
-            Login::AzureSas(Sas {
-                username: None,
-                device: "gateway".to_owned(),
-                resource: None,
-                key_file: file("azure-key"),
-                policy: None,
-                lifetime: Duration::from_secs(3600),
             }),
         ];
         let logins: Vec<&Login> = ways.iter().map(|way| &way.login).collect();
