@@ -216,6 +216,10 @@ fn a_reload_turns_the_log_up_and_down_and_a_bad_file_changes_nothing() {
     let fields = event(&house.lines_until("reloaded"), KeyEvent::Reloaded)["fields"].clone();
     // The format is not taken over.
     assert_eq!((&fields["log_level"], &fields["restart_needed"]), (&json!("warn"), &json!(true)));
+    // That was said before it was done; the next reload comes after it.
+    house.write("{level: loud}");
+    house.signal("-HUP");
+    house.lines_until(KeyEvent::ReloadRefused.id());
     assert_eq!(house.stop(), [""; 0]);
 }
 
