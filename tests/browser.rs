@@ -108,7 +108,7 @@ fn the_status_page_of_a_house_in_trouble_is_for_everybody() {
     let line = Line { port: nobody.address().port(), ca: &authority.certificate, identity: &identity };
     let gateway = Plan::new(&folder.path().join("gateway"), Some(&line), HOUSE).start();
     gateway.wait_for_status("the line has a fault", |status| !status["link"]["fault"].is_null());
-    look_at(&gateway, "page-in-trouble", "wholly");
+    look_at(&gateway, "page-in-trouble", "pressing");
 }
 
 /// What the devices of [`HOUSE`] say of themselves; the blind says nothing.

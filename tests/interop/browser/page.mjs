@@ -1,7 +1,8 @@
 // The status page on a phone's and a desk's screen, in light and dark, with and without JavaScript.
 //
-// node page.mjs ADDRESS FOLDER WHAT [briefly]: pictures go into FOLDER, named after WHAT. Briefly: a phone in the dark and
-// a desk in the light, with JavaScript. Wholly: a button of the page is pressed, too, with JavaScript and without.
+// node page.mjs ADDRESS FOLDER WHAT EXTENT: pictures go into FOLDER, named after WHAT. `briefly`: a phone in the dark and
+// a desk in the light, with JavaScript. `wholly`: all of them. `pressing`: all, and a button of the page is pressed, with
+// JavaScript and without.
 
 import { COLOURS, SCREENS, Visit, conclude, open } from './chromium.mjs';
 
@@ -23,7 +24,7 @@ for (const screen of Object.keys(SCREENS)) {
     }
   }
 }
-for (const scripts of isBrief ? [] : [true, false]) {
+for (const scripts of extent === 'pressing' ? [true, false] : []) {
   const visit = await Visit.begin(browser, { screen: 'phone', colour: 'light', scripts });
   await visit.go(address);
   const { page } = visit;
