@@ -541,6 +541,18 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_was_never_heard_has_said_nothing_yet_and_another_one_does_not_answer() {
+        let (board, _) = board();
+        let new = DeviceReport::new(DeviceId::parse("attic").unwrap(), "lan");
+        board.device(new.clone());
+        let verdict = board.verdict();
+        assert_eq!(verdict.sentence, "The device attic has said nothing yet.");
+        assert!(verdict.remedy.unwrap().starts_with("If it speaks seldom, wait"));
+        board.device(DeviceReport { fields: Some(crate::model::Fields::new()), ..new });
+        assert_eq!(board.verdict().sentence, "The device attic does not answer.");
+    }
+
+    #[test]
     fn a_bus_that_is_ill_is_the_reason_and_not_the_devices_on_it() {
         let (board, clock) = board();
         let bus = |name: &str, fault: Option<&str>| {

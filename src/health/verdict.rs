@@ -193,14 +193,23 @@ fn devices(facts: &Facts) -> Option<Verdict> {
         facts.devices.values().filter(|device| device.is_ill()).map(|device| device.id.as_str()).collect();
     let first =
         facts.devices.values().find(|device| device.id.as_str() == *missing.first().unwrap_or(&""))?;
+    let is_new = missing.len() == 1 && first.fault.is_none() && first.fields.is_none();
+    let remedy = match is_new {
+        // The first minute of everybody who begins.
+        true => {
+            "If it speaks seldom, wait; otherwise check how it is configured, its power and its connection."
+        }
+        false => unanswering_remedy(missing.len()),
+    };
     Some(Verdict {
         level: Level::Warning,
         sentence: match (&first.fault, missing.len()) {
             (Some(fault), 1) => format!("The device {} has a fault: {fault}.", first.id),
+            (None, 1) if is_new => format!("The device {} has said nothing yet.", first.id),
             (None, 1) => format!("The device {} does not answer.", first.id),
             (_, count) => format!("{count} devices do not answer: {}.", missing.join(", ")),
         },
-        remedy: Some(unanswering_remedy(missing.len()).to_owned()),
+        remedy: Some(remedy.to_owned()),
         since: first.last_seen,
     })
 }
