@@ -99,7 +99,7 @@ impl BridgeHealth {
     async fn look_on(self) {
         let mut rhythm = Rhythm { said: self.kept(), ..Rhythm::default() };
         for _ in 0..WAIT_FOR_MACHINE {
-            if self.board.snapshot().host != HostReport::default() {
+            if self.board.machine() != HostReport::default() {
                 break;
             }
             sleep(LOOK_EVERY).await;

@@ -60,7 +60,7 @@ fn of_entity(entity: &Entity) -> Vec<ButtonReport> {
         | Platform::Event { .. }
         | Platform::DeviceTracker { .. } => Vec::new(),
     };
-    let name = entity.name.clone().unwrap_or_else(|| entity.field.replace('_', " "));
+    let name = entity.title();
     let is_press = matches!(entity.platform, Platform::Button { .. });
     let button = |value: Value| ButtonReport {
         field: entity.field.clone(),

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LocalTopics,
+    bridge_health::bridge,
     buttons::Buttons,
     cloud_tree::{CloudTree, FromTree},
     description::Descriptions,
@@ -313,7 +314,7 @@ pub(super) async fn from_home(
 fn addressee(device: &str) -> DeviceId {
     DeviceId::parse(device).unwrap_or_else(|error| {
         tracing::warn!(%error, "a command names a device that cannot exist");
-        DeviceId::parse("bridge").expect("a plain word")
+        bridge()
     })
 }
 

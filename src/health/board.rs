@@ -213,6 +213,11 @@ impl Board {
         self.facts().link.state
     }
 
+    /// What is known of the machine.
+    pub fn machine(&self) -> HostReport {
+        self.facts().host
+    }
+
     /// Counts on the line. Wakes nobody: it happens for every message.
     pub fn link_counters(&self, count: impl FnOnce(&mut LinkCounters)) {
         count(&mut self.facts().counters);

@@ -1,8 +1,8 @@
 //! When there was no line.
 //!
-//! Pure data. Bounded: [`MOST`] outages (full: the oldest is forgotten, and counted while it would be kept) of [`KEPT`]. One begins when the line
-//! is not up and ends when the cloud has granted the subscriptions again. A time in which the gateway did not run is one,
-//! too, when it is longer than [`UNKNOWN`]: shorter ones lie within what a crash may have left unwritten.
+//! Pure data. Bounded: [`MOST`] outages (full: the oldest is forgotten, and counted while it would be kept) of [`KEPT`]. One
+//! begins when the line is not up and ends when the cloud has granted the subscriptions again. A time in which the gateway
+//! did not run is one, too, when it is longer than [`UNKNOWN`]: shorter ones lie within what a crash may have left unwritten.
 
 use std::{collections::VecDeque, time::Duration};
 
