@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     Room,
-    press::{Bulletin, EditionId, Press},
+    editions::{Bulletin, EditionId, Editions},
     server::{Visitor, visitor},
 };
 
@@ -40,7 +40,7 @@ pub(super) fn seats() -> Arc<Semaphore> {
 }
 
 struct Reader {
-    press: Arc<Press>,
+    editions: Arc<Editions>,
     bulletins: watch::Receiver<Option<Arc<Bulletin>>>,
     /// What it has; `None`: nothing that we know.
     seen: Option<EditionId>,
@@ -56,8 +56,8 @@ pub(super) async fn listen(State(room): State<Room>, request: Request) -> Respon
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "60")], text).into_response();
     };
     let reader = Reader {
-        bulletins: room.press.subscribe(),
-        press: room.press,
+        bulletins: room.editions.subscribe(),
+        editions: room.editions,
         seen: seen(request.headers(), request.uri().query()),
         is_greeted: false,
         visitor: visitor(&request).cloned(),
@@ -115,7 +115,7 @@ impl Reader {
     }
 
     async fn catch_up(&mut self) -> Option<Bytes> {
-        let (edition, event) = self.press.news(self.seen).await?;
+        let (edition, event) = self.editions.news(self.seen).await?;
         self.seen = Some(edition);
         Some(event)
     }

@@ -12,13 +12,13 @@
 
 mod chart;
 mod control;
+mod editions;
 mod entrance;
 mod events;
 mod guard;
 mod guide;
 mod metrics;
 mod page;
-mod press;
 mod server;
 mod view;
 pub(crate) mod words;
@@ -35,10 +35,10 @@ use axum::{
 };
 use control::Control;
 pub use control::{MOST_PRESSES, Wish};
+use editions::Editions;
 use entrance::Entrance;
 use guard::{Admitted, Pass};
 pub use guide::{Draft, Guide, State as DraftState};
-use press::Press;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
@@ -133,9 +133,9 @@ impl Web {
     /// None today: what goes wrong with one connection ends that one.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WebError> {
         let Self { listener, board, entrance, control, .. } = self;
-        let room = Room { press: Press::new(board.clone()), board, seats: events::seats(), control };
-        let press = room.press.clone().run(stop.clone());
-        tokio::join!(press, server::serve(listener, router(entrance, room), stop));
+        let room = Room { editions: Editions::new(board.clone()), board, seats: events::seats(), control };
+        let editions = room.editions.clone().run(stop.clone());
+        tokio::join!(editions, server::serve(listener, router(entrance, room), stop));
         Ok(())
     }
 }
@@ -144,7 +144,7 @@ impl Web {
 #[derive(Clone)]
 struct Room {
     board: Board,
-    press: Arc<Press>,
+    editions: Arc<Editions>,
     /// Of those who read events.
     seats: Arc<Semaphore>,
     control: Option<Control>,
@@ -156,9 +156,9 @@ impl FromRef<Room> for Board {
     }
 }
 
-impl FromRef<Room> for Arc<Press> {
+impl FromRef<Room> for Arc<Editions> {
     fn from_ref(room: &Room) -> Self {
-        room.press.clone()
+        room.editions.clone()
     }
 }
 

@@ -13,7 +13,7 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    press::{EditionId, Press},
+    editions::{EditionId, Editions},
     view::View,
 };
 use crate::health::DeviceReport;
@@ -91,9 +91,9 @@ pub(super) fn pack(text: &str) -> Vec<u8> {
     packer.finish().unwrap_or_default()
 }
 
-pub(super) async fn show(State(press): State<Arc<Press>>, headers: HeaderMap) -> Response {
+pub(super) async fn show(State(editions): State<Arc<Editions>>, headers: HeaderMap) -> Response {
     let is_packed = takes_gzip(&headers);
-    let Some(page) = press.page(is_packed).await else {
+    let Some(page) = editions.page(is_packed).await else {
         let text = "The page could not be made; /api/status may still work.\n";
         return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
     };

@@ -183,7 +183,7 @@ impl Bulletin {
 }
 
 /// Where editions are made.
-pub(super) struct Press {
+pub(super) struct Editions {
     /// Not when it began: that is another moment when the clock is set.
     run: i64,
     board: Board,
@@ -191,7 +191,7 @@ pub(super) struct Press {
     bulletins: watch::Sender<Option<Arc<Bulletin>>>,
 }
 
-impl Press {
+impl Editions {
     pub(super) fn new(board: Board) -> Arc<Self> {
         let run = fastrand::i64(1..);
         Arc::new(Self { run, board, last: Mutex::new(None), bulletins: watch::channel(None).0 })
@@ -214,11 +214,11 @@ impl Press {
         self: &Arc<Self>,
         make: impl FnOnce(&mut Edition) -> T + Send + 'static,
     ) -> Option<T> {
-        let (press, asked) = (self.clone(), Instant::now());
+        let (editions, asked) = (self.clone(), Instant::now());
         let work = move || {
             // An edition and its pages are put there as a whole: a panic leaves what was before.
-            let mut last = press.last.lock().unwrap_or_else(PoisonError::into_inner);
-            let version = *press.board.watch().borrow();
+            let mut last = editions.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let version = *editions.board.watch().borrow();
             let is_of_now = |edition: &Edition| {
                 edition.taken >= asked || (edition.version == version && edition.taken.elapsed() < OLDEST)
             };
@@ -226,7 +226,7 @@ impl Press {
                 Some(edition) => edition,
                 None => {
                     let taken = Instant::now();
-                    Edition::after(press.run, last.as_ref(), press.board.snapshot(), version, taken)
+                    Edition::after(editions.run, last.as_ref(), editions.board.snapshot(), version, taken)
                 }
             };
             make(last.insert(edition))
@@ -288,19 +288,19 @@ mod tests {
     async fn the_first_bulletin_after_a_time_without_readers_carries_nothing_of_that_time() {
         let board = Board::new("home", Clock::system());
         let says = |kind: &str| board.device(DeviceReport::new(DeviceId::parse("attic").unwrap(), kind));
-        let press = Press::new(board.clone());
+        let editions = Editions::new(board.clone());
         let last = |reader: &watch::Receiver<Option<Arc<Bulletin>>>| reader.borrow().clone().unwrap();
         says("before");
-        let reader = press.subscribe();
-        press.tell().await;
+        let reader = editions.subscribe();
+        editions.tell().await;
         says("while it reads");
-        press.tell().await;
+        editions.tell().await;
         assert!(String::from_utf8_lossy(&last(&reader).event).contains("while it reads"));
         drop(reader);
-        press.tell().await;
+        editions.tell().await;
         says("while nobody reads");
-        let reader = press.subscribe();
-        press.tell().await;
+        let reader = editions.subscribe();
+        editions.tell().await;
         let first = last(&reader);
         assert_eq!(first.from, first.to);
         assert!(!String::from_utf8_lossy(&first.event).contains("while nobody reads"));
