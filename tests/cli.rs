@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
 
+#[path = "support/port.rs"]
+mod port;
+
 use std::{
     fs,
     io::{self, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -14,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use port::Port;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
@@ -29,28 +33,25 @@ fn output(arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-/// Two ports that nobody has at this moment.
-fn free_ports() -> (u16, u16) {
-    let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
-    let (one, two) = (bind(), bind());
-    (one.local_addr().unwrap().port(), two.local_addr().unwrap().port())
-}
-
+/// A directory and two ports that nobody else has.
 struct Home {
     directory: TempDir,
     broker: u16,
     page: u16,
+    /// That of the broker and that of the page.
+    _ports: [Port; 2],
 }
 
 impl Home {
     fn new() -> Self {
-        let (broker, page) = free_ports();
-        Self { directory: tempfile::tempdir().unwrap(), broker, page }
+        let ports = [Port::reserve(), Port::reserve()];
+        let [broker, page] = ports.each_ref().map(|port| port.address().port());
+        Self { directory: tempfile::tempdir().unwrap(), broker, page, _ports: ports }
     }
 
     /// Writes a good configuration with `more` behind it.
     fn file(&self, more: &str) -> String {
-        let Self { directory, broker, page } = self;
+        let Self { directory, broker, page, .. } = self;
         let path = directory.path().join("hearthlink.yaml");
         let text = format!(
             "gateway: {{id: home, data_dir: data}}\nbroker: {{listeners: [{{address: \"127.0.0.1:{broker}\"}}]}}\n\

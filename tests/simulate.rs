@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its verdict, in its helpers, too")]
 
+#[path = "support/port.rs"]
+mod port;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -14,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use port::Port;
 use rumqttc::{Client, Connection, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -79,32 +83,24 @@ struct House {
     broker: u16,
     page: u16,
     cloud: TcpListener,
-}
-
-fn free() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").unwrap()
-}
-
-fn port(listener: &TcpListener) -> u16 {
-    listener.local_addr().unwrap().port()
+    /// That of the broker and that of the page.
+    _ports: [Port; 2],
 }
 
 impl House {
     fn new(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("hearthlink.yaml");
-        let (broker, page) = {
-            let (broker, page) = (free(), free());
-            (port(&broker), port(&page))
-        };
-        let cloud = free();
+        let ports = [Port::reserve(), Port::reserve()];
+        let [broker, page] = ports.each_ref().map(|port| port.address().port());
+        let cloud = TcpListener::bind("127.0.0.1:0").unwrap();
         cloud.set_nonblocking(true).unwrap();
         let text = text
             .replace("127.0.0.1:1883", &format!("127.0.0.1:{broker}"))
             .replace("127.0.0.1:8080", &format!("127.0.0.1:{page}"))
-            .replace("localhost:8443", &format!("localhost:{}", port(&cloud)));
+            .replace("localhost:8443", &format!("localhost:{}", cloud.local_addr().unwrap().port()));
         fs::write(&config, text).unwrap();
-        Self { directory, config, broker, page, cloud }
+        Self { directory, config, broker, page, cloud, _ports: ports }
     }
 
     fn whole() -> Self {

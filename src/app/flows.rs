@@ -291,22 +291,27 @@ pub(super) async fn from_home(
     stop: CancellationToken,
 ) {
     while let Some(Some(heard)) = stop.run_until_cancelled(sets.recv()).await {
-        let Heard { mut message, publisher, is_redelivered, is_to_be_retained } = heard;
-        // An order that is to be kept is an order from the past for everybody who hears it later.
-        message.retain |= is_to_be_retained;
-        let Some(device) = topics.device_of_set(&message.topic).map(addressee) else { continue };
-        let command = Incoming {
-            device,
-            message,
-            received: Instant::now(),
-            redelivered: is_redelivered,
-            staleness: Staleness::Live,
-            origin: Origin::Local(publisher),
-            ack: Ack::none(),
-        };
+        let Some(device) = topics.device_of_set(&heard.message.topic).map(addressee) else { continue };
+        let command = asked_at_home(device, heard);
         if desk.send(command).await.is_err() {
             break;
         }
+    }
+}
+
+/// What a client of the local broker asks of a device.
+pub(super) fn asked_at_home(device: DeviceId, heard: Heard) -> Incoming {
+    let Heard { mut message, publisher, is_redelivered, is_to_be_retained } = heard;
+    // An order that is to be kept is an order from the past for everybody who hears it later.
+    message.retain |= is_to_be_retained;
+    Incoming {
+        device,
+        message,
+        received: Instant::now(),
+        redelivered: is_redelivered,
+        staleness: Staleness::Live,
+        origin: Origin::Local(publisher),
+        ack: Ack::none(),
     }
 }
 

@@ -5,17 +5,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{property::Property, value};
+use super::{super::flows::asked_at_home, property::Property, value};
 use crate::{
-    broker::{Heard, InProcess},
+    broker::InProcess,
     commands::Incoming,
-    model::{Ack, DeviceId, Origin, Staleness, Topic},
+    model::{DeviceId, Topic},
 };
 
 /// What can be set now, by the topic on which it is: from who describes the devices to who hears.
@@ -31,22 +28,11 @@ pub(in crate::app) struct Ear {
 
 impl Ear {
     pub(in crate::app) async fn run(mut self, stop: CancellationToken) {
-        while let Some(Some(heard)) = stop.run_until_cancelled(self.sets.recv()).await {
-            let Heard { mut message, publisher, is_redelivered, is_to_be_retained } = heard;
-            let found = self.settable.borrow().get(&message.topic).cloned();
+        while let Some(Some(mut heard)) = stop.run_until_cancelled(self.sets.recv()).await {
+            let found = self.settable.borrow().get(&heard.message.topic).cloned();
             let Some((device, property)) = found else { continue };
-            message.payload = value::request(&property, &message.payload).into();
-            // An order that is to be kept is an order from the past for everybody who hears it later.
-            message.retain |= is_to_be_retained;
-            let command = Incoming {
-                device,
-                message,
-                received: Instant::now(),
-                redelivered: is_redelivered,
-                staleness: Staleness::Live,
-                origin: Origin::Local(publisher),
-                ack: Ack::none(),
-            };
+            heard.message.payload = value::request(&property, &heard.message.payload).into();
+            let command = asked_at_home(device, heard);
             if self.desk.send(command).await.is_err() {
                 break;
             }
