@@ -45,23 +45,8 @@ impl Buttons {
 
 /// What an entity can be set to with one press.
 fn of_entity(entity: &Entity) -> Vec<ButtonReport> {
-    let words = |words: &[&str]| words.iter().map(|word| Value::from(*word)).collect();
-    let values: Vec<Value> = match &entity.platform {
-        Platform::Switch { on, off } => vec![on.clone(), off.clone()],
-        Platform::Select { options } => options.iter().map(|word| Value::from(word.as_str())).collect(),
-        Platform::Button { press } => vec![press.clone()],
-        Platform::Light { .. } => words(&["ON", "OFF"]),
-        Platform::Cover { can_stop: true, .. } => words(&["OPEN", "STOP", "CLOSE"]),
-        Platform::Cover { can_stop: false, .. } => words(&["OPEN", "CLOSE"]),
-        // A number wants to be typed, and the others are read.
-        Platform::Number { .. }
-        | Platform::Sensor { .. }
-        | Platform::BinarySensor { .. }
-        | Platform::Event { .. }
-        | Platform::DeviceTracker { .. } => Vec::new(),
-    };
-    let name = entity.title();
     let is_press = matches!(entity.platform, Platform::Button { .. });
+    let name = entity.title();
     let button = |value: Value| ButtonReport {
         field: entity.field.clone(),
         name: name.clone(),
@@ -73,7 +58,7 @@ fn of_entity(entity: &Entity) -> Vec<ButtonReport> {
         },
         value,
     };
-    values.into_iter().map(button).collect()
+    entity.platform.choices().into_iter().map(button).collect()
 }
 
 /// Presses, to the desk, until `stop`.

@@ -92,29 +92,25 @@ fn field(entity: &Entity, may_set: bool) -> Map<String, Value> {
     if entity.category.is_some() {
         say("is_aside", true.into());
     }
+    match platform {
+        Platform::BinarySensor { on, off } | Platform::Switch { on, off } => {
+            say("on", on.clone());
+            say("off", off.clone());
+        }
+        Platform::Event { .. } => say("is_event", true.into()),
+        _ => {}
+    }
     let set = match platform {
-        Platform::BinarySensor { on, off } => {
-            say("on", on.clone());
-            say("off", off.clone());
-            None
-        }
-        Platform::Switch { on, off } => {
-            say("on", on.clone());
-            say("off", off.clone());
-            Some(json!({"one_of": [on, off]}))
-        }
-        Platform::Select { options } => Some(json!({"one_of": options})),
         Platform::Number { min, max, step } => Some(json!({"min": min, "max": max, "step": step})),
         Platform::Button { press } => Some(json!({"press": press})),
-        Platform::Light { .. } => Some(json!({"one_of": ["ON", "OFF"]})),
-        Platform::Cover { can_stop, .. } => Some(
-            json!({"one_of": if *can_stop { vec!["OPEN", "STOP", "CLOSE"] } else { vec!["OPEN", "CLOSE"] }}),
-        ),
-        Platform::Event { .. } => {
-            say("is_event", true.into());
-            None
-        }
-        Platform::Sensor { .. } | Platform::DeviceTracker { .. } => None,
+        Platform::Switch { .. }
+        | Platform::Select { .. }
+        | Platform::Light { .. }
+        | Platform::Cover { .. } => Some(json!({"one_of": platform.choices()})),
+        Platform::Sensor { .. }
+        | Platform::BinarySensor { .. }
+        | Platform::Event { .. }
+        | Platform::DeviceTracker { .. } => None,
     };
     if let Some(set) = set.filter(|_| may_set) {
         say("set", set);

@@ -110,6 +110,26 @@ pub enum Platform {
     },
 }
 
+impl Platform {
+    /// The values that people choose from when they set it; none where it is only read, or is a number.
+    pub fn choices(&self) -> Vec<Value> {
+        let words = |words: &[&str]| words.iter().map(|word| Value::from(*word)).collect();
+        match self {
+            Self::Switch { on, off } => vec![on.clone(), off.clone()],
+            Self::Select { options } => options.iter().map(|word| Value::from(word.as_str())).collect(),
+            Self::Button { press } => vec![press.clone()],
+            Self::Light { .. } => words(&["ON", "OFF"]),
+            Self::Cover { can_stop: true, .. } => words(&["OPEN", "STOP", "CLOSE"]),
+            Self::Cover { can_stop: false, .. } => words(&["OPEN", "CLOSE"]),
+            Self::Number { .. }
+            | Self::Sensor { .. }
+            | Self::BinarySensor { .. }
+            | Self::Event { .. }
+            | Self::DeviceTracker { .. } => Vec::new(),
+        }
+    }
+}
+
 /// How a light's colour is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColorMode {
