@@ -250,7 +250,8 @@ fn closed_to_the_cloud(config: &Config) -> Vec<TopicFilter> {
     let local = LocalTopics::default();
     let own = own_topics(config, &[]);
     let announcements = Discovery::new(config).tree();
-    let homie = Homie::new(config).and_then(|homie| homie.tree());
+    // Who sets a value there commands a device.
+    let homie = config.homie_tree();
     let trees = [local.sets(), local.bridge()].into_iter().chain(announcements).chain(homie);
     trees.chain(own.iter().map(TopicFilter::from)).collect()
 }

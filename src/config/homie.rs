@@ -9,6 +9,9 @@ use serde::Deserialize;
 use super::Config;
 use crate::model::{DeviceId, HomieId, Topic, TopicFilter};
 
+/// The version of the convention, in topics.
+pub const HOMIE_MAJOR: &str = "5";
+
 /// What Homie 5 controllers are told of the devices, on the local broker.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -31,12 +34,19 @@ impl Config {
         HomieId::of(self.gateway.id.as_str())
     }
 
+    /// All that is Homie's on the local broker, of whomever; `None` while it is off.
+    pub fn homie_tree(&self) -> Option<TopicFilter> {
+        TopicFilter::parse(&format!("{}/{HOMIE_MAJOR}/#", self.homie.domain))
+            .ok()
+            .filter(|_| self.homie.enabled)
+    }
+
     /// The topics below which only the gateway speaks while Homie is enabled: those of itself and of its devices.
     pub fn homie_own(&self) -> Vec<TopicFilter> {
         let ids = self.homie_root().into_iter();
         let ids = ids.chain(self.devices.iter().filter_map(|device| homie_device(&device.id)));
-        let ids = ids.filter(|_| self.homie.enabled);
-        ids.filter_map(|id| TopicFilter::parse(&format!("{}/5/{id}/#", self.homie.domain)).ok()).collect()
+        let below = |id| TopicFilter::parse(&format!("{}/{HOMIE_MAJOR}/{id}/#", self.homie.domain)).ok();
+        ids.filter(|_| self.homie.enabled).filter_map(below).collect()
     }
 }
 

@@ -42,7 +42,7 @@ pub use access::{Aws, AwsAuthorizer, AwsRole, Azure, Header};
 pub use broker::{Acl, Broker, Limits, Listener, Tls, Transport, User};
 pub use cloud::{Backoff, Cloud};
 pub use commands::{Allow, Commands, Quiet, Rate, Values};
-pub use homie::{Homie, homie_device};
+pub use homie::{HOMIE_MAJOR, Homie, homie_device};
 pub use json_schema::json_schema;
 pub use load::{Loader, load};
 pub use problem::{ConfigError, Finding, Problem};

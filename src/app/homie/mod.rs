@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub(super) use self::{ear::Ear, speaker::Speaker};
 use super::bridge_health::bridge;
 use crate::{
-    config::{Config, homie_device},
+    config::{Config, HOMIE_MAJOR as MAJOR, homie_device},
     model::{DeviceId, HomieId, Topic, TopicFilter},
 };
 
@@ -28,8 +28,6 @@ use crate::{
 pub(super) const EVENTS: usize = 64;
 /// Values that somebody sets and that wait. Full: the newest is not heard, and counted with the broker's drops.
 const SETS: usize = 64;
-/// The version of the convention, in topics.
-const MAJOR: &str = "5";
 const STATE: &str = "$state";
 const DESCRIPTION: &str = "$description";
 
@@ -76,11 +74,6 @@ impl Homie {
         let below =
             |device: Topic| ["+", "+/+"].map(|levels| TopicFilter::parse(&format!("{device}/{levels}")));
         all.flat_map(below).filter_map(Result::ok).collect()
-    }
-
-    /// All that is Homie's here, of whomever: closed to the cloud, for who sets a value there commands a device.
-    pub(super) fn tree(&self) -> Option<TopicFilter> {
-        TopicFilter::parse(&format!("{}/{MAJOR}/#", self.domain)).ok().filter(|_| self.is_enabled)
     }
 
     /// Where values are set, of whomever.

@@ -156,9 +156,8 @@ fn to_home(
     // Also where this gateway announces nothing: Home Assistant may read this broker for the sake of others.
     let announced = format!("{}/#", config.home_assistant.prefix);
     // There somebody who may not use `home/<device>/set` could say the same.
-    let homie = config.homie.enabled.then(|| format!("{}/5/#", config.homie.domain));
-    let own = own.chain([format!("{HOME}/bridge/#"), announced]).chain(homie);
-    let own = own.filter_map(|own| TopicFilter::parse(&own).ok());
+    let own = own.chain([format!("{HOME}/bridge/#"), announced]);
+    let own = own.filter_map(|own| TopicFilter::parse(&own).ok()).chain(config.homie_tree());
     let own = { own }.find(|own| reach.overlaps(own))?;
     let what = format!("`{reach}` at home would speak in the gateway's own name on `{own}`");
     Some(Finding::new(at, what, "choose another tree, for example `cloud/{topic}`"))
