@@ -4,7 +4,7 @@
 //! on loopback only, since there is no password yet; the same rules for hosts, methods and what a browser may do as the
 //! status page has (`guard`).
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use askama::Template;
 use axum::{
@@ -15,12 +15,11 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    WebError, asset,
-    entrance::Entrance,
+    Door, WebError, WebOptions, asset,
     guard::{self, Pass},
     server,
 };
@@ -50,11 +49,7 @@ pub struct Draft {
 }
 
 /// The page, bound and not served yet.
-pub struct Guide {
-    listener: TcpListener,
-    address: SocketAddr,
-    entrance: Arc<Entrance>,
-}
+pub struct Guide(Door);
 
 impl Guide {
     /// Binds the address; port 0 is a new one each time.
@@ -62,24 +57,18 @@ impl Guide {
     /// # Errors
     /// [`WebError::Bind`] with the address; [`WebError::Open`] elsewhere than on loopback.
     pub async fn bind(address: SocketAddr) -> Result<Self, WebError> {
-        if !address.ip().is_loopback() {
-            return Err(WebError::Open(address));
-        }
-        let bind = |reason| WebError::Bind { address, reason };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
-        let entrance = Entrance::new(address.ip(), Vec::new(), None).map_err(|_| WebError::NoRandomness)?;
-        Ok(Self { listener, address, entrance: Arc::new(entrance) })
+        Ok(Self(Door::open(WebOptions::at(address)).await?))
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address
     }
 
     /// Serves what was said last, until `stop`.
     pub async fn run(self, draft: watch::Receiver<Draft>, stop: CancellationToken) {
-        let pass = Pass { entrance: self.entrance, has_control: false };
+        let Door { listener, entrance, .. } = self.0;
+        let pass = Pass { entrance, has_control: false };
         let script = || asset("text/javascript; charset=utf-8", include_str!("assets/guide.js"));
         let router = Router::new()
             .route("/", get(show))
@@ -95,7 +84,7 @@ impl Guide {
             })
             .with_state(draft)
             .layer(middleware::from_fn_with_state(pass, guard::check));
-        server::serve(self.listener, router, stop).await;
+        server::serve(listener, router, stop).await;
     }
 }
 

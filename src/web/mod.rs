@@ -89,12 +89,31 @@ pub enum WebError {
     NoRandomness,
 }
 
-/// The page, bound and not served yet.
-pub struct Web {
+/// A listener, and who comes in by it.
+struct Door {
     listener: TcpListener,
     address: SocketAddr,
-    board: Board,
     entrance: Arc<Entrance>,
+}
+
+impl Door {
+    async fn open(options: WebOptions) -> Result<Self, WebError> {
+        let bind = |reason| WebError::Bind { address: options.address, reason };
+        if options.password.is_none() && !options.address.ip().is_loopback() {
+            return Err(WebError::Open(options.address));
+        }
+        let listener = TcpListener::bind(options.address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let entrance = Entrance::new(address.ip(), options.hosts, options.password.as_ref());
+        let entrance = Arc::new(entrance.map_err(|_| WebError::NoRandomness)?);
+        Ok(Self { listener, address, entrance })
+    }
+}
+
+/// The page, bound and not served yet.
+pub struct Web {
+    door: Door,
+    board: Board,
     control: Option<Control>,
 }
 
@@ -104,15 +123,7 @@ impl Web {
     /// # Errors
     /// [`WebError::Bind`] with the address; [`WebError::Open`] without a password elsewhere than on loopback.
     pub async fn bind(options: WebOptions, board: Board) -> Result<Self, WebError> {
-        let bind = |reason| WebError::Bind { address: options.address, reason };
-        if options.password.is_none() && !options.address.ip().is_loopback() {
-            return Err(WebError::Open(options.address));
-        }
-        let listener = TcpListener::bind(options.address).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
-        let entrance = Entrance::new(address.ip(), options.hosts, options.password.as_ref());
-        let entrance = Arc::new(entrance.map_err(|_| WebError::NoRandomness)?);
-        Ok(Self { listener, address, board, entrance, control: None })
+        Ok(Self { door: Door::open(options).await?, board, control: None })
     }
 
     /// With buttons to press, whose presses go there. Has room for [`MOST_PRESSES`]; full: who presses waits.
@@ -124,7 +135,7 @@ impl Web {
 
     /// Where it listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.address]
+        vec![self.door.address]
     }
 
     /// Serves until `stop`; requests under way are cut off then, since they change nothing, and a press is the desk's.
@@ -132,7 +143,7 @@ impl Web {
     /// # Errors
     /// None today: what goes wrong with one connection ends that one.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WebError> {
-        let Self { listener, board, entrance, control, .. } = self;
+        let Self { door: Door { listener, entrance, .. }, board, control } = self;
         let room = Room { editions: Editions::new(board.clone()), board, seats: events::seats(), control };
         let editions = room.editions.clone().run(stop.clone());
         tokio::join!(editions, server::serve(listener, router(entrance, room), stop));
