@@ -38,13 +38,28 @@ pub(super) fn shape(path: &Path) -> Result<Config, Exit> {
 ///
 /// # Errors
 /// Everything that is wrong.
-pub(super) fn examine(path: &Path, hardware: Hardware) -> Result<(Config, Option<ConfigError>), ConfigError> {
+pub(super) fn examine(path: &Path, hardware: Hardware) -> Examined {
     let check = |config: &Config| check_devices(config, hardware);
     let mut loader = Loader::new(path).check(&check);
     if hardware == Hardware::Simulated {
         loader = loader.files_elsewhere();
     }
     loader.load_and_warn()
+}
+
+/// What [`examine`] says, and what a person should know beside it.
+pub(super) type Examined = Result<(Config, Option<ConfigError>), ConfigError>;
+
+/// The same as [`examine`] on a thread of its own, for a disk that hangs must not stop what else is done.
+///
+/// # Errors
+/// It panicked.
+pub(super) async fn examine_aside(
+    path: &Path,
+    hardware: Hardware,
+) -> Result<Examined, tokio::task::JoinError> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || examine(&path, hardware)).await
 }
 
 /// Shows what is wrong, in colours where there is somebody to see them.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Exit, configuration, gateway::from_here, init, run};
 use crate::{
     app::Hardware,
-    config::{Config, ConfigError},
+    config::Config,
     web::{Draft, DraftState, Guide},
 };
 
@@ -104,17 +104,14 @@ async fn until_good(path: &Path, said: &watch::Sender<Draft>, mut hangup: Signal
         let now = look(path);
         if now == last && (now != judged || now.is_some() && at.elapsed() >= JUDGE_EVERY) {
             (judged, at) = (now, Instant::now());
-            match judge(path, now, said).await {
-                Ok((config, warnings)) => {
-                    if let Some(warnings) = warnings {
-                        configuration::show(&warnings);
-                    }
-                    let page = config.web.as_ref().map(|web| format!("http://{}/", from_here(web.address)));
-                    say(said, DraftState::Good(page));
-                    tokio::time::sleep(FAREWELL).await;
-                    return config;
+            if now.is_none() {
+                if say(said, DraftState::Missing) {
+                    eprintln!("hearthlink: the configuration is gone again.");
                 }
-                Err(state) => say(said, state),
+            } else if let Some((config, page)) = judge(path, said).await {
+                say(said, DraftState::Good(page));
+                tokio::time::sleep(FAREWELL).await;
+                return config;
             }
         }
         last = now;
@@ -125,37 +122,28 @@ async fn until_good(path: &Path, said: &watch::Sender<Draft>, mut hangup: Signal
     }
 }
 
-async fn judge(
-    path: &Path,
-    now: Look,
-    said: &watch::Sender<Draft>,
-) -> Result<(Config, Option<ConfigError>), DraftState> {
-    if now.is_none() {
-        return Err(DraftState::Missing);
-    }
-    let path = path.to_owned();
-    let examined = tokio::task::spawn_blocking(move || configuration::examine(&path, Hardware::Real)).await;
-    match examined {
-        Ok(Ok(good)) => Ok(good),
+/// The configuration, if it is good, and where its page will be; else what is wrong is said.
+async fn judge(path: &Path, said: &watch::Sender<Draft>) -> Option<(Config, Option<String>)> {
+    match configuration::examine_aside(path, Hardware::Real).await {
+        Ok(Ok((config, warnings))) => {
+            if let Some(warnings) = warnings {
+                configuration::show(&warnings);
+            }
+            eprintln!("hearthlink: the configuration is good.");
+            let page = config.web.as_ref().map(|web| format!("http://{}/", from_here(web.address)));
+            return Some((config, page));
+        }
         Ok(Err(error)) => {
-            if said.borrow().state != DraftState::Bad(error.to_string()) {
+            if say(said, DraftState::Bad(error.to_string())) {
                 configuration::show(&error);
             }
-            Err(DraftState::Bad(error.to_string()))
         }
-        Err(error) => Err(DraftState::Bad(format!("It could not be looked at: {error}."))),
+        Err(error) => drop(say(said, DraftState::Bad(format!("It could not be looked at: {error}.")))),
     }
+    None
 }
 
-fn say(said: &watch::Sender<Draft>, state: DraftState) {
-    if said.borrow().state == state {
-        return;
-    }
-    match &state {
-        DraftState::Missing => eprintln!("hearthlink: the configuration is gone again."),
-        // That was shown with its lines.
-        DraftState::Bad(_) => {}
-        DraftState::Good(_) => eprintln!("hearthlink: the configuration is good."),
-    }
-    said.send_modify(|draft| draft.state = state);
+/// Says it on the page; whether that is news.
+fn say(said: &watch::Sender<Draft>, state: DraftState) -> bool {
+    said.send_if_modified(|draft| std::mem::replace(&mut draft.state, state.clone()) != state)
 }

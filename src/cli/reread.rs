@@ -10,7 +10,7 @@ use tokio::signal::unix::Signal;
 use super::{configuration, logging::Loudness};
 use crate::{
     app::{Hardware, Reload},
-    config::{Config, ConfigError},
+    config::Config,
     model::KeyEvent,
 };
 
@@ -47,7 +47,7 @@ impl Reread {
     }
 
     async fn once(&mut self, reload: &Reload) -> anyhow::Result<()> {
-        let fresh = self.read().await??;
+        let (fresh, _) = configuration::examine_aside(&self.path, self.hardware).await??;
         let listeners = reload.certificates().await?;
         let (old, new) = (self.config.log.level, fresh.log.level);
         // Said at the louder of the two, so that who turns it down sees that it was heard.
@@ -68,13 +68,6 @@ impl Reread {
         self.loudness.turn(new);
         self.config.log.level = new;
         Ok(())
-    }
-
-    /// On a thread of its own: a disk that hangs must not stop the home.
-    async fn read(&self) -> Result<Result<Config, ConfigError>, tokio::task::JoinError> {
-        let (path, hardware) = (self.path.clone(), self.hardware);
-        let read = move || configuration::examine(&path, hardware).map(|(config, _)| config);
-        tokio::task::spawn_blocking(read).await
     }
 
     /// Whether the file says anything that is not in force.
