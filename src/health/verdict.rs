@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{CertificateStatus, Expiry, Refused, board::Facts};
+use super::{CertificateStatus, DeviceReport, Expiry, Refused, board::Facts};
 use crate::model::{LinkState, Timestamp};
 
 /// How bad it is.
@@ -189,29 +189,24 @@ pub(crate) fn unanswering_remedy(count: usize) -> &'static str {
 }
 
 fn devices(facts: &Facts) -> Option<Verdict> {
-    let missing: Vec<&str> =
-        facts.devices.values().filter(|device| device.is_ill()).map(|device| device.id.as_str()).collect();
-    let first =
-        facts.devices.values().find(|device| device.id.as_str() == *missing.first().unwrap_or(&""))?;
-    let is_new = missing.len() == 1 && first.fault.is_none() && first.fields.is_none();
-    let remedy = match is_new {
-        // The first minute of everybody who begins.
-        true => {
-            "If it speaks seldom, wait; otherwise check how it is configured, its power and its connection."
+    let ill: Vec<&DeviceReport> = facts.devices.values().filter(|device| device.is_ill()).collect();
+    let (first, usual) = (ill.first()?, unanswering_remedy(ill.len()));
+    let (sentence, remedy) = match &ill[..] {
+        [DeviceReport { id, fault: Some(fault), .. }] => {
+            (format!("The device {id} has a fault: {fault}."), usual)
         }
-        false => unanswering_remedy(missing.len()),
+        // The first minute of everybody who begins.
+        [DeviceReport { id, fields: None, .. }] => (
+            format!("The device {id} has said nothing yet."),
+            "If it speaks seldom, wait; otherwise check how it is configured, its power and its connection.",
+        ),
+        [DeviceReport { id, .. }] => (format!("The device {id} does not answer."), usual),
+        several => {
+            let names: Vec<&str> = several.iter().map(|device| device.id.as_str()).collect();
+            (format!("{} devices do not answer: {}.", several.len(), names.join(", ")), usual)
+        }
     };
-    Some(Verdict {
-        level: Level::Warning,
-        sentence: match (&first.fault, missing.len()) {
-            (Some(fault), 1) => format!("The device {} has a fault: {fault}.", first.id),
-            (None, 1) if is_new => format!("The device {} has said nothing yet.", first.id),
-            (None, 1) => format!("The device {} does not answer.", first.id),
-            (_, count) => format!("{count} devices do not answer: {}.", missing.join(", ")),
-        },
-        remedy: Some(remedy.to_owned()),
-        since: first.last_seen,
-    })
+    Some(Verdict { level: Level::Warning, sentence, remedy: Some(remedy.to_owned()), since: first.last_seen })
 }
 
 fn machine(facts: &Facts) -> Option<Verdict> {
