@@ -26,7 +26,7 @@ use std::{process::Stdio, time::Duration};
 
 use cloud::Manner;
 use hearthlink::model::FaultKind;
-use house::House;
+use house::{House, program::unescaped};
 use proxy::{Way, Weather};
 use raw::Raw;
 use serde_json::Value;
@@ -262,9 +262,7 @@ fn text_of(page: &str, class: &str) -> String {
     let Some((_, rest)) = page.split_once(&format!("<p class=\"{class}\"")) else { return String::new() };
     let inner = rest.split_once("</p>").map_or(rest, |(paragraph, _)| paragraph);
     let pieces = inner.split('<').filter_map(|piece| piece.split_once('>'));
-    let text: String = pieces.map(|(_, text)| text).collect();
-    let entities = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
-    entities.iter().fold(text, |text, (entity, character)| text.replace(entity, character))
+    unescaped(&pieces.map(|(_, text)| text).collect::<String>())
 }
 
 async fn play(case: &Case) {

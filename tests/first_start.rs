@@ -9,7 +9,7 @@ mod program;
 
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 
-use program::{Port, page, status};
+use program::{Port, page, status, unescaped};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -39,8 +39,7 @@ async fn says(address: SocketAddr, words: &[&str]) -> String {
 fn example(page: &str) -> String {
     let (_, rest) = page.split_once("aria-label=\"A configuration\"><code>").unwrap();
     let (text, _) = rest.split_once("</code>").unwrap();
-    let entities = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
-    entities.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
+    unescaped(text)
 }
 
 /// The program without its configuration, where its page is, and who reads its log, which must not fill the pipe.

@@ -157,6 +157,16 @@ fn reader(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
+/// How many bytes of the events have come; 0: none for a moment.
+fn hear(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
+    match stream.read(buffer) {
+        Ok(0) => bail!("the events have ended"),
+        Ok(count) => Ok(count),
+        Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// So many read the events for a while.
 fn watch(address: SocketAddr, readers: usize) -> Result<()> {
     let streams = (0..readers).map(|_| reader(address)).collect::<Result<Vec<_>>>()?;
@@ -167,14 +177,9 @@ fn watch(address: SocketAddr, readers: usize) -> Result<()> {
         thread::spawn(move || {
             let (mut bytes, mut buffer) = (0, vec![0; 1 << 16]);
             while start.elapsed() < WATCH {
-                match stream.read(&mut buffer) {
-                    Ok(0) => bail!("the events have ended"),
-                    Ok(count) => bytes += count,
-                    Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                bytes += hear(&mut stream, &mut buffer)?;
             }
-            Ok(bytes)
+            anyhow::Ok(bytes)
         })
     });
     let reading: Vec<_> = reading.collect();

@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     client::{self, Inbox},
-    reader,
+    hear, reader,
 };
 
 const DEVICES: usize = 1000;
@@ -139,12 +139,7 @@ fn looked_at<T>(page: SocketAddr, work: impl FnOnce() -> Result<T>) -> Result<T>
         let looking = scope.spawn(|| -> Result<usize> {
             let (mut bytes, mut buffer) = (0, vec![0; 1 << 16]);
             while !is_over.load(Ordering::Relaxed) {
-                match events.read(&mut buffer) {
-                    Ok(0) => bail!("the events have ended"),
-                    Ok(count) => bytes += count,
-                    Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                bytes += hear(&mut events, &mut buffer)?;
             }
             Ok(bytes)
         });

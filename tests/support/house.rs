@@ -16,7 +16,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 #[allow(dead_code, reason = "shared with the soak")]
 #[path = "program.rs"]
-mod program;
+pub mod program;
 
 pub use program::Program;
 use program::{Port, page, status};
