@@ -9,7 +9,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -142,10 +141,8 @@ impl BridgeHealth {
 
     /// What an earlier run has said last.
     fn kept(&self) -> Fields {
-        let mut kept = self.broker.subscribe(&[(&self.topics.health()).into()], 1);
-        // The broker has handed it in already.
-        let message = kept.recv().now_or_never().flatten().map(|heard| heard.message);
-        message.and_then(|message| serde_json::from_slice(&message.payload).ok()).unwrap_or_default()
+        let kept = self.broker.retained(&[(&self.topics.health()).into()], 1);
+        kept.first().and_then(|message| serde_json::from_slice(&message.payload).ok()).unwrap_or_default()
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -114,10 +113,8 @@ impl CertificateWatch {
 
     /// There is no certificate any more: what was kept from when there was one is cleared.
     async fn take_back(&self, memory: &mut Memory) {
-        let kept = self.broker.subscribe(&[(&self.local.certificate()).into()], 1).recv().now_or_never();
-        if let Some(Some(_)) = kept
-            && self.to_cloud(String::new()).await
-        {
+        let is_kept = !self.broker.retained(&[(&self.local.certificate()).into()], 1).is_empty();
+        if is_kept && self.to_cloud(String::new()).await {
             self.publish(String::new());
             *memory = Memory::default();
         }

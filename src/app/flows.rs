@@ -482,39 +482,27 @@ fn lane(stats: &LaneStats) -> LaneReport {
 mod tests {
     use super::*;
     use crate::{
-        app::{CloudTopics, uplink::NoCloud},
-        broker::{Broker, BrokerOptions, Limits},
+        app::{CloudTopics, testing::Home},
         clock::Clock,
         model::{GatewayId, Timestamp},
         store::StoreOptions,
     };
-    use std::sync::Arc;
 
     #[tokio::test]
     async fn a_disk_that_takes_nothing_does_not_hold_up_the_house() {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = Clock::system();
         // Ten minutes between commits: as good as a disk that hangs.
         let options = StoreOptions { commit_floor: Duration::from_secs(600), ..StoreOptions::default() };
-        let store = Store::open(&directory.path().join("store.db"), &options, clock.clone()).unwrap();
-        let broker_options = BrokerOptions {
-            listeners: Vec::new(),
-            users: Vec::new(),
-            limits: Limits::default(),
-            closed: Vec::new(),
-        };
-        let board = Board::new("g", clock);
-        let broker = Broker::bind(broker_options, Arc::new(NoCloud), store.clone(), board).await.unwrap();
+        let home = Home::new(&options, Clock::system()).await;
         let local = LocalTopics::default();
         let device = DeviceId::parse("thermometer").unwrap();
-        let mut ear = broker.handle().subscribe(&[(&local.state(&device)).into()], 4096);
+        let mut ear = home.broker.subscribe(&[(&local.state(&device)).into()], 4096);
         let prefix = Topic::parse("p").unwrap();
         let cloud = CloudTree::Own(CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap());
         let (line, mut line_to_disk) = mpsc::channel(READINGS_IN_LINE);
         let (not_kept, count) = watch::channel(0);
         let (entities, _) = mpsc::channel(1);
         let telemetry = Telemetry {
-            broker: broker.handle(),
+            broker: home.broker.clone(),
             local,
             cloud: Some(cloud),
             lane: None,
@@ -547,7 +535,7 @@ mod tests {
         }
         assert_eq!(topics.last().map(String::as_str), Some("p/g/thermometer/about"));
         let lost_before = *count.borrow();
-        tokio::spawn(Keeper { store, remembered: HashMap::new() }.run(line_to_disk));
+        tokio::spawn(Keeper { store: home.store.clone(), remembered: HashMap::new() }.run(line_to_disk));
 
         let all = 2 * (READINGS_IN_HAND + READINGS_IN_LINE);
         for number in 0..all {
@@ -564,7 +552,7 @@ mod tests {
             |heard: Option<Heard>| String::from_utf8_lossy(&heard.unwrap().message.payload).into_owned();
         assert!(word(ear.recv().await).contains("press"));
         let local = LocalTopics::default();
-        let mut late = broker.handle().subscribe(&[(&local.state(&device)).into()], 16);
+        let mut late = home.broker.subscribe(&[(&local.state(&device)).into()], 16);
         let kept = word(late.recv().await);
         assert!(kept.contains(&(all - 1).to_string()) && !kept.contains("press"), "{kept}");
     }

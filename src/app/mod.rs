@@ -23,6 +23,8 @@ mod homie;
 mod reload;
 mod simulation;
 mod stages;
+#[cfg(test)]
+mod testing;
 mod thingsboard;
 mod topics;
 mod translate;

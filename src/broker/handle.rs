@@ -104,6 +104,13 @@ impl BrokerHandle {
         let key = self.hub.subscribe_gateway(filters, &sender);
         InProcess { hub: self.hub.clone(), filters: filters.to_vec(), key, messages, _open: sender }
     }
+
+    /// What is retained on these filters now, `most` messages of it.
+    pub fn retained(&self, filters: &[TopicFilter], most: usize) -> Vec<Message> {
+        let mut kept = self.subscribe(filters, most);
+        // All of it is handed in with the subscription.
+        std::iter::from_fn(|| kept.messages.try_recv().ok()).map(|heard| heard.message).take(most).collect()
+    }
 }
 
 impl InProcess {

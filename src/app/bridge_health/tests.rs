@@ -1,15 +1,15 @@
 //! What is said, and how seldom.
 
-use std::sync::Arc;
+use futures_util::FutureExt;
 
 use super::*;
 use crate::{
-    app::uplink::NoCloud,
-    broker::{Broker, BrokerOptions, InProcess, Limits},
+    app::testing::Home,
+    broker::InProcess,
     clock::Clock,
     health::{CertificateReport, LinkReport, StoreReport, UnderVoltage},
     model::{Fault, FaultKind, Timestamp},
-    store::{Store, StoreOptions},
+    store::StoreOptions,
 };
 
 const ALL: Has = Has { cloud: true, certificate: true };
@@ -92,24 +92,14 @@ struct House {
     ear: InProcess,
     health: Option<BridgeHealth>,
     told: mpsc::Receiver<(DeviceId, Vec<Entity>)>,
-    _directory: tempfile::TempDir,
+    _home: Home,
 }
 
 impl House {
     /// With what an earlier run has left.
     async fn new(kept: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = Clock::system();
-        let file = directory.path().join("store.db");
-        let store = Store::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
-        let options = BrokerOptions {
-            listeners: Vec::new(),
-            users: Vec::new(),
-            limits: Limits::default(),
-            closed: Vec::new(),
-        };
-        let board = Board::new("g", clock);
-        let broker = Broker::bind(options, Arc::new(NoCloud), store, board.clone()).await.unwrap().handle();
+        let home = Home::new(&StoreOptions::default(), Clock::system()).await;
+        let (broker, board) = (home.broker.clone(), home.board.clone());
         let topics = LocalTopics::default();
         broker.publish(&Message::new(topics.health(), kept.to_owned(), QoS::AtLeastOnce).retained());
         let mut ear = broker.subscribe(&[(&topics.health()).into()], 256);
@@ -117,7 +107,7 @@ impl House {
         let (entities, told) = mpsc::channel(8);
         let has = Has { cloud: true, certificate: false };
         let health = Some(BridgeHealth { board: board.clone(), broker, topics, has, entities, homie: None });
-        Self { board, ear, health, told, _directory: directory }
+        Self { board, ear, health, told, _home: home }
     }
 
     fn heard(&mut self) -> Vec<Value> {

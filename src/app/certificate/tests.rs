@@ -1,26 +1,22 @@
 //! Months of a certificate in a moment: what the house and the cloud are told, and when.
 
-use std::sync::Arc;
-
+use futures_util::FutureExt;
 use serde_json::Value;
 
 use super::*;
 use crate::{
-    app::uplink::NoCloud,
-    broker::{Broker, BrokerOptions, Heard, InProcess, Limits},
+    app::testing::Home,
+    broker::{Heard, InProcess},
     model::GatewayId,
     store::StoreOptions,
 };
 
 struct House {
-    board: Board,
+    home: Home,
     clock: Clock,
-    store: Store,
-    broker: Broker,
     ear: InProcess,
     local: LocalTopics,
     cloud: Topic,
-    _directory: tempfile::TempDir,
 }
 
 fn moment(text: &str) -> Timestamp {
@@ -40,35 +36,25 @@ fn certificate(fingerprint: &str, until: &str) -> CertificateReport {
 
 impl House {
     async fn new(now: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let clock = Clock::manual(moment(now));
-        let path = directory.path().join("store.db");
         // Months pass here, and nobody fetches anything.
         let options =
             StoreOptions { max_age: Duration::from_secs(400 * 24 * 3600), ..StoreOptions::default() };
-        let store = Store::open(&path, &options, clock.clone()).unwrap();
-        let board = Board::new("g", clock.clone());
-        let options = BrokerOptions {
-            listeners: Vec::new(),
-            users: Vec::new(),
-            limits: Limits::default(),
-            closed: Vec::new(),
-        };
-        let broker = Broker::bind(options, Arc::new(NoCloud), store.clone(), board.clone()).await.unwrap();
+        let home = Home::new(&options, clock.clone()).await;
         let local = LocalTopics::default();
-        let ear = broker.handle().subscribe(&[(&local.certificate()).into()], 64);
+        let ear = home.broker.subscribe(&[(&local.certificate()).into()], 64);
         let prefix = Topic::parse("p").unwrap();
         let cloud =
             crate::app::CloudTopics::new(&prefix, &GatewayId::parse("g").unwrap()).unwrap().certificate();
-        Self { board, clock, store, broker, ear, local, cloud, _directory: directory }
+        Self { home, clock, ear, local, cloud }
     }
 
     fn watch(&self) -> CertificateWatch {
         CertificateWatch {
-            board: self.board.clone(),
+            board: self.home.board.clone(),
             clock: self.clock.clone(),
-            broker: self.broker.handle(),
-            store: self.store.clone(),
+            broker: self.home.broker.clone(),
+            store: self.home.store.clone(),
             local: self.local.clone(),
             cloud: Some(self.cloud.clone()),
         }
@@ -99,7 +85,7 @@ impl House {
 
     /// What waits for the cloud: topic, payload, whether it is to be kept there.
     async fn for_cloud(&self) -> Vec<(String, Value, bool)> {
-        let records = self.store.pending(0, 64, 1 << 20).await.unwrap();
+        let records = self.home.store.pending(0, 64, 1 << 20).await.unwrap();
         let entry = |message: &Message| {
             let payload = serde_json::from_slice(&message.payload).unwrap_or(Value::Null);
             (message.topic.as_str().to_owned(), payload, message.retain)
@@ -146,13 +132,13 @@ async fn each_threshold_is_told_once_at_home_and_to_the_cloud_over_months() {
 #[tokio::test(start_paused = true)]
 async fn a_running_watch_looks_at_the_wall_clock_by_itself_and_hears_of_another_certificate() {
     let mut house = House::new("2026-11-30T08:30:00Z").await;
-    house.board.certificate(Some(certificate("AA", "2027-02-01T00:00:00Z")));
+    house.home.board.certificate(Some(certificate("AA", "2027-02-01T00:00:00Z")));
     let stop = house.start();
     assert_eq!(house.heard().await["expiry"], "far");
     // Months in a moment: the watch sleeps an hour of the other clock.
     house.clock.set(moment("2027-01-26T00:00:00Z"));
     assert_eq!(house.heard().await["expiry"], "within_7_days");
-    house.board.certificate(Some(certificate("BB", "2028-02-01T00:00:00Z")));
+    house.home.board.certificate(Some(certificate("BB", "2028-02-01T00:00:00Z")));
     assert_eq!(house.heard().await["fingerprint_sha256"], "BB");
     stop.cancel();
 }
@@ -161,7 +147,7 @@ async fn a_running_watch_looks_at_the_wall_clock_by_itself_and_hears_of_another_
 async fn nothing_is_told_before_the_clock_can_be_believed() {
     let mut house = House::new("2027-03-01T00:00:00Z").await;
     house.clock.set_trusted(false);
-    house.board.certificate(Some(certificate("AA", "2027-02-01T00:00:00Z")));
+    house.home.board.certificate(Some(certificate("AA", "2027-02-01T00:00:00Z")));
     let stop = house.start();
     tokio::time::sleep(3 * LOOK_EVERY).await;
     assert_eq!(house.said(), []);

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -170,9 +169,7 @@ impl Announcer {
 
     /// What is kept from before: what stays is remembered, and what is gone from the configuration is cleared.
     fn read_back(&mut self) {
-        let mut kept = self.broker.subscribe(&self.discovery.places(), KEPT);
-        // The broker has handed in all of it already.
-        while let Some(Some(Heard { message, .. })) = kept.recv().now_or_never() {
+        for message in self.broker.retained(&self.discovery.places(), KEPT) {
             let Ok(announcement) = serde_json::from_slice::<Value>(&message.payload) else { continue };
             if !payload::is_of(&self.discovery.gateway, &announcement) {
                 continue;

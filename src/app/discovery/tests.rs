@@ -1,15 +1,9 @@
 //! What is published, and when the announcements are made again.
 
-use std::sync::Arc;
+use futures_util::FutureExt;
 
 use super::*;
-use crate::{
-    app::uplink::NoCloud,
-    broker::{Broker, BrokerOptions, InProcess, Limits},
-    clock::Clock,
-    health::Board,
-    store::{Store, StoreOptions},
-};
+use crate::{app::testing::Home, broker::InProcess, clock::Clock, store::StoreOptions};
 
 fn all() -> VecDeque<DeviceId> {
     ["a", "b", "c"].iter().map(|id| DeviceId::parse(id).unwrap()).collect()
@@ -89,18 +83,8 @@ fn published(ear: &mut InProcess) -> Vec<String> {
 
 #[tokio::test]
 async fn only_what_has_changed_is_published_and_the_next_run_knows_what_was() {
-    let directory = tempfile::tempdir().unwrap();
-    let clock = Clock::system();
-    let store =
-        Store::open(&directory.path().join("store.db"), &StoreOptions::default(), clock.clone()).unwrap();
-    let options = BrokerOptions {
-        listeners: Vec::new(),
-        users: Vec::new(),
-        limits: Limits::default(),
-        closed: Vec::new(),
-    };
-    let broker = Broker::bind(options, Arc::new(NoCloud), store, Board::new("g", clock)).await.unwrap();
-    let handle = broker.handle();
+    let home = Home::new(&StoreOptions::default(), Clock::system()).await;
+    let handle = home.broker.clone();
     let mut ear = handle.subscribe(&discovery(&[]).places(), 64);
     let start = |devices: &[&str]| {
         let mut announcer = Announcer::new(discovery(devices), handle.clone(), LocalTopics::default());

@@ -11,7 +11,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     app::bridge_health::bridge,
-    broker::{BrokerHandle, Heard},
+    broker::BrokerHandle,
     clock::Clock,
     commands::Incoming,
     model::{Availability, DeviceEvent, DeviceId, Entity, Fields, Message, QoS, Topic, TopicFilter},
@@ -305,13 +304,7 @@ impl Speaker {
     }
 
     fn retained(&self, filter: &str, most: usize) -> Vec<Message> {
-        let Ok(filter) = TopicFilter::parse(filter) else { return Vec::new() };
-        let mut kept = self.broker.subscribe(&[filter], most);
-        let mut all = Vec::new();
-        // The broker has handed in all of it already.
-        while let Some(Some(Heard { message, .. })) = kept.recv().now_or_never() {
-            all.push(message);
-        }
-        all
+        let filter = TopicFilter::parse(filter).ok();
+        filter.map(|filter| self.broker.retained(&[filter], most)).unwrap_or_default()
     }
 }

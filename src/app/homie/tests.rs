@@ -1,6 +1,6 @@
 //! What is told of every kind is held against the convention's rules, which are written down here from its text.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use serde_json::{Value, json};
 

@@ -5,12 +5,11 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    app::uplink::NoCloud,
-    broker::{Broker, BrokerHandle, BrokerOptions, InProcess, Limits},
+    app::testing::Home,
+    broker::InProcess,
     clock::Clock,
-    health::Board,
     model::{Availability, DeviceEvent, Reading},
-    store::{Store, StoreOptions},
+    store::StoreOptions,
 };
 
 fn id(text: &str) -> DeviceId {
@@ -27,31 +26,19 @@ fn homie(devices: &[&str]) -> Homie {
 }
 
 struct House {
-    broker: BrokerHandle,
+    home: Home,
     ear: InProcess,
-    _directory: tempfile::TempDir,
 }
 
 impl House {
     async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = Clock::system();
-        let file = directory.path().join("store.db");
-        let store = Store::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
-        let options = BrokerOptions {
-            listeners: Vec::new(),
-            users: Vec::new(),
-            limits: Limits::default(),
-            closed: Vec::new(),
-        };
-        let broker = Broker::bind(options, Arc::new(NoCloud), store, Board::new("g", clock)).await.unwrap();
-        let broker = broker.handle();
-        let ear = broker.subscribe(&[TopicFilter::parse("+/5/#").unwrap()], 256);
-        Self { broker, ear, _directory: directory }
+        let home = Home::new(&StoreOptions::default(), Clock::system()).await;
+        let ear = home.broker.subscribe(&[TopicFilter::parse("+/5/#").unwrap()], 256);
+        Self { home, ear }
     }
 
     fn begin(&self, homie: Homie) -> Option<Speaker> {
-        Speaker::begin(homie, self.broker.clone(), Clock::system())
+        Speaker::begin(homie, self.home.broker.clone(), Clock::system())
     }
 
     /// What was published since it was last asked, without `homie/5/`; of a document, which nodes and children it has.
@@ -77,7 +64,7 @@ impl House {
     /// Everything that is kept, as topics.
     fn kept(&self) -> Vec<String> {
         let mut all = Vec::new();
-        let mut late = self.broker.subscribe(&[TopicFilter::parse("+/5/#").unwrap()], 256);
+        let mut late = self.home.broker.subscribe(&[TopicFilter::parse("+/5/#").unwrap()], 256);
         while let Some(Some(heard)) = late.recv().now_or_never() {
             all.push(heard.message.topic.to_string());
         }
@@ -162,7 +149,7 @@ async fn what_is_not_described_any_more_is_cleared_and_of_a_device_its_state_fir
     {
         let message =
             crate::model::Message::new(Topic::parse(topic).unwrap(), payload, crate::model::QoS::AtLeastOnce);
-        house.broker.publish(&message.retained());
+        house.home.broker.publish(&message.retained());
     }
     house.said();
 
