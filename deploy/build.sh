@@ -62,8 +62,6 @@ triple_of() {
 # Nobody's own flags, and nobody's own place: packages would depend on them.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CFLAGS CARGO_TARGET_DIR CARGO_BUILD_TARGET CARGO_BUILD_TARGET_DIR
 export CARGO_INCREMENTAL=0
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-export SOURCE_DATE_EPOCH
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
 # Names of this machine become names of none, in panics' places (Rust) and in `assert` (C).
@@ -113,6 +111,8 @@ generate() {
 }
 
 fetch_programs "$@"
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
 make_zig
 make_cargo_deb
 mkdir -p "$packages"

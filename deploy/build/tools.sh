@@ -9,7 +9,7 @@
 # From Debian what is missing: a C compiler for build scripts (and for programs that run here), pip for zig, readelf, and
 # strip and objdump for the three.
 fetch_programs() { # ARCH...
-    local wanted=(ca-certificates gcc git libc6-dev binutils python3-venv) missing=() package
+    local wanted=(ca-certificates gcc git libc6-dev binutils python3 python3-venv) missing=() package
     case " $* " in *" arm64 "*) wanted+=(binutils-aarch64-linux-gnu) ;; esac
     case " $* " in *" armhf "*) wanted+=(binutils-arm-linux-gnueabihf) ;; esac
     for package in "${wanted[@]}"; do
@@ -54,7 +54,7 @@ make_cargo_deb() {
 
 cargo_deb_is_there() {
     PATH=$tools/bin:$PATH
-    [ "$(cargo-deb --version 2> /dev/null)" = "$CARGO_DEB" ]
+    [ "$(cargo-deb --version 2> /dev/null)" = "cargo-deb $CARGO_DEB" ]
 }
 
 # Sets PATH and environment to a Rust that can build for TRIPLE, and `build_std` to what cargo must be told for it.
