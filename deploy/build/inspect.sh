@@ -18,28 +18,25 @@ inspect_glibc() { # PROGRAM
 }
 
 # Nothing outside the functions that ring calls only after it has asked the kernel for NEON (`neon_available`, from the
-# auxiliary vector) has an instruction that an ARM1176 does not know. Debian's disassembler is told that it looks at an
-# ARMv6KZ, and calls what that one has not UNDEFINED; floating point it reads as what it is on the wire, calls to a
-# coprocessor. The ELF attribute alone says less: lld takes it from the first object that has one.
+# auxiliary vector) has an instruction that an ARM1176 does not know: it has ARMv6K and VFPv2. The ELF attribute alone says
+# less: lld takes it from the first object that has one.
 inspect_armv6() { # PROGRAM WITH SYMBOLS
     local attributes said
-    attributes=$(readelf --arch-specific "$1" | sed -n 's/^ *Tag_\(CPU_arch\|FP_arch\|ABI_VFP_args\): //p' | tr '\n' ' ')
+    attributes=$(readelf --arch-specific "$1" | sed -n 's/^ *Tag_\(CPU_arch\|FP_arch\): //p' | tr '\n' ' ')
     printf '%s: %s\n' "$1" "$attributes"
     case $attributes in
-    *v6*) ;;
+    v6*) ;;
     *)
         echo "$1 is not marked as ARMv6" >&2
         return 1
         ;;
     esac
-    said=$(arm-linux-gnueabihf-objdump --disassemble --no-show-raw-insn --architecture=armv6kz "$1" |
-        awk '
-            /^[0-9a-f]+ <.*>:$/ { name = substr($2, 2, length($2) - 3); next }
-            /UNDEFINED/ { if (name ~ NEON) { neon++ } else { bad[name]++ } }
-            END {
-                printf "%d instructions that ARMv6 has not, all of them in what ring calls where NEON is\n", neon
-                for (name in bad) printf "and %d in %s\n", bad[name], name
-            }' NEON='^(ring_core_[0-9_]*_*)?(ChaCha20_neon|ChaCha20_ctr32_neon|bsaes_|vpaes_|_vpaes_|_bsaes|gcm_.*_neon|sha256_block_data_order_neon|sha512_block_data_order_neon|bn_mul8x_mont_neon|x25519_NEON|openssl_poly1305_neon2_)')
+    # Twice: by what instructions are called, and as an ARMv6KZ would read them, to which others are UNDEFINED (but `movw`,
+    # which then looks like a `tst`, and NEON, which is read in any case).
+    said=$({
+        arm-linux-gnueabihf-objdump --disassemble --no-show-raw-insn "$1"
+        arm-linux-gnueabihf-objdump --disassemble --no-show-raw-insn --architecture=armv6kz "$1" | grep -E '^[0-9a-f]+ <|UNDEFINED'
+    } | awk -F '\t' -f deploy/build/newer_than_armv6.awk)
     printf '%s: %s\n' "$1" "$said"
     [ "$(wc -l <<< "$said")" = 1 ]
 }
