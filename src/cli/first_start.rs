@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, configuration, gateway::from_here, init, run};
+use super::{Exit, configuration, gateway::from_here, init, run, service};
 use crate::{
     app::Hardware,
     config::Config,
@@ -76,7 +76,7 @@ pub(super) fn wait(path: &Path, address: SocketAddr) -> Result<Option<Config>, E
             path.display(),
             guide.address()
         );
-        run::notify(true);
+        service::waiting(&format!("http://{}/", guide.address()));
         let (said, draft) = watch::channel(draft);
         let served = CancellationToken::new();
         let page = tokio::spawn(guide.run(draft, served.clone()));
