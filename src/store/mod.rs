@@ -55,7 +55,10 @@ pub use outbox::{Entry, Part, Record, Selection};
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 pub use timeline::Born;
 
-use crate::{clock::Clock, model::Receipts};
+use crate::{
+    clock::Clock,
+    model::{Caller, Receipts},
+};
 use damage::{Damage, Opened};
 use flash::Flash;
 use ledger::Ledger;
@@ -408,9 +411,17 @@ impl Store {
         let _ = self.jobs.send(Job::Hurry);
     }
 
+    /// Asks whether the writer's thread turns. While it waits for the disk it cannot answer, and [`Store::hangs`] says
+    /// so. Keeps the thread as a handle does.
+    pub fn caller(&self) -> Caller {
+        let jobs = self.jobs.clone();
+        Caller::new(move |call| drop(jobs.send(Job::Call(call))))
+    }
+
     /// Whether the disk has not answered for a while: what is asked of the store now may wait for long.
     pub fn hangs(&self) -> bool {
-        self.pulse.is_missed()
+        // A thread that panicked at the disk waits for nothing any more.
+        self.pulse.is_missed() && self.ended.has_changed().is_ok()
     }
 
     /// The same work, but not longer than the disk answers: for those whom a disk that hangs must not hold up.
