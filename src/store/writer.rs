@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
     Highest, StoreError, StoreStats, damage::Damage, flash::Flash, ledger::Ledger, notes::Notebook,
-    pulse::Pulse,
+    pulse::Pulse, upgrade::Kept,
 };
 use crate::model::{Call, KeyEvent};
 
@@ -82,6 +82,8 @@ pub(super) struct Writer {
     pub(super) appended: watch::Sender<Highest>,
     pub(super) pulse: Pulse,
     pub(super) damage: Damage,
+    /// The copy from before the last upgrade.
+    pub(super) kept: Option<Kept>,
     /// The last commit failed: whether the disk has healed is found out by trying. Damage does not heal.
     pub(super) has_failed: bool,
     /// The last field, so that the lock goes after the connection.
@@ -178,10 +180,13 @@ impl Writer {
         }
     }
 
-    /// A person may have moved a damaged file away, and with it the report of it.
+    /// A person may have moved a damaged file away, and with it the report of it. The copy of the last upgrade has its time.
     fn look_aside(&mut self) {
         if self.ledger.has_set_aside() {
             self.ledger.set_set_aside(self.damage.set_aside());
+        }
+        if !self.ledger.has_fault() {
+            self.kept = self.kept.take().and_then(|kept| kept.unless_over(self.ledger.timeline()));
         }
     }
 
