@@ -117,6 +117,35 @@ async fn the_command_on_the_first_page_makes_the_gateway_that_stands_there_then(
     reader.await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_comments_only_as_the_package_brings_it_is_a_first_start_and_init_fills_it() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config.yaml");
+    fs::write(&file, "# Nothing is set up yet.\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::create_dir(home.path().join("config.d")).unwrap();
+    let more = home.path().join("config.d/1.yaml");
+    fs::write(&more, "# Nor here.\n").unwrap();
+    let (mut program, address, reader) = first_start(&file).await;
+    says(address, &["There is no configuration yet."]).await;
+    // What is wrong is said wherever it stands.
+    fs::write(&more, "gatewya: {id: home}\n").unwrap();
+    says(address, &["The configuration is not good yet.", "1.yaml", "did you mean"]).await;
+    fs::write(&more, "# Nor here.\n").unwrap();
+    says(address, &["There is no configuration yet."]).await;
+    let init = Command::new(env!("CARGO_BIN_EXE_hearthlink"))
+        .args(["init", "--yes", "--no-scan", "--port", &address.port().to_string(), "--config"])
+        .arg(&file)
+        .kill_on_drop(true)
+        .output();
+    let init = timeout(PATIENCE, init).await.unwrap().unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    says(address, &["id=\"verdict\"", "id=\"device-thermometer\""]).await;
+    program.kill().await.unwrap();
+    reader.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_first_page_that_everybody_could_read_is_refused() {
     let home = tempfile::tempdir().unwrap();

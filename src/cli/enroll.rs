@@ -33,7 +33,7 @@ const STANDARD: &str = "-";
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The configuration, for `cloud.key_file`, `cloud.certificate_file` and `cloud.ca_file` [default:
-    /// /etc/hearthlink/hearthlink.yaml, if it is there].
+    /// /etc/hearthlink/config.yaml, if it is there].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the private key is, or is made [default: `cloud.key_file`].

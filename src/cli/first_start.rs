@@ -1,8 +1,8 @@
 //! `run` while there is no configuration: a page that says what to write, and looks at the file as it is saved.
 //!
 //! Owns the waiting. Never writes anything. Invariants: a file is believed only when it has not changed between two looks,
-//! for an editor may write it in pieces; a file that is there when the gateway starts is never waited for, so a service
-//! whose configuration is bad ends as it always has; no line of the file is on the page, which has no password, for a
+//! for an editor may write it in pieces; a file that says anything when the gateway starts is never waited for, so a service
+//! whose configuration is bad ends as it always has (the one that the package brings has comments only); no line of the file is on the page, which has no password, for a
 //! secret may stand in any of them.
 
 use std::{
@@ -19,11 +19,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, configuration, gateway::from_here, init, run};
+use super::{
+    Exit, configuration,
+    gateway::from_here,
+    http::{self, HttpError},
+    init, run,
+};
 use crate::{
     app::Hardware,
-    config::Config,
-    web::{Draft, DraftState, Guide},
+    config::{Config, Loader},
+    web::{Draft, DraftState, Guide, NOT_READY},
 };
 
 /// Where the page is; the status page will be there too.
@@ -39,7 +44,22 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Whether there is no configuration at all, which is another thing than one that nobody may read.
 pub(super) fn is_first(path: &Path) -> bool {
-    matches!(path.try_exists(), Ok(false))
+    Loader::new(path).is_blank()
+}
+
+/// Whether this page, of another process, is at this port on loopback: there the status page is going to be.
+pub(super) fn is_at(port: u16) -> bool {
+    let authority = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).to_string();
+    match http::get(&authority, "/readyz", None) {
+        Err(HttpError::Status { body, .. }) => body == NOT_READY,
+        _ => false,
+    }
+}
+
+/// [`is_first`] on a thread of its own, as [`configuration::examine_aside`].
+async fn is_first_aside(path: &Path) -> bool {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || is_first(&path)).await.unwrap_or(false)
 }
 
 /// Shows the page at `address` until the file is good. `Ok(None)`: somebody has stopped it.
@@ -104,9 +124,9 @@ async fn until_good(path: &Path, said: &watch::Sender<Draft>, mut hangup: Signal
         let now = look(path);
         if now == last && (now != judged || now.is_some() && at.elapsed() >= JUDGE_EVERY) {
             (judged, at) = (now, Instant::now());
-            if now.is_none() {
+            if is_first_aside(path).await {
                 if say(said, DraftState::Missing) {
-                    eprintln!("hearthlink: the configuration is gone again.");
+                    eprintln!("hearthlink: the configuration says nothing again.");
                 }
             } else if let Some((config, page)) = judge(path, said).await {
                 say(said, DraftState::Good(page));
@@ -146,4 +166,29 @@ async fn judge(path: &Path, said: &watch::Sender<Draft>) -> Option<(Config, Opti
 /// Says it on the page; whether that is news.
 fn say(said: &watch::Sender<Draft>, state: DraftState) -> bool {
     said.send_if_modified(|draft| std::mem::replace(&mut draft.state, state.clone()) != state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_first_page_is_known_from_elsewhere_and_somebody_elses_page_is_not() {
+        let guide = Guide::bind(SocketAddr::new(ADDRESS.ip(), 0)).await.unwrap();
+        let port = guide.address().port();
+        let draft = Draft {
+            file: "config.yaml".to_owned(),
+            command: "hearthlink init".to_owned(),
+            example: String::new(),
+            state: DraftState::Missing,
+        };
+        let (_said, draft) = watch::channel(draft);
+        let stop = CancellationToken::new();
+        let page = tokio::spawn(guide.run(draft, stop.clone()));
+        let look = async move || tokio::task::spawn_blocking(move || is_at(port)).await.unwrap();
+        assert!(look().await);
+        stop.cancel();
+        page.await.unwrap();
+        assert!(!look().await, "nobody is there");
+    }
 }

@@ -30,7 +30,7 @@ const DEFAULT_AUTHORITY: &str = "127.0.0.1:8080";
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// The running gateway's configuration, for the address of its status page [default:
-    /// /etc/hearthlink/hearthlink.yaml, if it is there].
+    /// /etc/hearthlink/config.yaml, if it is there].
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
     /// The status page itself, `http://HOST:PORT`.

@@ -37,7 +37,7 @@ pub use exit::Exit;
 use crate::app::Hardware;
 
 /// Where the configuration is when nobody says otherwise.
-const DEFAULT_FILE: &str = "/etc/hearthlink/hearthlink.yaml";
+const DEFAULT_FILE: &str = "/etc/hearthlink/config.yaml";
 
 /// A home-side gateway: one outbound MQTT connection, a durable queue, commands that run once or not at all.
 #[derive(Debug, Parser)]

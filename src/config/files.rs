@@ -51,12 +51,8 @@ impl Files {
         match Node::parse(file, &text) {
             Ok(node) => match node.value {
                 Value::Map(_) => return Some(node),
-                // A file in config.d may have everything commented out, the main file may not.
-                Value::Null if file > 0 => {}
-                Value::Null => {
-                    let remedy = "write at least `gateway: { id: home }`, or begin with config.example.yaml";
-                    problems.push(self.problem(start, "the file is empty", remedy));
-                }
+                // Everything is commented out.
+                Value::Null => {}
                 _ => {
                     let remedy = "write it like `gateway: { id: home }`";
                     problems.push(self.problem(start, "a configuration is a map of sections", remedy));
@@ -72,6 +68,13 @@ impl Files {
             }
         }
         None
+    }
+
+    /// Nothing is set anywhere.
+    pub fn nothing_set(&self) -> Problem {
+        let start = Spot { file: 0, line: 1, column: 1, offset: 0, length: 0 };
+        let remedy = "write at least `gateway: { id: home }`, begin with config.example.yaml, or let `hearthlink init` ask";
+        self.problem(start, "the file is empty", remedy)
     }
 
     fn problem(&self, spot: Spot, what: impl Into<String>, remedy: &str) -> Problem {

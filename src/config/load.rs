@@ -66,6 +66,18 @@ impl<'a> Loader<'a> {
         self
     }
 
+    /// Whether nothing is set anywhere: the file is not there, or it and what lies in `config.d` have comments only, and
+    /// the environment says nothing. `false` of a file that cannot be read.
+    pub fn is_blank(&self) -> bool {
+        let is_missing = matches!(self.path.try_exists(), Ok(false));
+        let (mut problems, mut files) = (Vec::new(), Files::default());
+        for path in paths(self.path, &mut problems).iter().skip(usize::from(is_missing)) {
+            files.read(path, &mut problems);
+        }
+        let merged = layers::merge(&files.layers, self.variables.as_ref());
+        problems.is_empty() && merged.is_ok_and(|tree| tree.is_empty())
+    }
+
     /// Loads and checks.
     ///
     /// # Errors
@@ -85,6 +97,10 @@ impl<'a> Loader<'a> {
             files.read(&path, &mut problems);
         }
         let config = match layers::merge(&files.layers, self.variables.as_ref()) {
+            Ok(tree) if problems.is_empty() && tree.is_empty() => {
+                problems.push(files.nothing_set());
+                None
+            }
             // What is missing from a file that could not be read is no fault of its own.
             Ok(tree) if problems.is_empty() => self.check_tree(tree, &mut files, &mut problems),
             Ok(_) => None,

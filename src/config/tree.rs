@@ -77,6 +77,11 @@ pub(super) enum Value {
 }
 
 impl Node {
+    /// Whether it is a map without anything in it.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.value, Value::Map(entries) if entries.is_empty())
+    }
+
     /// Reads one file.
     pub fn parse(file: usize, text: &str) -> Result<Self, serde_saphyr::Error> {
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };

@@ -24,6 +24,9 @@ use super::{
     server,
 };
 
+/// What `/readyz` says: by this the page is known.
+pub const NOT_READY: &str = "There is no configuration yet.";
+
 /// How the file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -73,10 +76,7 @@ impl Guide {
         let router = Router::new()
             .route("/", get(show))
             .route("/healthz", get(async || "ok\n"))
-            .route(
-                "/readyz",
-                get(async || (StatusCode::SERVICE_UNAVAILABLE, "There is no configuration yet.\n")),
-            )
+            .route("/readyz", get(async || (StatusCode::SERVICE_UNAVAILABLE, format!("{NOT_READY}\n"))))
             .route("/guide.js", get(async move || script()))
             .merge(super::looks())
             .fallback(async || {

@@ -38,7 +38,7 @@ pub use control::{MOST_PRESSES, Wish};
 use editions::Editions;
 use entrance::Entrance;
 use guard::{Admitted, Pass};
-pub use guide::{Draft, Guide, State as DraftState};
+pub use guide::{Draft, Guide, NOT_READY, State as DraftState};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},

@@ -1,7 +1,7 @@
 //! `init`: a first configuration, from five answers and from what hangs on this machine.
 //!
 //! Owns the order of things: look, ask, write beside, check, put in place. Invariants: nothing is written where nobody
-//! answers; a file that is there stays, but for `--force`; what is put in place has passed the same check as
+//! answers; a file that says anything stays, but for `--force`; what is put in place has passed the same check as
 //! `hearthlink check` makes; secrets go into files of their own that only their owner reads.
 
 mod answers;
@@ -9,10 +9,10 @@ mod offers;
 mod text;
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, OpenOptions, Permissions},
     io::{ErrorKind, Write},
     net::TcpListener,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,7 +25,7 @@ use self::{
     text::Setting,
 };
 use super::{
-    DEFAULT_FILE, Exit, check, configuration,
+    DEFAULT_FILE, Exit, check, configuration, first_start,
     fresh::{Fresh, directory},
     gateway::listener,
     progress::Progress,
@@ -37,25 +37,28 @@ use crate::{
     config::{Config, Loader},
     devices::survey::{self, Survey},
     model::GatewayId,
+    permissions::{mode_of_secret, remedy},
 };
 
 /// Where a configuration goes that may not lie where a service has it.
 const FILE_HERE: &str = "hearthlink.yaml";
 /// Where the queue goes then, beside it.
 const DATA_HERE: &str = "hearthlink-data";
+/// Is there where systemd runs (sd_booted(3)).
+const SYSTEMD: &str = "/run/systemd/system";
 /// How long sensors are listened for. Most say something every few seconds.
 const LISTENING: Duration = Duration::from_secs(6);
 /// How long all of Bluetooth may take.
 const RADIO_WITHIN: Duration = Duration::from_secs(15);
 /// The usual ports, and how many behind them are tried when somebody else has one.
-const PAGE_PORT: u16 = 8080;
+const PAGE_PORT: u16 = first_start::ADDRESS.port();
 const BROKER_PORT: u16 = 1883;
 const PORTS: u16 = 32;
 
 /// Asks five questions; each is answered by a flag instead, if there is one.
 #[derive(Debug, Default, Args)]
 pub(super) struct Arguments {
-    /// The configuration to write [default: /etc/hearthlink/hearthlink.yaml, or hearthlink.yaml here for whoever may not
+    /// The configuration to write [default: /etc/hearthlink/config.yaml, or hearthlink.yaml here for whoever may not
     /// write there].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn init(arguments: &Arguments, file: &Path) -> anyhow::Result<Exit> {
-    if file.exists() && !arguments.force {
+    if file.exists() && !Loader::new(file).is_blank() && !arguments.force {
         bail!(
             "{} is there already and stays as it is; `--force` replaces it, `--config FILE` writes another one",
             file.display()
@@ -110,7 +113,8 @@ fn init(arguments: &Arguments, file: &Path) -> anyhow::Result<Exit> {
     // One that is replaced keeps its doors: whoever has them now is perhaps the gateway that runs on it.
     let old = Loader::new(file).shape_only().load().ok();
     let old_page = old.as_ref().and_then(|old| old.web.as_ref()).map(|web| web.address.port());
-    let defaults = Defaults::of_machine(old_page.unwrap_or_else(|| free_port(PAGE_PORT, None)));
+    let page_port = || if first_start::is_at(PAGE_PORT) { PAGE_PORT } else { free_port(PAGE_PORT, None) };
+    let defaults = Defaults::of_machine(old_page.unwrap_or_else(page_port));
     let (survey, deafness) = look_around(arguments);
     let offers = |wants_simulated| offers::offers(&survey, wants_simulated && survey.sensors.is_empty());
     let answers = if is_asking {
@@ -144,7 +148,7 @@ pub(super) fn example(file: &Path, port: u16) -> anyhow::Result<String> {
 /// The command that asks for a configuration at `file`, wherever it is typed, with the status page at this port.
 pub(super) fn command(file: &Path, port: u16) -> String {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    format!("hearthlink init --config {} --port {port}", shell(&file.display().to_string()))
+    format!("{}hearthlink init{} --port {port}", sudo(&file), flag(&file))
 }
 
 /// Where a service has its configuration; here, for whoever may not write there.
@@ -243,12 +247,11 @@ impl Draft<'_> {
     }
 
     fn text(&self) -> String {
-        let is_of_service = self.file.starts_with("/etc");
         let setting = Setting {
             offers: &self.offers,
             adapters: self.adapters,
             broker_port: self.broker_port,
-            data_dir: (!is_of_service).then_some(DATA_HERE),
+            data_dir: (!is_of_service(self.file)).then_some(DATA_HERE),
             can_log_in: self.can_log_in(),
         };
         text::text(&self.answers, &setting)
@@ -265,7 +268,11 @@ impl Draft<'_> {
         }
         let page = format!("http://127.0.0.1:{}/", self.answers.port);
         let flag = flag(self.file);
-        let run = format!("hearthlink run{flag}");
+        let run = if is_of_service(self.file) && Path::new(SYSTEMD).exists() {
+            "sudo systemctl restart hearthlink".to_owned()
+        } else {
+            format!("hearthlink run{flag}")
+        };
         let line = self.answers.line.as_ref().filter(|_| !self.can_log_in());
         let has_sensor = self.answers.devices.iter().any(|place| self.offers[*place].id == offers::SENSOR);
         let (first, second, why) = match line {
@@ -274,7 +281,8 @@ impl Draft<'_> {
                 let files = line.files();
                 let (certificate, key) = (beside(&files[0]), beside(&files[1]));
                 let enroll = format!(
-                    "hearthlink enroll --key {key} --certificate {certificate} --subject {}",
+                    "{}hearthlink enroll --key {key} --certificate {certificate} --subject {}",
+                    sudo(self.file),
                     self.answers.name
                 );
                 (enroll, run, "The first makes the key and asks for the certificate of the line to the cloud, which is \
@@ -282,7 +290,14 @@ impl Draft<'_> {
             }
             Some(line) => {
                 let secret = directory(self.file).join(line.files().concat()).display().to_string();
-                let write = format!("(umask 077; cat > {})", shell(&secret));
+                let write = match sudo(self.file) {
+                    "" => format!("(umask 077; cat > {})", shell(&secret)),
+                    sudo => {
+                        let secret = shell(&secret);
+                        let own = remedy(Path::new(&*secret));
+                        format!("{sudo}sh -c 'umask 077; cat > {secret} && {own}'")
+                    }
+                };
                 (
                     write,
                     run,
@@ -313,6 +328,16 @@ impl Draft<'_> {
     }
 }
 
+/// Whether the service runs on it, and not somebody in a terminal.
+fn is_of_service(file: &Path) -> bool {
+    file.starts_with("/etc")
+}
+
+/// What stands before a command that writes beside the service's file, or reads its keys.
+fn sudo(file: &Path) -> &'static str {
+    if is_of_service(file) { "sudo " } else { "" }
+}
+
 /// How a command is told of the file, where it must be.
 fn flag(file: &Path) -> String {
     match file {
@@ -334,6 +359,9 @@ fn shell(word: &str) -> String {
 /// A password or token that was asked for; gone again unless it is kept.
 struct Secret(Option<PathBuf>);
 
+/// The mode of a secret that is its owner's alone.
+const SECRET: u32 = 0o600;
+
 impl Secret {
     /// Asks for it, unseen, and writes it. `None`: there is none to ask for, or nothing was answered.
     fn ask(line: &Line, directory: &Path) -> anyhow::Result<Option<Self>> {
@@ -349,8 +377,13 @@ impl Secret {
         let path = directory.join(line.files().concat());
         let failed = || format!("failed to write {}", path.display());
         let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).with_context(failed)?;
+            OpenOptions::new().write(true).create_new(true).mode(SECRET).open(&path).with_context(failed)?;
         let written = Self(Some(path.clone()));
+        let like = fs::metadata(directory).with_context(failed)?;
+        // Only root may give it to the gateway's group; what others make is theirs.
+        if mode_of_secret(&like) != SECRET && fchown(&file, None, Some(like.gid())).is_ok() {
+            file.set_permissions(Permissions::from_mode(mode_of_secret(&like))).with_context(failed)?;
+        }
         writeln!(file, "{secret}").and_then(|()| file.sync_all()).with_context(failed)?;
         Ok(Some(written))
     }

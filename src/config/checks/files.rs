@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Finding;
-use crate::permissions::exposed;
+use crate::permissions::{exposed, is_hidden_from_service, remedy};
 
 /// A certificate or a CA.
 pub(super) fn readable(at: &str, path: &Path) -> Option<Finding> {
@@ -27,6 +27,11 @@ fn unreadable(at: &str, path: &Path) -> Option<Finding> {
                 Ok(0) => {
                     Some(Finding::new(at, format!("the file `{name}` is empty"), "put its content there"))
                 }
+                Ok(_) if is_hidden_from_service(path) => Some(Finding::new(
+                    at,
+                    format!("root alone can read `{name}`, and the gateway runs as another user"),
+                    format!("run `{}`", remedy(path)),
+                )),
                 Ok(_) => None,
                 Err(error) => Some(Finding::new(at, format!("cannot read `{name}`: {error}"), who)),
             }
@@ -45,6 +50,6 @@ pub(super) fn secret(at: &str, path: &Path) -> Option<Finding> {
         let mode = exposed(path)?;
         let name = path.display();
         let what = format!("others than its owner can read or change the secret `{name}` (mode {mode:04o})");
-        Some(Finding::new(at, what, format!("run `chmod 600 {name}`")).of_file())
+        Some(Finding::new(at, what, format!("run `{}`", remedy(path))).of_file())
     })
 }

@@ -12,6 +12,16 @@ use std::{
 };
 
 use super::EnrolmentError;
+use crate::permissions::mode_of_secret;
+
+/// Who is to read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Everybody: a certificate, a request.
+    Everybody,
+    /// Its owner, and the gateway where that is another one: a key.
+    Gateway,
+}
 
 /// A new content for a file, on the disk and not yet in its place.
 #[derive(Debug)]
@@ -22,18 +32,18 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Writes it, with this mode from its first byte on. Its owner is that of what is there now, else of `like`, else
+    /// Writes it; nobody else reads a byte of it before it has its mode. Its owner is that of what is there now, else of `like`, else
     /// of the directory: so the gateway's user can read what root puts into the gateway's directory.
     pub(super) fn write(
         target: &Path,
         content: &[u8],
-        mode: u32,
+        audience: Audience,
         like: Option<&Path>,
     ) -> Result<Self, EnrolmentError> {
         // What a symbolic link leads to is replaced, not the link.
         let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
         let path = beside(&target, ".tmp");
-        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = file.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => EnrolmentError::Busy(path.clone()),
             _ => EnrolmentError::unwritable(&target, &error),
@@ -41,11 +51,16 @@ impl Draft {
         let draft = Self { target, path, is_placed: false };
         let written = (|| {
             let likes = [Some(&*draft.target), like, Some(directory(&draft.target))];
-            if let Some(like) = likes.into_iter().flatten().find_map(|path| fs::metadata(path).ok()) {
+            let like = likes.into_iter().flatten().find_map(|path| fs::metadata(path).ok());
+            if let Some(like) = &like {
                 // Only root may give a file away; what others make is theirs. The open file and not its name, for which
                 // the owner of the directory could have put another one.
                 let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
             }
+            let mode = match audience {
+                Audience::Everybody => 0o644,
+                Audience::Gateway => like.as_ref().map_or(0o600, mode_of_secret),
+            };
             // The mask of the process may have taken something away.
             file.set_permissions(Permissions::from_mode(mode))?;
             file.write_all(content)?;

@@ -21,13 +21,12 @@ pub use chain::{Anchors, Chain, End};
 pub use error::EnrolmentError;
 pub use key::Key;
 
-use crate::{health::Board, model::Timestamp, permissions::exposed};
-use draft::{Draft, beside, rename};
-
-/// A key is its owner's alone.
-const SECRET: u32 = 0o600;
-/// A certificate and a request are shown to everybody.
-const PUBLIC: u32 = 0o644;
+use crate::{
+    health::Board,
+    model::Timestamp,
+    permissions::{exposed, remedy},
+};
+use draft::{Audience, Draft, beside, rename};
 
 /// Where key and certificate are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +78,7 @@ impl Enrolment {
             (true, false, false) => (&self.key_file, Origin::Kept),
         };
         if matches!(origin, Origin::Made | Origin::MadeBeside) {
-            let draft = Draft::write(path, Key::make()?.as_bytes(), SECRET, Some(&self.key_file))?;
+            let draft = Draft::write(path, Key::make()?.as_bytes(), Audience::Gateway, Some(&self.key_file))?;
             // Looked at again under the draft's name, which only one enrolment has at a time.
             if origin == Origin::Made && path.exists() {
                 return Ok((Key::read(path)?, Origin::Kept));
@@ -110,7 +109,7 @@ impl Enrolment {
         };
         let end = chain.judge(key, anchors, now)?;
         let text = chain.text().as_bytes();
-        let certificate = Draft::write(&self.certificate_file, text, PUBLIC, None)?;
+        let certificate = Draft::write(&self.certificate_file, text, Audience::Everybody, None)?;
         if let Some(key) = &waiting {
             rename(key.path(), &self.key_file)?;
         }
@@ -124,7 +123,7 @@ impl Enrolment {
 /// # Errors
 /// [`EnrolmentError::Unwritable`] and `Busy`.
 pub fn write_request(path: &Path, request: &str) -> Result<(), EnrolmentError> {
-    Draft::write(path, request.as_bytes(), PUBLIC, None)?.place()
+    Draft::write(path, request.as_bytes(), Audience::Everybody, None)?.place()
 }
 
 /// Tells the board which certificate the line shows from now on, and the log when others can read its key: the check
@@ -132,7 +131,7 @@ pub fn write_request(path: &Path, request: &str) -> Result<(), EnrolmentError> {
 pub(super) fn tell(board: &Board, certificate: Option<&CertificateDer<'_>>, key_file: Option<&Path>) {
     board.certificate(certificate.and_then(chain::report));
     if let Some((path, mode)) = key_file.and_then(|path| Some((path, exposed(path)?))) {
-        let (path, mode, remedy) = (path.display(), format!("{mode:04o}"), "chmod 600");
+        let (path, mode, remedy) = (path.display(), format!("{mode:04o}"), remedy(path));
         tracing::warn!(%path, mode, remedy, "others than its owner can read or change the private key of the line");
     }
 }

@@ -14,7 +14,7 @@ use ccm::{
 use serde::{Deserialize, Deserializer, de};
 
 use super::super::super::{DeviceError, DeviceSpec};
-use crate::permissions::exposed_mode;
+use crate::permissions::{exposed_mode, remedy};
 
 /// Bytes of the message integrity check of all the formats here.
 pub(in super::super) const MIC: usize = 4;
@@ -70,7 +70,8 @@ impl BindKey {
         }
         if let Some(mode) = exposed_mode(path, &metadata) {
             return Err(format!(
-                "others than its owner can read or change the secret `{name}` (mode {mode:04o}); run `chmod 600 {name}`"
+                "others than its owner can read or change the secret `{name}` (mode {mode:04o}); run `{}`",
+                remedy(path)
             ));
         }
         let mut text = String::new();
