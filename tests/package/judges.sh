@@ -1,0 +1,77 @@
+# What can be said of the package without installing it; the newer version and the repository for the trials. Read by `run`.
+# shellcheck shell=bash disable=SC2154 # $package, $work, $repository are run's; need, part and claim claims.sh's
+
+part "the package itself: $(basename "$package"), $(stat -c %s "$package") bytes, $(dpkg-deb -f "$package" Installed-Size) KiB installed"
+version=$(dpkg-deb -f "$package" Version)
+mkdir -p "$work/unpacked"
+dpkg-deb -R "$package" "$work/unpacked"
+binary=$work/unpacked/usr/bin/hearthlink
+
+changelog_and_cargo_agree() {
+    local cargo debian
+    cargo=$(sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$repository/Cargo.toml")
+    debian=$(dpkg-parsechangelog -l "$repository/deploy/deb/changelog" -S Version)
+    same "$debian" "$version" && same "${debian%-*}" "$cargo"
+}
+# What Depends promises is at least what the program asks for, and not more than bookworm's 2.36.
+depends_has_the_libc() {
+    local needed promised
+    needed=$(objdump -T "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 | sed 's/GLIBC_//')
+    promised=$(dpkg-deb -f "$package" Depends | sed -n 's/.*libc6 (>= \([0-9.]*\)).*/\1/p')
+    echo "the program asks for $needed, Depends for $promised"
+    dpkg --compare-versions "$needed" le "$promised" && dpkg --compare-versions "$promised" le 2.36
+}
+# Every library that it is linked to belongs to a package of Depends.
+libraries_are_in_depends() {
+    local library
+    while read -r library; do
+        case $library in
+        libc.so.6 | libm.so.6 | ld-linux-*) ;;
+        libgcc_s.so.1) says libgcc-s1 dpkg-deb -f "$package" Depends || return 1 ;;
+        *) echo "$library"; return 1 ;;
+        esac
+    done < <(objdump -p "$binary" | awk '$1 == "NEEDED" { print $2 }')
+}
+no_demonstration() { not "$binary" demo --help; }
+
+claim "lintian: no error, no warning" lintian --allow-root --fail-on error,warning "$package"
+claim "its version is the changelog's and Cargo.toml's" changelog_and_cargo_agree
+claim "Depends has a libc that is new enough for the program, and is in bookworm" depends_has_the_libc
+claim "and every other library" libraries_are_in_depends
+claim "the demonstration is not in it" no_demonstration
+claim "nobody else reads the configuration, from the moment of unpacking" \
+    same "$(stat -c %a "$work/unpacked/etc/hearthlink/config.yaml")" 640
+
+# The same program as a newer version, whose conffile has another comment: dpkg must then think of what was changed by hand.
+newer=${version%-*}+newer-1
+sed -i "s/^Version: .*/Version: $newer/" "$work/unpacked/DEBIAN/control"
+echo "# newer" >> "$work/unpacked/etc/hearthlink/config.yaml"
+newer_package=$work/hearthlink_${newer}_amd64.deb
+dpkg-deb --root-owner-group -Zgzip -z1 --build "$work/unpacked" "$newer_package" > "$work/said"
+
+part "the repository, by deploy/apt/publish.sh"
+export GNUPGHOME=$work/gnupg
+mkdir -m 700 "$GNUPGHOME"
+"$repository/deploy/apt/publish.sh" --make-key --repository "$work/apt" --url file:/srv/repository "$package" > "$work/published" 2>&1
+key=$(sed -n 's/^the key: //p' "$work/published")
+publish() { "$repository/deploy/apt/publish.sh" --key "$key" --repository "$work/apt" --url file:/srv/repository "$@"; }
+indices() { sed -n '/^SHA256:/,$p' "$work/apt/dists/stable/Release"; }
+
+published=$(indices)
+claim "published again it is the same" publish "$package"
+claim "with the same indices" same "$(indices)" "$published"
+# Another content under a version that homes may have.
+mkdir "$work/replaced"
+sed -i "s/^Version: .*/Version: $version/" "$work/unpacked/DEBIAN/control"
+dpkg-deb --root-owner-group -Zgzip -z1 --build "$work/unpacked" "$work/replaced/$(basename "$package")" > "$work/said"
+claim "a published version is not replaced" not publish "$work/replaced/$(basename "$package")"
+claim "and is what it was" same "$(indices)" "$published"
+GNUPGHOME=$work/apt/gnupg claim "a key inside of what everybody can read is refused" not "$repository/deploy/apt/publish.sh" \
+    --make-key --repository "$work/apt"
+claim "lintian: no error, no warning in the keyring's package" \
+    lintian --allow-root --fail-on error,warning "$work/apt/hearthlink-archive-keyring.deb"
+claim "no secret key is in it" not grep -rlE 'PRIVATE KEY' "$work/apt"
+
+# What somebody on the way would make of it: another program under the signed name.
+cp -a "$work/apt" "$work/forged"
+sed -i 's/^Suite: stable/Suite: stable\nButAutomaticUpgrades: yes/' "$work/forged/dists/stable/InRelease"
