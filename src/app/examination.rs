@@ -20,7 +20,7 @@ use crate::{
     host::Host,
     link::{self, Depth, LinkStep, Walk},
     model::{Fault, FaultKind, Timestamp},
-    store::{StoreFinding, examine_store, free_space},
+    store::{StoreError, StoreFinding, examine_store, free_space},
 };
 
 /// How long a listener at home may take to answer.
@@ -378,25 +378,31 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn look_at_store(config: &Config) -> Result<StoreFinding, String> {
+/// What is wrong with the store, and what to do.
+type StoreTrouble = (String, &'static str);
+
+async fn look_at_store(config: &Config) -> Result<StoreFinding, StoreTrouble> {
+    const REPAIR: &str = "Let the user that runs Hearthlink write there, and look at the disk (`dmesg`); a damaged file is set \
+                          aside at the next start.";
+    const LATER: &str = "Install the later Hearthlink again: what waits is still there. docs/upgrades.md says what else can be \
+                         done.";
     let path = build::store_file(config);
     let look = tokio::task::spawn_blocking(move || examine_store(&path));
     match timeout(STORE_LIMIT, look).await {
-        Ok(Ok(found)) => found.map_err(|error| error.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("the disk did not answer within {} s", STORE_LIMIT.as_secs())),
+        Ok(Ok(Err(error @ StoreError::FromTheFuture { .. }))) => Err((error.to_string(), LATER)),
+        Ok(Ok(found)) => found.map_err(|error| (error.to_string(), REPAIR)),
+        Ok(Err(error)) => Err((error.to_string(), REPAIR)),
+        Err(_) => Err((format!("the disk did not answer within {} s", STORE_LIMIT.as_secs()), REPAIR)),
     }
 }
 
-fn of_store(config: &Config, found: Result<StoreFinding, String>, running: Option<&Running>) -> Line {
+fn of_store(config: &Config, found: Result<StoreFinding, StoreTrouble>, running: Option<&Running>) -> Line {
     let file = build::store_file(config);
     let free = free_space(&file);
     let bytes = |number: u64| bytesize::ByteSize(number).display().iec().to_string();
     let room = free.map_or(String::new(), |free| format!(", {} free", bytes(free)));
-    let repair = "Let the user that runs Hearthlink write there, and look at the disk (`dmesg`); a damaged file is set aside \
-                  at the next start.";
     match (found, running) {
-        (Err(error), _) => Line::bad("store", error, repair),
+        (Err((error, remedy)), _) => Line::bad("store", error, remedy),
         (Ok(_), Some(Running { store: RunningStore { fault: Some(fault), .. }, .. })) => Line::bad(
             "store",
             fault.clone(),

@@ -18,6 +18,7 @@ use super::{
     reload::Reload,
     simulation::Hardware,
     stages::{Stage, Stages},
+    vigil::{Part, Vigil},
 };
 use crate::{
     broker::{BrokerHandle, ListenerKind},
@@ -61,6 +62,7 @@ pub enum RunError {
 /// A gateway that is built: its addresses are bound, and nobody is served yet.
 pub struct Gateway {
     pub(super) parts: Parts,
+    vigil: Vigil,
 }
 
 impl Gateway {
@@ -78,7 +80,7 @@ impl Gateway {
     /// # Errors
     /// [`BuildError`] of the first part that cannot be built.
     pub async fn build_on(config: &Config, hardware: Hardware) -> Result<Self, BuildError> {
-        Ok(Self { parts: build::build(config, hardware, Clock::system()).await? })
+        Ok(Self::of(build::build(config, hardware, Clock::system()).await?))
     }
 
     /// The same by another clock: a test lets hours pass at once.
@@ -86,7 +88,18 @@ impl Gateway {
     /// # Errors
     /// [`BuildError`] of the first part that cannot be built.
     pub async fn build_by(config: &Config, clock: Clock) -> Result<Self, BuildError> {
-        Ok(Self { parts: build::build(config, Hardware::Real, clock).await? })
+        Ok(Self::of(build::build(config, Hardware::Real, clock).await?))
+    }
+
+    fn of(parts: Parts) -> Self {
+        Self { parts, vigil: Vigil::default() }
+    }
+
+    /// Its parts are asked by `vigil`, from when everything runs until the end begins.
+    #[must_use]
+    pub fn watched_by(mut self, vigil: Vigil) -> Self {
+        self.vigil = vigil;
+        self
     }
 
     /// If the store cannot be opened again, it is looked for as seldom as before the restart.
@@ -130,7 +143,15 @@ impl Gateway {
     pub async fn run(mut self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), RunError> {
         let mut stages = Stages::new();
         let mut unopened = self.parts.unopened.take();
+        let (store, broker) = (self.parts.store.clone(), self.parts.broker.handle());
+        let line = self.parts.line.as_ref().map(|line| line.link.caller());
         let running = Running::start(self.parts, &stages).await?;
+        let duty = self.vigil.on_duty(|| {
+            let home = [Part::store(&store), Part::new("broker", broker.caller())];
+            home.into_iter().chain(line.map(|line| Part::new("line", line))).collect()
+        });
+        // Of its own the gateway keeps none: the store ends with the last handle.
+        drop(store);
         ready();
         let store_is_back = async {
             match unopened.as_mut() {
@@ -144,6 +165,7 @@ impl Gateway {
             part = stages.first_to_end() => Err(RunError::PartEnded(part)),
             store = store_is_back => Ok(Some(store)),
         };
+        drop(duty);
         running.end().await;
         match (ended?, unopened) {
             (Some(store), Some(unopened)) => {

@@ -30,6 +30,7 @@ mod topics;
 mod translate;
 mod unopened;
 mod uplink;
+mod vigil;
 mod ways;
 
 pub use build::{BuildError, password_in, store_file};
@@ -37,3 +38,4 @@ pub use gateway::{Gateway, RunError};
 pub use reload::Reload;
 pub use simulation::{Hardware, Simulation};
 pub use topics::{CloudTopics, LocalTopics};
+pub use vigil::Vigil;

@@ -18,6 +18,8 @@ use crate::{
 
 /// How long it is waited between two looks. A look at a damaged file may read all of it.
 const LOOKS: Policy = Policy::of_attempts(Duration::from_secs(2), Duration::from_secs(30));
+/// How long after a store could not be brought up to date. Each try may write as much as the file is large.
+const UPGRADES: Duration = Duration::from_secs(3600);
 
 /// What is needed to open it.
 pub(super) struct Unopened {
@@ -27,20 +29,29 @@ pub(super) struct Unopened {
     /// How often it was looked for already. Also before the last start: a disk that is sick and well by turns does
     /// not end the home every two seconds.
     pub(super) looks: Backoff,
+    /// The last time it was its upgrade that failed.
+    is_not_upgraded: bool,
 }
 
 impl Unopened {
     pub(super) fn new(path: PathBuf, options: StoreOptions, clock: Clock) -> Self {
-        Self { path, options, clock, looks: Backoff::new(LOOKS) }
+        Self { path, options, clock, looks: Backoff::new(LOOKS), is_not_upgraded: false }
     }
 
-    /// Opens it; on a sick disk a store that keeps nothing in its place, with what is to be waited for.
-    pub(super) fn open(self) -> Result<(Store, Option<Self>), StoreError> {
+    /// Opens it; a store that keeps nothing in its place, with what is to be waited for, where the disk is sick or the
+    /// file is not for this version.
+    pub(super) fn open(mut self) -> Result<(Store, Option<Self>), StoreError> {
         match Store::open(&self.path, &self.options, self.clock.clone()) {
-            // Home works while the disk is in trouble, also after a restart.
-            Err(error @ (StoreError::Disk(_) | StoreError::DamagedAgain { .. })) => {
+            // Home works while the disk is in trouble, also after a restart, and whatever was installed.
+            Err(
+                error @ (StoreError::Disk(_)
+                | StoreError::DamagedAgain { .. }
+                | StoreError::FromTheFuture { .. }
+                | StoreError::NotUpgraded { .. }),
+            ) => {
                 let event = KeyEvent::StoreFails;
                 tracing::error!(message_id = event.id(), %error, "{}", event.says());
+                self.is_not_upgraded = matches!(error, StoreError::NotUpgraded { .. });
                 let store = Store::refusing(&self.path, &error, &self.options, self.clock.clone())?;
                 Ok((store, Some(self)))
             }
@@ -51,7 +62,8 @@ impl Unopened {
     /// Returns the store when it is open and has what the broker could not write meanwhile.
     pub(super) async fn until_caught_up(&mut self, broker: &BrokerHandle) -> Store {
         loop {
-            tokio::time::sleep(self.looks.after_failure(Duration::ZERO, 1.0)).await;
+            let wait = self.looks.after_failure(Duration::ZERO, 1.0);
+            tokio::time::sleep(if self.is_not_upgraded { UPGRADES } else { wait }).await;
             let (path, options, clock) = (self.path.clone(), self.options.clone(), self.clock.clone());
             let look = tokio::task::spawn_blocking(move || Store::open(&path, &options, clock));
             let caught_up = match look.await {
@@ -64,7 +76,10 @@ impl Unopened {
             };
             match caught_up {
                 Ok(store) => return store,
-                Err(error) => tracing::debug!(%error, "the store still cannot be opened"),
+                Err(error) => {
+                    self.is_not_upgraded = matches!(error, StoreError::NotUpgraded { .. });
+                    tracing::debug!(%error, "the store still cannot be opened");
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{BrokerError, delivery::Publication, hub::Hub, recorder::Successor, tls::Tls};
 use crate::{
-    model::{ClientId, Message, TopicFilter},
+    model::{Caller, ClientId, Message, TopicFilter},
     store::{Store, StoreError},
 };
 
@@ -16,6 +16,7 @@ pub struct BrokerHandle {
     hub: Arc<Hub>,
     tls: Arc<[Arc<Tls>]>,
     successors: mpsc::Sender<Successor>,
+    caller: Caller,
 }
 
 /// A subscription of the gateway's own. It ends when this is dropped.
@@ -43,8 +44,19 @@ pub struct Heard {
 }
 
 impl BrokerHandle {
-    pub(super) fn new(hub: Arc<Hub>, tls: Arc<[Arc<Tls>]>, successors: mpsc::Sender<Successor>) -> Self {
-        Self { hub, tls, successors }
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        tls: Arc<[Arc<Tls>]>,
+        successors: mpsc::Sender<Successor>,
+        caller: Caller,
+    ) -> Self {
+        Self { hub, tls, successors, caller }
+    }
+
+    /// Asks whether the broker turns: its task answers once it has been let into the house that all clients share.
+    /// Whatever the disk does, it does.
+    pub fn caller(&self) -> Caller {
+        self.caller.clone()
     }
 
     /// Keeps retained messages and sessions in `store` from now on, in place of one that keeps nothing

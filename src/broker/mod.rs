@@ -52,6 +52,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, mpsc},
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,6 +63,7 @@ pub use options::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, Tls
 use self::core::Core;
 use crate::{
     health::{Board, BrokerReport},
+    model::{Caller, Calls},
     store::{Store, StoreError},
 };
 use auth::Auth;
@@ -119,6 +121,7 @@ pub struct Broker {
     listeners: Vec<Listener>,
     board: Board,
     successors: (mpsc::Sender<Successor>, mpsc::Receiver<Successor>),
+    calls: (Caller, Calls),
 }
 
 impl Broker {
@@ -142,7 +145,7 @@ impl Broker {
             listeners.push(Listener::bind(listener).await?);
         }
         let core = Arc::new(Core::new(hub, auth, uplink, store, options.closed.into_iter().collect()));
-        let broker = Self { core, listeners, board, successors: mpsc::channel(1) };
+        let broker = Self { core, listeners, board, successors: mpsc::channel(1), calls: Calls::channel() };
         broker.board.broker(report(&broker.core, broker.urls()));
         Ok(broker)
     }
@@ -150,7 +153,7 @@ impl Broker {
     /// For the rest of the gateway; works from now on.
     pub fn handle(&self) -> BrokerHandle {
         let tls = self.listeners.iter().filter_map(Listener::tls).collect();
-        BrokerHandle::new(self.core.hub.clone(), tls, self.successors.0.clone())
+        BrokerHandle::new(self.core.hub.clone(), tls, self.successors.0.clone(), self.calls.0.clone())
     }
 
     /// Where it listens: what is spoken, whether in TLS, the address.
@@ -168,7 +171,7 @@ impl Broker {
     /// Serves until `stop`; returns when every client was told and what is remembered is on the disk.
     pub async fn run(self, stop: CancellationToken) {
         let urls = self.urls();
-        let Self { core, listeners, board, successors: (_, successors) } = self;
+        let Self { core, listeners, board, successors: (_, successors), calls: (_, mut calls) } = self;
         let tasks = TaskTracker::new();
         let recorder_stop = CancellationToken::new();
         let recorder = tokio::spawn(recorder::run(core.clone(), successors, recorder_stop.clone()));
@@ -186,7 +189,9 @@ impl Broker {
             tasks.spawn(listener.run(house.clone()));
         }
         drop(house);
-        let _ = stop.run_until_cancelled(rounds(&core, &board, &urls)).await;
+        let turning =
+            async { tokio::join!(rounds(&core, &board, &urls), answer(&core, &recorder, &mut calls)) };
+        let _ = stop.run_until_cancelled(turning).await;
         core.hub.end_all();
         tasks.close();
         if timeout(FAREWELL, tasks.wait()).await.is_err() {
@@ -216,6 +221,20 @@ async fn rounds(core: &Core, board: &Board, urls: &[String]) {
             last = now;
         }
         tokio::time::sleep(ROUND).await;
+    }
+}
+
+/// Answers who asks whether the broker turns, for ever. Beside the rounds and not in them: a will may wait for a disk
+/// that hangs, and that stops nobody.
+async fn answer(core: &Core, recorder: &JoinHandle<()>, calls: &mut Calls) {
+    loop {
+        let call = calls.next().await;
+        // Waits for the house, and for ever if somebody does not let go of it.
+        core.hub.sizes();
+        // Without it nobody is told any more that his message is kept.
+        if !recorder.is_finished() {
+            call.answer();
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{DEFAULT_FILE, Exit, configuration, hardware, say::say};
 use crate::{
-    app::Hardware,
+    app::{Hardware, store_file},
     config::{Config, ConfigError, Problem},
+    store::refuse_later_store,
 };
 
 #[derive(Debug, Args)]
@@ -32,6 +33,10 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     match configuration::load(path, hardware) {
         Ok(config) => {
             say(format_args!("{} is good: {}.", path.display(), summary(&config)));
+            // Not the configuration's fault, and yet nothing would be kept.
+            if let Err(error) = refuse_later_store(&store_file(&config)) {
+                eprintln!("hearthlink: {error}");
+            }
             Exit::Success
         }
         Err(exit) => exit,

@@ -23,7 +23,7 @@ use super::{
     Exit, configuration,
     gateway::from_here,
     http::{self, HttpError},
-    init, run,
+    init, run, service,
 };
 use crate::{
     app::Hardware,
@@ -96,7 +96,7 @@ pub(super) fn wait(path: &Path, address: SocketAddr) -> Result<Option<Config>, E
             path.display(),
             guide.address()
         );
-        run::notify(true);
+        service::waiting(&format!("http://{}/", guide.address()));
         let (said, draft) = watch::channel(draft);
         let served = CancellationToken::new();
         let page = tokio::spawn(guide.run(draft, served.clone()));

@@ -25,6 +25,7 @@ mod reset;
 mod run;
 mod say;
 mod send;
+mod service;
 mod status;
 mod user;
 

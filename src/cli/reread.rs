@@ -7,7 +7,7 @@ use std::{convert::Infallible, path::PathBuf};
 
 use tokio::signal::unix::Signal;
 
-use super::{configuration, logging::Loudness};
+use super::{configuration, logging::Loudness, service};
 use crate::{
     app::{Hardware, Reload},
     config::Config,
@@ -37,7 +37,10 @@ impl Reread {
     /// is cut off has changed nothing.
     pub(super) async fn at_every(&mut self, hangup: &mut Signal, reload: &Reload) -> Infallible {
         while let Some(()) = hangup.recv().await {
-            if let Err(error) = self.once(reload).await {
+            service::reloading();
+            let done = self.once(reload).await;
+            service::ready();
+            if let Err(error) = done {
                 let event = KeyEvent::ReloadRefused;
                 tracing::error!(message_id = event.id(), error = format!("{error:#}"), "{}", event.says());
             }

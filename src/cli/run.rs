@@ -1,14 +1,14 @@
 //! `run`: the gateway until SIGTERM or Ctrl-C, then an orderly end.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, configuration, first_start, logging, reread::Reread};
+use super::{Exit, configuration, first_start, logging, reread::Reread, service};
 use crate::{
-    app::{Gateway, Hardware, RunError, Simulation},
+    app::{BuildError, Gateway, Hardware, RunError, Simulation, Vigil},
     config::Config,
     model::KeyEvent,
     retry::{Backoff, Policy},
@@ -21,6 +21,11 @@ const REBUILDS: Policy = Policy::of_attempts(Duration::from_secs(1), Duration::f
 
 /// Runs the gateway; while there is no configuration, `guide` is where it is said what to write.
 pub(super) fn run(path: &Path, guide: SocketAddr) -> Exit {
+    // From here on, also while there is no configuration.
+    let vigil = match vigil() {
+        Ok(vigil) => vigil,
+        Err(exit) => return exit,
+    };
     let loaded = if first_start::is_first(path) {
         match first_start::wait(path, guide) {
             Ok(None) => return Exit::Success,
@@ -33,7 +38,8 @@ pub(super) fn run(path: &Path, guide: SocketAddr) -> Exit {
     match loaded {
         Ok(config) => {
             let loudness = logging::begin(&config.log);
-            run_on(&config, Hardware::Real, Reread::new(path, Hardware::Real, config.clone(), loudness))
+            let reread = Reread::new(path, Hardware::Real, config.clone(), loudness);
+            run_on(House { config: &config, hardware: Hardware::Real, vigil }, reread)
         }
         Err(exit) => exit,
     }
@@ -54,7 +60,13 @@ pub(super) fn simulate(path: &Path, with_cloud: bool) -> Exit {
             let store = simulation.config().gateway.data_dir.display();
             let cloud = if with_cloud { "dialled" } else { "not dialled" };
             tracing::warn!(%store, cloud, "simulated: no device is real");
-            run_on(simulation.config(), Hardware::Simulated, reread)
+            match vigil() {
+                Ok(vigil) => {
+                    let config = simulation.config();
+                    run_on(House { config, hardware: Hardware::Simulated, vigil }, reread)
+                }
+                Err(exit) => exit,
+            }
         }
         Err(error) => {
             eprintln!("hearthlink: {error}");
@@ -63,10 +75,31 @@ pub(super) fn simulate(path: &Path, with_cloud: bool) -> Exit {
     }
 }
 
-fn run_on(config: &Config, hardware: Hardware, reread: Reread) -> Exit {
+fn vigil() -> Result<Vigil, Exit> {
+    service::vigil().map_err(|error| {
+        eprintln!("hearthlink: failed to start the thread that systemd's watchdog wants: {error}");
+        Exit::Failure
+    })
+}
+
+/// What a gateway is built of, again and again.
+struct House<'a> {
+    config: &'a Config,
+    hardware: Hardware,
+    vigil: Vigil,
+}
+
+impl House<'_> {
+    async fn build(&self) -> Result<Gateway, BuildError> {
+        let gateway = Gateway::build_on(self.config, self.hardware).await?;
+        Ok(gateway.watched_by(self.vigil.clone()))
+    }
+}
+
+fn run_on(house: House<'_>, reread: Reread) -> Exit {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let exit = runtime.block_on(serve(config, hardware, reread));
+            let exit = runtime.block_on(serve(&house, reread));
             runtime.shutdown_timeout(GRACE);
             exit
         }
@@ -77,7 +110,7 @@ fn run_on(config: &Config, hardware: Hardware, reread: Reread) -> Exit {
     }
 }
 
-async fn serve(config: &Config, hardware: Hardware, mut reread: Reread) -> Exit {
+async fn serve(house: &House<'_>, mut reread: Reread) -> Exit {
     let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
     // From here on a SIGHUP ends nothing; one that comes early is kept until there is something to reload.
     let hangup = stop_on_signal(stop.clone(), at_once.clone()).and_then(|()| signal(SignalKind::hangup()));
@@ -90,7 +123,7 @@ async fn serve(config: &Config, hardware: Hardware, mut reread: Reread) -> Exit 
     };
     // Cancel safety: cut off anywhere, the gateway is where a crash would leave it, which the disk survives.
     let ended = tokio::select! {
-        ended = gateway(config, hardware, stop, Hangup { signal: hangup, reread: &mut reread }) => ended,
+        ended = gateway(house, stop, Hangup { signal: hangup, reread: &mut reread }) => ended,
         () = at_once.cancelled() => Err(anyhow::anyhow!("stopped at once; what was accepted is on disk")),
     };
     match ended {
@@ -121,7 +154,7 @@ pub(super) fn stop_on_signal(stop: CancellationToken, at_once: CancellationToken
                 return at_once.cancel();
             }
             tracing::info!(signal = name, "stopping");
-            notify(false);
+            service::stopping();
             stop.cancel();
         }
     });
@@ -134,37 +167,19 @@ struct Hangup<'a> {
     reread: &'a mut Reread,
 }
 
-/// Tells systemd that everything runs (`true`) or that the end has begun.
-pub(super) fn notify(is_ready: bool) {
-    #[cfg(target_os = "linux")]
-    {
-        let state = if is_ready { sd_notify::NotifyState::Ready } else { sd_notify::NotifyState::Stopping };
-        if let Err(error) = sd_notify::notify(&[state]) {
-            tracing::warn!(%error, "systemd could not be told");
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = is_ready;
-}
-
 /// Runs it, anew when a store that could not be opened at the start can be.
-async fn gateway(
-    config: &Config,
-    hardware: Hardware,
-    stop: CancellationToken,
-    mut hangup: Hangup<'_>,
-) -> anyhow::Result<()> {
+async fn gateway(house: &House<'_>, stop: CancellationToken, mut hangup: Hangup<'_>) -> anyhow::Result<()> {
     // Cancel safety: what is built and not yet run has served nobody.
-    let built = stop.run_until_cancelled(Gateway::build_on(config, hardware)).await;
+    let built = stop.run_until_cancelled(house.build()).await;
     let Some(built) = built else { return Ok(()) };
     let mut gateway = built.context("failed to start")?;
     loop {
-        let looks = match run_once(gateway, config, &stop, &mut hangup).await {
+        let looks = match run_once(gateway, house.config, &stop, &mut hangup).await {
             Err(RunError::StoreIsBack(looks)) => looks,
             ended => return Ok(ended?),
         };
         tracing::warn!("the store can be opened again; the gateway starts anew, and keeps what it accepts");
-        match stop.run_until_cancelled(rebuild(config, hardware)).await {
+        match stop.run_until_cancelled(rebuild(house)).await {
             Some(rebuilt) => gateway = rebuilt.looking_on(looks),
             None => return Ok(()),
         }
@@ -172,10 +187,10 @@ async fn gateway(
 }
 
 /// Builds it again. A home that worked is not ended by what cannot be built at the moment.
-async fn rebuild(config: &Config, hardware: Hardware) -> Gateway {
+async fn rebuild(house: &House<'_>) -> Gateway {
     let mut backoff = Backoff::new(REBUILDS);
     loop {
-        match Gateway::build_on(config, hardware).await {
+        match house.build().await {
             Ok(gateway) => return gateway,
             Err(error) => {
                 tracing::error!(%error, "the gateway cannot be started anew at the moment; it is tried again");
@@ -194,7 +209,7 @@ async fn run_once(
     let listeners: Vec<String> =
         gateway.broker_addresses().iter().map(|(.., address)| address.to_string()).collect();
     let page = gateway.web_address().map(|address| format!("http://{address}/"));
-    let reload = gateway.reload();
+    let (reload, board) = (gateway.reload(), gateway.board());
     let ready = || {
         let cloud = config.cloud.as_ref().map(|cloud| cloud.url.to_string());
         let event = KeyEvent::Running;
@@ -203,12 +218,20 @@ async fn run_once(
         );
         // Not after it was told that the end has begun.
         if !stop.is_cancelled() {
-            notify(true);
+            service::ready();
         }
+    };
+    let beside = async {
+        tokio::join!(hangup.reread.at_every(&mut hangup.signal, &reload), service::keep_status(&board))
+    };
+    // Not while it stops: systemd was told that the end has begun.
+    let beside = async {
+        stop.run_until_cancelled(beside).await;
+        std::future::pending::<Infallible>().await
     };
     // Cancel safety: a reload that is cut off at the end has changed nothing.
     tokio::select! {
         ended = gateway.run(stop.clone(), ready) => ended,
-        never = hangup.reread.at_every(&mut hangup.signal, &reload) => match never {},
+        never = beside => match never {},
     }
 }

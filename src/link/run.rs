@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     health::{Board, LinkReport},
-    model::{Ack, Fault, FaultKind, Inbound, KeyEvent, LinkState, Stage, Timestamp},
+    model::{Ack, Caller, Calls, Fault, FaultKind, Inbound, KeyEvent, LinkState, Stage, Timestamp},
     store::{Highest, Store},
 };
 
@@ -70,6 +70,7 @@ pub struct Link {
     /// What was logged of each place since the line was up last: the same again is no news.
     logged: BTreeMap<Place, Fault>,
     connected: Option<(u64, Timestamp)>,
+    calls: (Caller, Calls),
 }
 
 impl Link {
@@ -120,7 +121,13 @@ impl Link {
             last_view: None,
             logged: BTreeMap::new(),
             connected: None,
+            calls: Calls::channel(),
         })
+    }
+
+    /// Asks whether its task turns. Whatever the network does, it does.
+    pub fn caller(&self) -> Caller {
+        self.calls.0.clone()
     }
 
     /// Keeps the line up until `stop`: then waits for what is in flight (2 s at most), publishes the
@@ -228,6 +235,7 @@ impl Link {
                 Taken::Handled(packet) => Event::Handled(packet),
                 Taken::Unhandled => Event::Unhandled,
             }),
+            never = self.calls.1.answer() => match never {},
             () = sleep_until(deadline) => Ok(Event::Tick),
         }
     }

@@ -61,6 +61,9 @@ key_events! {
     CommandConcluded: "80c60796e07643f8b2b175afd493ee99", "command concluded";
     /// A command was not let in, or came too late.
     CommandRefused: "550d5319dd61420bb64f1b46c7ed01d1", "command refused";
+    /// A part does not answer, and whoever watches over the gateway ends it.
+    PartStuck: "9cc8dcbb73c24eae8a28471284f889f0",
+        "a part of the gateway is stuck; the watchdog ends the gateway unless it turns again";
     /// The store cannot be opened or written.
     StoreFails: "9ab30360ac6d4c9d8df406fddb821c2a",
         "the store fails; home works, and nothing is accepted for the cloud now";

@@ -19,7 +19,12 @@ use std::{
 
 use rusqlite::{Connection, config::DbConfig};
 
-use super::{StoreError, StoreOptions, ledger::Ledger, schema};
+use super::{
+    StoreError, StoreOptions,
+    ledger::Ledger,
+    schema::{self, SCHEMA_VERSION},
+    upgrade::{self, Kept},
+};
 use crate::{
     clock::Clock,
     model::{KeyEvent, Timestamp},
@@ -35,7 +40,7 @@ const SET_ASIDE: &str = ".damaged-";
 /// Behind the file's name: an error while it ran left this.
 const SUSPECT: &str = ".suspect";
 /// What SQLite keeps beside the file.
-const LOG: &str = "-wal";
+pub(super) const LOG: &str = "-wal";
 const LOG_INDEX: &str = "-shm";
 
 /// A file that is open, with what was read of it.
@@ -44,6 +49,8 @@ pub(super) struct Opened {
     pub(super) name: String,
     pub(super) ledger: Ledger,
     pub(super) is_line_up: Arc<AtomicBool>,
+    /// The copy that lies beside it since it was last brought up to date.
+    pub(super) kept: Option<Kept>,
 }
 
 /// Opens the file; one that is damaged is set aside and a new one is made.
@@ -54,7 +61,7 @@ pub(super) fn open(path: &Path, options: &StoreOptions, clock: &Clock) -> Result
             let event = KeyEvent::StoreSetAside;
             tracing::error!(message_id = event.id(), reason, file = %name.display(), "{}", event.says());
             let connection = Connection::open(path)?;
-            schema::prepare(&connection)?;
+            schema::make(&connection)?;
             read(connection, options, clock)
         }
         other => other,
@@ -64,12 +71,13 @@ pub(super) fn open(path: &Path, options: &StoreOptions, clock: &Clock) -> Result
 /// A file that is none, for a store that keeps nothing.
 pub(super) fn open_in_memory(options: &StoreOptions, clock: &Clock) -> Result<Opened, StoreError> {
     let connection = Connection::open_in_memory()?;
-    schema::prepare(&connection)?;
+    schema::make(&connection)?;
     read(connection, options, clock)
 }
 
-/// Opens the file and looks whether it is sound, as far as every start does. Until somebody has said [`trust`], its log is
-/// not written into it when it is closed.
+/// Opens the file and looks whether it is sound, as far as every start does; one of a later version is not looked into,
+/// since this SQLite may take for damage what a later one has written. Until somebody has said [`trust`], its log is not
+/// written into it when it is closed.
 pub(super) fn look_and_open(path: &Path) -> Result<Connection, StoreError> {
     let size = |name: &Path| fs::metadata(name).map_or(0, |metadata| metadata.len());
     let has_log = size(&beside(path, LOG)) > 0;
@@ -77,6 +85,7 @@ pub(super) fn look_and_open(path: &Path) -> Result<Connection, StoreError> {
         // SQLite would take it for a new one and delete the log.
         return Err(StoreError::Damaged("it is empty and its log is not".to_owned()));
     }
+    schema::refuse_later(path)?;
     let is_suspect = beside(path, SUSPECT).exists();
     let connection = Connection::open(path)?;
     // Until it is known to be sound: the log of a damaged file must not be written into it.
@@ -99,12 +108,21 @@ pub(super) fn trust(connection: &Connection) -> Result<(), StoreError> {
 
 fn open_and_read(path: &Path, options: &StoreOptions, clock: &Clock) -> Result<Opened, StoreError> {
     let connection = look_and_open(path)?;
-    let opened = schema::prepare(&connection).and_then(|()| read(connection, options, clock));
+    let opened = schema::known_version(path, &connection).and_then(|version| match version {
+        0 => schema::make(&connection).and_then(|()| read(connection, options, clock)),
+        SCHEMA_VERSION => schema::prepare(&connection).and_then(|()| read(connection, options, clock)),
+        from => {
+            // What an upgrade goes through anyway; and a copy of what is damaged is of no use.
+            look(&connection, "PRAGMA quick_check(1)")?;
+            upgrade::upgrade(path, connection, from, |connection| read(connection, options, clock))
+        }
+    });
     // Without the store's own name and sums there is nothing to go on with.
-    let opened = opened.map_err(|error| match error {
+    let mut opened = opened.map_err(|error| match error {
         StoreError::Row { .. } => StoreError::Damaged(error.to_string()),
         other => other,
     })?;
+    opened.kept = Kept::find(&opened.connection, path)?;
     trust(&opened.connection)?;
     if beside(path, SUSPECT).exists() {
         remove_mark(path)?;
@@ -131,11 +149,11 @@ fn read(connection: Connection, options: &StoreOptions, clock: &Clock) -> Result
     let name = schema::name(&connection)?;
     let is_line_up = Arc::new(AtomicBool::new(true));
     let ledger = Ledger::load(&connection, options, clock.clone(), is_line_up.clone())?;
-    Ok(Opened { connection, name, ledger, is_line_up })
+    Ok(Opened { connection, name, ledger, is_line_up, kept: None })
 }
 
 /// The file's name with something behind it.
-fn beside(path: &Path, what: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, what: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(what);
     PathBuf::from(name)

@@ -72,11 +72,20 @@ pub fn examine_store(path: &Path) -> Result<StoreFinding, StoreError> {
 pub(super) fn open_to_look(path: &Path) -> Result<(Connection, usize), StoreError> {
     // SQLite would say only that it cannot.
     File::open(path).map_err(|error| StoreError::open(path, &error))?;
+    schema::refuse_later(path)?;
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY)?;
-    let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = schema::STEPS.len();
-    if found > known { Err(StoreError::FromTheFuture { found, known }) } else { Ok((connection, found)) }
+    let found = schema::known_version(path, &connection)?;
+    Ok((connection, found))
+}
+
+/// Refuses, as a start would, a store of a later version; whatever else there is, or is not, is good enough. Blocks on the
+/// disk, for a page or two.
+///
+/// # Errors
+/// [`StoreError::FromTheFuture`].
+pub fn refuse_later_store(path: &Path) -> Result<(), StoreError> {
+    schema::refuse_later(path)
 }
 
 /// Whether somebody has the lock. It is not made here: it would belong to whoever asks the doctor.

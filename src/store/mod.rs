@@ -25,6 +25,7 @@ mod rows;
 mod schema;
 mod sessions;
 mod timeline;
+mod upgrade;
 pub mod visit;
 mod writer;
 
@@ -46,16 +47,20 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use rustix::fs::OFlags;
 use tokio::sync::{oneshot, watch};
 
-pub use examination::{DiskSpace, StoreFinding, disk_space, examine_store, free_space};
+pub use examination::{DiskSpace, StoreFinding, disk_space, examine_store, free_space, refuse_later_store};
 pub use flash::Written;
 pub use journal::Begun;
 pub use lane::{Keep, LaneOptions, LaneStats};
 pub use ledger::{Highest, StoreStats};
 pub use outbox::{Entry, Part, Record, Selection};
+pub use schema::SCHEMA_VERSION;
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 pub use timeline::Born;
 
-use crate::{clock::Clock, model::Receipts};
+use crate::{
+    clock::Clock,
+    model::{Caller, Receipts},
+};
 use damage::{Damage, Opened};
 use flash::Flash;
 use ledger::Ledger;
@@ -80,13 +85,36 @@ pub enum StoreError {
         "the store `{0}` is in use by another Hearthlink; stop that one, or give this one its own `gateway.data_dir`"
     )]
     InUse(PathBuf),
-    /// It was written by a later version.
-    #[error("the store has version {found}, this Hearthlink knows {known}; install the later version again")]
+    /// It was written by a later version, and is not touched.
+    #[error(
+        "the store `{path}` is of version {found}, written by a later Hearthlink, and this one knows only {known}; install \
+         the later one again, which goes on with it and loses nothing{}",
+        way_back(copy.as_deref())
+    )]
     FromTheFuture {
-        /// The file's version.
+        /// The file.
+        path: PathBuf,
+        /// Its version.
         found: usize,
         /// The last one known here.
         known: usize,
+        /// The copy from before it was brought up to that, if this program can go on with it.
+        copy: Option<PathBuf>,
+    },
+    /// It was written by an earlier version, and could not be brought up to date. It is as it was.
+    #[error(
+        "the store `{path}` could not be brought from version {from} to {to}: {reason}. It is as it was: mend that and \
+         restart Hearthlink, or install the earlier one again, which goes on with it"
+    )]
+    NotUpgraded {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        from: usize,
+        /// The one of this program.
+        to: usize,
+        /// What went wrong.
+        reason: String,
     },
     /// It was written by an earlier version, and whoever only looks brings nothing up to date.
     #[error(
@@ -180,12 +208,24 @@ impl StoreError {
             Self::InUse(_)
             | Self::DamagedAgain { .. }
             | Self::FromTheFuture { .. }
+            | Self::NotUpgraded { .. }
             | Self::FromThePast { .. }
             | Self::Full { .. }
             | Self::TooLarge { .. }
             | Self::Row { .. }
             | Self::Stopped => false,
         }
+    }
+}
+
+/// What else can be done about a file of a later version.
+fn way_back(copy: Option<&Path>) -> String {
+    match copy {
+        Some(copy) => format!(
+            "; or stay with this one and the copy `{}` from before the upgrade, without what came since: docs/upgrades.md",
+            copy.display()
+        ),
+        None => "; no copy from before the upgrade lies beside it".to_owned(),
     }
 }
 
@@ -296,10 +336,10 @@ pub struct Store {
 
 impl Store {
     /// Opens or makes the file `path` (mode 0600) and starts the writer thread. Blocks on the disk. A file that is
-    /// damaged is set aside, and a new one is made.
+    /// damaged is set aside, and a new one is made; one of an earlier version is brought up to date.
     ///
     /// # Errors
-    /// [`StoreError::Open`], `InUse`, `FromTheFuture`, `DamagedAgain` or `Disk`.
+    /// [`StoreError::Open`], `InUse`, `FromTheFuture`, `NotUpgraded`, `DamagedAgain` or `Disk`.
     pub fn open(path: &Path, options: &StoreOptions, clock: Clock) -> Result<Self, StoreError> {
         let open_error = |error: std::io::Error| StoreError::open(path, &error);
         if let Some(directory) = path.parent() {
@@ -336,7 +376,7 @@ impl Store {
         options: &StoreOptions,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let Opened { connection, name, mut ledger, is_line_up } = opened;
+        let Opened { connection, name, mut ledger, is_line_up, kept } = opened;
         let timeline = ledger.timeline().clone();
         ledger.set_set_aside(damage.set_aside());
         if let Keeping::Nothing(refusal) = &keeping {
@@ -357,6 +397,7 @@ impl Store {
             appended: appended_sender,
             pulse: pulse.clone(),
             damage: damage.clone(),
+            kept,
             has_failed: matches!(keeping, Keeping::Nothing(_)),
             keeping,
         };
@@ -408,9 +449,17 @@ impl Store {
         let _ = self.jobs.send(Job::Hurry);
     }
 
+    /// Asks whether the writer's thread turns. While it waits for the disk it cannot answer, and [`Store::hangs`] says
+    /// so. Keeps the thread as a handle does.
+    pub fn caller(&self) -> Caller {
+        let jobs = self.jobs.clone();
+        Caller::new(move |call| drop(jobs.send(Job::Call(call))))
+    }
+
     /// Whether the disk has not answered for a while: what is asked of the store now may wait for long.
     pub fn hangs(&self) -> bool {
-        self.pulse.is_missed()
+        // A thread that panicked at the disk waits for nothing any more.
+        self.pulse.is_missed() && self.ended.has_changed().is_ok()
     }
 
     /// The same work, but not longer than the disk answers: for those whom a disk that hangs must not hold up.

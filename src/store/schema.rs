@@ -1,15 +1,30 @@
-//! The tables of the store's one file, and how a file comes to them.
+//! The tables of the store's one file, and which version of them a file has.
 //!
-//! `PRAGMA user_version` holds the version. Invariant: a file of a later version is refused, never
-//! changed; steps between versions are only ever added to [`STEPS`].
+//! `PRAGMA user_version` holds the version. Invariants: a file of a later version is refused before anything is done to
+//! it, and not a byte of it or of its log is changed; steps between versions are only ever added to [`STEPS`]. How a file
+//! that has something in it goes over them is `upgrade`'s.
 
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+    time::Duration,
+};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::StoreError;
+use super::{StoreError, damage, upgrade};
 
-/// One step a version: step `n` leads from version `n` to `n + 1`.
+/// The version of the tables that this program writes.
+pub const SCHEMA_VERSION: usize = STEPS.len();
+
+/// How a SQLite file begins.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Where in its header the version stands, in four bytes, the highest first.
+const VERSION_AT: usize = 60;
+
+/// One step a version: step `n` leads from version `n` to `n + 1`. They run in one transaction, which is begun and
+/// ended elsewhere.
 pub(super) const STEPS: &[&str] = &[
     "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -98,18 +113,68 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    migrate(connection)
+    Ok(())
 }
 
-fn migrate(connection: &Connection) -> Result<(), StoreError> {
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > STEPS.len() {
-        return Err(StoreError::FromTheFuture { found: version, known: STEPS.len() });
-    }
-    for (number, step) in STEPS.iter().enumerate().skip(version) {
-        connection.execute_batch(&format!("BEGIN;{step}PRAGMA user_version = {};COMMIT;", number + 1))?;
-    }
+/// Makes the tables in a file that is empty.
+pub(super) fn make(connection: &Connection) -> Result<(), StoreError> {
+    prepare(connection)?;
+    let transaction = connection.unchecked_transaction()?;
+    climb(&transaction, 0)?;
+    transaction.commit()?;
     Ok(())
+}
+
+/// Takes all steps from this version on, within the caller's transaction.
+pub(super) fn climb(connection: &Connection, from: usize) -> Result<(), StoreError> {
+    STEPS.iter().skip(from).try_for_each(|step| connection.execute_batch(step))?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(())
+}
+
+/// The version of an open file; zero: it is empty.
+pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// Refuses a file of a later version. Nothing is changed by the question: SQLite is asked only where there is a log, in
+/// which the version may stand, and then for reading only. What cannot be read is for others to complain of.
+///
+/// # Errors
+/// [`StoreError::FromTheFuture`].
+pub(super) fn refuse_later(path: &Path) -> Result<(), StoreError> {
+    let has_log = fs::metadata(damage::beside(path, damage::LOG)).is_ok_and(|log| log.len() > 0);
+    let found = if has_log { version_with_log(path) } else { version_in_header(path) };
+    match found {
+        Some(found) if found > SCHEMA_VERSION => Err(later(path, found)),
+        _ => Ok(()),
+    }
+}
+
+/// The version of a file that was opened after [`refuse_later`], which may not have been able to read it.
+///
+/// # Errors
+/// [`StoreError::FromTheFuture`], or what SQLite says.
+pub(super) fn known_version(path: &Path, connection: &Connection) -> Result<usize, StoreError> {
+    let found = version(connection)?;
+    if found > SCHEMA_VERSION { Err(later(path, found)) } else { Ok(found) }
+}
+
+fn later(path: &Path, found: usize) -> StoreError {
+    let (path, copy) = (path.to_owned(), upgrade::usable_copy(path));
+    StoreError::FromTheFuture { path, found, known: SCHEMA_VERSION, copy }
+}
+
+fn version_with_log(path: &Path) -> Option<usize> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    version(&connection).ok()
+}
+
+fn version_in_header(path: &Path) -> Option<usize> {
+    let mut header = [0; VERSION_AT + 4];
+    File::open(path).ok()?.read_exact(&mut header).ok()?;
+    let version = header.starts_with(MAGIC).then(|| header.last_chunk().copied())??;
+    usize::try_from(i32::from_be_bytes(version)).ok()
 }
 
 /// The random name that makes this file's message ids differ from every other file's.

@@ -676,3 +676,24 @@ async fn a_message_that_the_disk_gives_back_damaged_does_not_stop_those_behind_i
     let stats = store.stats().borrow().clone();
     assert_eq!((stats.waiting, stats.unreadable), (2, 4));
 }
+
+#[tokio::test]
+async fn a_call_is_answered_by_the_thread_while_there_is_one_and_costs_the_disk_nothing() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
+    append(&store, entry(1, 10)).await.unwrap();
+    let (file, caller) = (directory.path().join("store.db-wal"), store.caller());
+    let before = file.metadata().unwrap().len();
+    for _ in 0..100 {
+        caller.call().await;
+    }
+    assert_eq!(file.metadata().unwrap().len(), before);
+
+    // It panics, at the disk for all that anybody can see.
+    let result = store.read::<()>(|_| panic!("on purpose")).await;
+    assert!(matches!(result, Err(StoreError::Stopped)), "{result:?}");
+    // Longer than what a disk may take.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(!store.hangs(), "that is no disk that hangs");
+    assert!(tokio::time::timeout(Duration::from_millis(100), caller.call()).await.is_err());
+}

@@ -146,6 +146,11 @@ impl Timeline {
         now.saturating_sub(born.at)
     }
 
+    /// How long the program has been running.
+    pub(super) fn running(&self) -> Duration {
+        self.clock.uptime()
+    }
+
     /// Now.
     pub(super) fn now(&self) -> Moment {
         self.at(self.clock.uptime())

@@ -15,7 +15,12 @@ use std::{
 
 use rusqlite::{Connection, Row, params};
 
-use super::{StoreError, damage, examination::open_to_look, lock, lock_file, message, schema};
+use super::{
+    StoreError, damage,
+    examination::open_to_look,
+    lock, lock_file, message,
+    schema::{self, SCHEMA_VERSION},
+};
 use crate::model::{Message, MessageId, Timestamp};
 
 /// A message that waits for the cloud.
@@ -85,7 +90,7 @@ const COLUMNS: &str =
 /// Looks at what waits, the oldest first, `most` messages at most. `None`: there is no store yet. Blocks on the disk.
 ///
 /// # Errors
-/// [`StoreError::Open`], `FromTheFuture`, `Damaged` or `Disk`.
+/// [`StoreError::Open`], `FromTheFuture`, `FromThePast`, `Damaged` or `Disk`.
 pub fn look_at_queue(path: &Path, most: u32) -> Result<Option<Queue>, StoreError> {
     let Some(visit) = Visit::to(path)? else { return Ok(None) };
     let sums = visit.connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM outbox", [], |row| {
@@ -162,10 +167,10 @@ impl Visit {
             return Ok(None);
         }
         let (connection, found) = open_to_look(path)?;
-        match (found, schema::STEPS.len()) {
+        match found {
             // Nobody has put anything into a new one.
-            (0, _) => Ok(None),
-            (found, known) if found < known => Err(StoreError::FromThePast { found, known }),
+            0 => Ok(None),
+            found if found < SCHEMA_VERSION => Err(StoreError::FromThePast { found, known: SCHEMA_VERSION }),
             _ => Ok(Some(Self { name: schema::known_name(&connection)?.unwrap_or_default(), connection })),
         }
     }
@@ -188,7 +193,12 @@ fn alone<T>(path: &Path, work: impl FnOnce(&Connection) -> Result<T, StoreError>
     make_lock(path).map_err(open_error)?;
     let _lock = lock(path, &open_error)?;
     let connection = damage::look_and_open(path)?;
-    schema::prepare(&connection)?;
+    match schema::known_version(path, &connection)? {
+        0 => schema::make(&connection)?,
+        SCHEMA_VERSION => schema::prepare(&connection)?,
+        // The copy that is kept of it would belong to whoever called.
+        found => return Err(StoreError::FromThePast { found, known: SCHEMA_VERSION }),
+    }
     damage::trust(&connection)?;
     work(&connection)
 }

@@ -16,9 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
     Highest, StoreError, StoreStats, damage::Damage, flash::Flash, ledger::Ledger, notes::Notebook,
-    pulse::Pulse,
+    pulse::Pulse, upgrade::Kept,
 };
-use crate::model::KeyEvent;
+use crate::model::{Call, KeyEvent};
 
 /// How often the age limits are looked at when nothing else happens.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -39,6 +39,8 @@ pub(super) enum Job {
     Read(Read, OwnedSemaphorePermit),
     /// What has gathered does not wait for the floor.
     Hurry,
+    /// Whether the thread turns; costs the disk nothing.
+    Call(Call),
 }
 
 /// Bounds what waits for the thread, in bytes. Full: callers wait, in order (back-pressure).
@@ -80,6 +82,8 @@ pub(super) struct Writer {
     pub(super) appended: watch::Sender<Highest>,
     pub(super) pulse: Pulse,
     pub(super) damage: Damage,
+    /// The copy from before the last upgrade.
+    pub(super) kept: Option<Kept>,
     /// The last commit failed: whether the disk has healed is found out by trying. Damage does not heal.
     pub(super) has_failed: bool,
     /// The last field, so that the lock goes after the connection.
@@ -92,14 +96,19 @@ impl Writer {
         self.flash.begin();
         let mut last_commit: Option<Instant> = None;
         let mut last_look = Instant::now();
+        let mut due = last_look + self.patience();
         loop {
             let mut writes = Vec::new();
             let mut reads = Vec::new();
             let mut is_open = true;
-            let patience = if self.has_failed { PROBE_EVERY } else { SWEEP_EVERY };
-            match self.jobs.recv_timeout(patience) {
+            match self.jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 // Nothing has gathered that would have to hurry.
                 Ok(Job::Hurry) => continue,
+                // However often it is called, what is due stays so.
+                Ok(Job::Call(call)) => {
+                    call.answer();
+                    continue;
+                }
                 Ok(job) => sort(job, &mut writes, &mut reads),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => is_open = false,
@@ -131,6 +140,7 @@ impl Writer {
             if !is_open {
                 break;
             }
+            due = Instant::now() + self.patience();
         }
         if let Err(error) = self.notes.write(&self.connection) {
             tracing::warn!(%error, "what was noted last is not there at the next start");
@@ -138,6 +148,11 @@ impl Writer {
         if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(%error, "the store's log could not be folded into its file; the next start does it");
         }
+    }
+
+    /// How long it is waited for work.
+    fn patience(&self) -> Duration {
+        if self.has_failed { PROBE_EVERY } else { SWEEP_EVERY }
     }
 
     /// Takes what has gathered, and goes on gathering until the floor between commits is reached or somebody is in
@@ -165,10 +180,13 @@ impl Writer {
         }
     }
 
-    /// A person may have moved a damaged file away, and with it the report of it.
+    /// A person may have moved a damaged file away, and with it the report of it. The copy of the last upgrade has its time.
     fn look_aside(&mut self) {
         if self.ledger.has_set_aside() {
             self.ledger.set_set_aside(self.damage.set_aside());
+        }
+        if !self.ledger.has_fault() {
+            self.kept = self.kept.take().and_then(|kept| kept.unless_over(self.ledger.timeline()));
         }
     }
 
@@ -262,5 +280,6 @@ fn sort(
         Job::Write(write, room) => writes.push((write, room)),
         Job::Read(read, room) => reads.push((read, room)),
         Job::Hurry => {}
+        Job::Call(call) => call.answer(),
     }
 }

@@ -147,6 +147,7 @@ fn refusal(error: &StoreError) -> Reason {
         StoreError::Open { .. }
         | StoreError::InUse(_)
         | StoreError::FromTheFuture { .. }
+        | StoreError::NotUpgraded { .. }
         | StoreError::FromThePast { .. }
         | StoreError::Disk(_)
         | StoreError::Hangs

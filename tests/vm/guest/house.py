@@ -1,7 +1,8 @@
 """The house of a trial: the cloud, the gateway and those who watch.
 
 The cloud is Debian's Mosquitto over wss with client certificates, as in tests/interop; watchers and phones are its
-clients. Nothing here reads Hearthlink's own files but its log, and that only to show it.
+clients. Nothing here reads Hearthlink's own files but its log, and that only to show it. A trial that runs outside the
+machine has its cloud and its phone there, too, and gives them ports of its own.
 """
 
 import json
@@ -79,10 +80,10 @@ class Process:
 class Cloud(Process):
     """Mosquitto; makes the certificates of itself and of the gateway."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, port=CLOUD, phones=PHONE):
         authority(folder)
         config = folder / "mosquitto.conf"
-        config.write_text(MOSQUITTO.format(folder=folder, CLOUD=CLOUD, PHONE=PHONE))
+        config.write_text(MOSQUITTO.format(folder=folder, CLOUD=port, PHONE=phones))
         super().__init__("mosquitto", ["mosquitto", "-c", str(config)], folder)
         eventually("the cloud listens", lambda: self.says(" running"))
 
@@ -178,13 +179,20 @@ def publish(port, topic, payload):
 class Phone(Watcher):
     """Sees all that the gateway tells the cloud, and commands through it."""
 
-    def __init__(self):
-        super().__init__("the phone", PHONE, "hearthlink/#")
+    def __init__(self, port=PHONE):
+        super().__init__("the phone", port, "hearthlink/#")
+        self.port = port
+
+    def ask(self, device, fields):
+        """Asks for `fields`, and gives the command's id."""
+        number = os.urandom(4).hex()
+        publish(self.port, f"hearthlink/home/{device}/set", json.dumps({"id": number, **fields}))
+        return number
 
     def command(self, device, fields):
         """Asks for `fields` and gives the outcome that it is told."""
-        number, mark = os.urandom(4).hex(), self.mark()
-        publish(PHONE, f"hearthlink/home/{device}/set", json.dumps({"id": number, **fields}))
+        mark = self.mark()
+        number = self.ask(device, fields)
         outcome = self.wait_for(
             f"the outcome of {fields} for {device}",
             lambda topic, payload: topic.endswith("/result") and has(payload, "id", number),

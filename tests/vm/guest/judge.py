@@ -39,8 +39,11 @@ class Judge:
             **dict(programs),
         }
         for name, command in asked.items():
-            said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stdout.split("\n")[0]
-            print(f"LAB {name}: {said}", flush=True)
+            self.note(name, subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stdout)
+
+    def note(self, name, said):
+        """A line that is no claim: the first of what was said."""
+        print(f"LAB {name}: {said.splitlines()[0] if said else ''}", flush=True)
 
     def finish(self, logs=()):
         """Says how many hold and ends the trial; `logs` are for the machine's own log, whatever came of it."""

@@ -1,4 +1,4 @@
-"""A Bluetooth controller at /dev/vhci, and three devices in its radio's reach. Ends with its standard input.
+"""A Bluetooth controller, by default at /dev/vhci, and three devices in its radio's reach. Ends with its standard input.
 
 By `bumble`: one of its controllers is what the kernel's Bluetooth stack, and so bluetoothd, takes for an adapter; each
 device has a controller of its own on the same virtual air.
@@ -8,8 +8,9 @@ device has a controller of its own on the same virtual air.
     boiler  GATT: service 181A with the temperature (2A6E: read, notify) and the set-point (FFF1: read, write)
 
 Standard input has a JSON object a line: new values, such as {"attic": 21.5}. Standard output has what happened, a line
-each: `ready`, `written <hex>`, `connected`, `gone`. The one argument is where the counter of encrypted advertisements
-begins.
+each: `ready`, `written <hex>`, `connected`, `gone`. The first argument is where the counter of encrypted advertisements
+begins. The second one, if any, is another way to the kernel than /dev/vhci, as bumble calls it: `pty:PATH` is a serial line,
+for `btattach`.
 """
 
 import asyncio
@@ -100,7 +101,8 @@ class Neighbour:
 async def main():
     values = {"attic": 20.0, "cellar": 10.0, "boiler": 55.0, "counter": int(sys.argv[1])}
     setpoint = [struct.pack("<h", 4500)]
-    async with await open_transport("vhci") as adapter:
+    way = sys.argv[2] if len(sys.argv) > 2 else "vhci"
+    async with await open_transport(way) as adapter:
         air = Air()
         Controller("adapter", host_source=adapter.source, host_sink=adapter.sink, link=air,
                    public_address="F0:F1:F2:F3:F4:F5")
