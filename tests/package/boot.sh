@@ -1,7 +1,8 @@
 # A bookworm that is booted: the service from its first start to the purge. Read by `run`.
-# shellcheck shell=bash disable=SC2154 # names of run, claims.sh, roots.sh, judges.sh and chroot.sh
+# shellcheck shell=bash disable=SC2154 # names of run, claims.sh, roots.sh and judges.sh
 
 part "bookworm, booted with systemd"
+build_root bookworm unattended-upgrades
 copy_root bookworm machine
 boot_root machine
 
@@ -53,17 +54,20 @@ claim "nor of any that it could gain" kernel_says NoNewPrivs 1
 claim "and filters its system calls" kernel_says Seccomp 2
 claim "systemd finds nothing wrong in the unit" same "$(inside systemd-analyze --man=no verify /usr/lib/systemd/system/hearthlink.service 2>&1)" ""
 
-# Written in place, as `nano` does: it keeps its owner and mode.
+claim "hearthlink init fills its configuration" inside hearthlink init --yes --no-scan
+claim "which is still root's and the service's" same "$(inside stat -c '%A %U:%G' /etc/hearthlink/config.yaml)" "-rw-r----- root:hearthlink"
+claim "with a good file it becomes the gateway by itself" soon publish_reading 0
+# Written in place, as `nano` does. Nobody is there at the cloud's address.
 cat > "$work/machine/etc/hearthlink/config.yaml" << 'YAML'
 gateway:
   id: home
 routes:
   - local: sensor/#
-# Nobody is there.
 cloud:
   url: wss://127.0.0.1:9/mqtt
 YAML
-claim "with a good file it becomes the gateway by itself" soon publish_reading 1
+claim "restarted, it has what was written by hand" inside systemctl restart hearthlink
+soon publish_reading 1
 pid=$(unit MainPID)
 for number in 2 3 4 5; do publish_reading $number; done
 claim "what is accepted waits for the cloud" soon five_wait
@@ -81,6 +85,10 @@ claim "killed (kill -9), it is started again" soon is_another
 claim "and nothing of what waits is lost" same "$(waiting)" "$waits"
 
 part "upgrade and back"
+newer=${version%-*}+newer-1
+make_version "$newer"
+publish "$made" > "$work/said"
+inside apt-get -q update > "$work/said" 2>&1
 follows() { inside unattended-upgrade --dry-run --debug; }
 claim "unattended-upgrades does not follow the repository by itself" not says "origin=Hearthlink" follows
 inside cp /usr/share/doc/hearthlink-archive-keyring/examples/52hearthlink-unattended-upgrades /etc/apt/apt.conf.d/
@@ -89,6 +97,7 @@ claim "and would upgrade hearthlink" says "Packages that will be upgraded: heart
 pid=$(unit MainPID)
 claim "upgrade to $newer" apt_inside upgrade
 claim "the new one runs" soon is_another
+claim "and the old one has stopped in order" event 52a01cf579f74746b019a063ba5f987d
 claim "the version is the new one" same "$(inside dpkg-query -W -f '${Version}' hearthlink)" "$newer"
 claim "the configuration is as it was written" says "id: home" inside cat /etc/hearthlink/config.yaml
 claim "what waits is the same" same "$(waiting)" "$waits"
@@ -112,11 +121,17 @@ claim "mended, it starts" inside systemctl restart hearthlink
 
 part "remove and purge"
 claim "removed" apt_inside remove hearthlink
-claim "nothing of it runs" same "$(inside sh -c 'ps -C hearthlink -o pid= || pgrep -x hearthlink' 2> /dev/null)" ""
-claim "installed again, it goes on" apt_inside install "hearthlink=$version"
+claim "nothing of it runs any more" same "$(inside sh -c 'ps -C hearthlink -o pid= || pgrep -x hearthlink' 2> /dev/null)" ""
+inside sh -c 'printf "#!/bin/sh\nexit 101\n" > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d'
+claim "installed again where policy-rc.d is against it" apt_inside install "hearthlink=$version"
+claim "it does not start" not is_active
+inside rm /usr/sbin/policy-rc.d
+claim "but by hand it goes on" inside systemctl start hearthlink
 claim "with what waits" same "$(waiting)" "$waits"
 claim "purged while it runs, and it says what goes" says "purging the configuration and the keys" apt_inside purge hearthlink
 claim "its files, its user and what systemd noted of it are gone" same "$(inside sh -c '
     ls -d /etc/hearthlink /var/lib/hearthlink /var/lib/systemd/deb-systemd-helper-*/*hearthlink* /etc/systemd/system/*hearthlink* \
         /etc/systemd/system/*/hearthlink* 2> /dev/null
     getent passwd hearthlink; getent group hearthlink; systemctl list-units --all --no-legend "hearthlink*"')" ""
+shut_down
+rm -rf "$work/machine"

@@ -2,7 +2,11 @@
 # left of it in the root. Read by `run`.
 # shellcheck shell=bash disable=SC2154 # names of run, claims.sh, roots.sh and judges.sh
 
-publish "$newer_package" > "$work/said"
+# Its conffile has another comment: dpkg must then think of what was changed by hand.
+echo "# newest" >> "$work/unpacked/etc/hearthlink/config.yaml"
+newest=${version%-*}+newest-1
+make_version "$newest"
+publish "$made" > "$work/said"
 
 owners() {
     within "$1" stat -c '%A %U:%G %n' /etc/hearthlink /etc/hearthlink/config.d /etc/hearthlink/config.yaml /etc/hearthlink/credentials
@@ -46,8 +50,8 @@ drwx------ root:root /etc/hearthlink/credentials"
         mkdir /var/lib/hearthlink && echo waiting > /var/lib/hearthlink/queue && chown -R hearthlink: /var/lib/hearthlink
         mkdir -p /etc/systemd/system/hearthlink.service.d && echo "[Service]" > /etc/systemd/system/hearthlink.service.d/override.conf
         systemctl disable -q hearthlink' 2> "$work/said"
-    claim "upgrade to $newer" apt "$suite" -o Dpkg::Options::=--force-confold upgrade
-    claim "the configuration is as it was left" says "# by hand" within "$suite" tail -n 1 /etc/hearthlink/config.yaml
+    claim "upgrade to $newest" apt "$suite" -o Dpkg::Options::=--force-confold upgrade
+    claim "the configuration is as it was left, although the new package has another" says "# by hand" within "$suite" tail -n 1 /etc/hearthlink/config.yaml
     claim "so are its owner and mode, by dpkg-statoverride" says "-rw------- root:root /etc/hearthlink/config.yaml" owners "$suite"
     claim "a service that was disabled stays so" not within "$suite" systemctl is-enabled hearthlink
     claim "back to $version" apt "$suite" -o Dpkg::Options::=--force-confold install --allow-downgrades "hearthlink=$version"

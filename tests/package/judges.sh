@@ -39,15 +39,20 @@ claim "its version is the changelog's and Cargo.toml's" changelog_and_cargo_agre
 claim "Depends has a libc that is new enough for the program, and is in bookworm" depends_has_the_libc
 claim "and every other library" libraries_are_in_depends
 claim "the demonstration is not in it" no_demonstration
+# Every home has changed it, so a package with another one makes dpkg ask, and unattended-upgrades leaves such a package alone
+# for ever. Whoever has a reason that is worth that puts the new sum here.
+claim "its conffile is the one of the first version" same "$(sha256sum < "$work/unpacked/etc/hearthlink/config.yaml" | cut -d' ' -f1)" \
+    6ada2d61e3a773f53a7221617fa76b441a5d75da79142f3a8247b01f7c406bfa
 claim "nobody else reads the configuration, from the moment of unpacking" \
     same "$(stat -c %a "$work/unpacked/etc/hearthlink/config.yaml")" 640
 
-# The same program as a newer version, whose conffile has another comment: dpkg must then think of what was changed by hand.
-newer=${version%-*}+newer-1
-sed -i "s/^Version: .*/Version: $newer/" "$work/unpacked/DEBIAN/control"
-echo "# newer" >> "$work/unpacked/etc/hearthlink/config.yaml"
-newer_package=$work/hearthlink_${newer}_amd64.deb
-dpkg-deb --root-owner-group -Zgzip -z1 --build "$work/unpacked" "$newer_package" > "$work/said"
+# make_version VERSION: the same program as another version, $made.
+make_version() {
+    sed -i "s/^Version: .*/Version: $1/" "$work/unpacked/DEBIAN/control"
+    made=$work/made/hearthlink_$1_amd64.deb
+    mkdir -p "$work/made"
+    dpkg-deb --root-owner-group -Zgzip -z1 --build "$work/unpacked" "$made" > "$work/said"
+}
 
 part "the repository, by deploy/apt/publish.sh"
 export GNUPGHOME=$work/gnupg
@@ -61,10 +66,8 @@ published=$(indices)
 claim "published again it is the same" publish "$package"
 claim "with the same indices" same "$(indices)" "$published"
 # Another content under a version that homes may have.
-mkdir "$work/replaced"
-sed -i "s/^Version: .*/Version: $version/" "$work/unpacked/DEBIAN/control"
-dpkg-deb --root-owner-group -Zgzip -z1 --build "$work/unpacked" "$work/replaced/$(basename "$package")" > "$work/said"
-claim "a published version is not replaced" not publish "$work/replaced/$(basename "$package")"
+make_version "$version"
+claim "a published version is not replaced" not publish "$made"
 claim "and is what it was" same "$(indices)" "$published"
 GNUPGHOME=$work/apt/gnupg claim "a key inside of what everybody can read is refused" not "$repository/deploy/apt/publish.sh" \
     --make-key --repository "$work/apt"

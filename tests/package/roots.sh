@@ -101,6 +101,7 @@ snapshot() {
         cd "$1"
         local skip=(-xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp -o -path ./srv \) -prune)
         find . "${skip[@]}" -o -printf '%p %y %m %U:%G %l\n'
+        sed 's|^|./etc/group has |' etc/group
         find . "${skip[@]}" -o -type f -print0 | xargs -0 sha256sum | sed 's/^\([0-9a-f]*\)  \(.*\)$/\2 is \1/'
     ) | sort
 }
@@ -113,8 +114,8 @@ left_over() {
         './var/lib/apt/' './var/cache/apt/' './var/log/' './var/cache/ldconfig/' './var/cache/debconf/'
         # The copies that userdel and groupdel make of what was before.
         './etc/(passwd|group|shadow|gshadow)- ' './etc/.pwd.lock '
-        # The group of the GPIO lines: by now others may be in it, and files its own.
-        './etc/(group|gshadow) is '
+        # The group of the GPIO lines: by now others may be in it, and files its own. Group by group, as above.
+        './etc/group has gpio:x:[0-9]*:$' './etc/(group|gshadow) is '
     )
     diff "$1" "$2" | grep '^[<>]' | grep -Ev "^[<>] ($(IFS='|'; echo "${ours[*]}"))" || true
 }
