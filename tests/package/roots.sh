@@ -77,15 +77,12 @@ beside() {
     nsenter --target "$init" --net "$@"
 }
 
+# Its first process is killed, and with it go all others; it is thrown away.
 shut_down() {
     [ -n "$machine" ] || return 0
-    # SIGRTMIN+4 to its systemd: power off. After ten seconds the container is ended.
-    [ -z "${init-}" ] || kill -s RTMIN+4 "$init" 2> /dev/null || true
-    local end=$((SECONDS + 10))
-    while kill -0 "$machine" 2> /dev/null && [ $SECONDS -lt $end ]; do sleep 0.1; done
-    kill -KILL "$machine" 2> /dev/null || true
+    if [ -n "${init-}" ]; then kill -KILL "$init" 2> /dev/null || true; else kill -KILL "$machine" 2> /dev/null || true; fi
     wait "$machine" 2> /dev/null || true
-    machine=
+    machine='' init=''
 }
 
 # After a claim that failed: what the machine says of the service.
