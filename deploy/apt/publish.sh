@@ -73,8 +73,11 @@ esac
 
 if [ -n "$make_key" ]; then
     # Without an end: a repository whose key ends by itself locks its homes out. It is changed as README.md says.
-    gpg --batch --quiet --passphrase '' --quick-generate-key "Hearthlink archive signing key" ed25519 sign never
-    key=$(gpg --batch --with-colons --list-secret-keys "=Hearthlink archive signing key" | awk -F: '$1 == "fpr" { last = $10 } END { print last }')
+    # --yes: there may be an older one of this name.
+    key=$(gpg --batch --yes --status-fd 1 --passphrase '' \
+        --quick-generate-key "Hearthlink archive signing key" ed25519 sign never 2> /dev/null |
+        awk '$2 == "KEY_CREATED" { print $4 }')
+    [ -n "$key" ] || refuse "gpg makes no key in $secrets"
     echo "the key: $key"
     echo "It lies in $secrets and has no passphrase; README.md says how it gets one, and where it should lie."
 fi

@@ -76,6 +76,8 @@ GNUPGHOME=$work/apt/gnupg claim "a key inside of what everybody can read is refu
 claim "lintian: no error, no warning in the keyring's package" \
     lintian --allow-root --fail-on error,warning "$work/apt/hearthlink-archive-keyring.deb"
 claim "no secret key is in it" not grep -rlE 'PRIVATE KEY' "$work/apt"
+claim "another key can be made beside the first" "$repository/deploy/apt/publish.sh" \
+    --make-key --repository "$work/second" "$package"
 
 # What somebody on the way would make of it: another program under the signed name.
 cp -a "$work/apt" "$work/forged"
