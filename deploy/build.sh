@@ -103,7 +103,7 @@ generate() {
     *" amd64 "*) ;;
     *)
         choose_rust "$(triple_of amd64)"
-        cargo build --locked --no-default-features
+        env -u RUSTC_BOOTSTRAP cargo build --locked --no-default-features
         program=target/debug/hearthlink
         ;;
     esac

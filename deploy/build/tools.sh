@@ -47,7 +47,7 @@ make_zig() {
 make_cargo_deb() {
     ! cargo_deb_is_there || return 0
     choose_rust x86_64-unknown-linux-gnu
-    cargo install cargo-deb --locked --version "$CARGO_DEB" --root "$tools" --target-dir target/cargo-deb
+    env -u RUSTC_BOOTSTRAP cargo install cargo-deb --locked --version "$CARGO_DEB" --root "$tools" --target-dir target/cargo-deb
     rm -rf target/cargo-deb
     PATH=$tools/bin:$PATH
 }
