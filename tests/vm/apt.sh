@@ -2,7 +2,8 @@
 # network, as a Pi has, and it is judged from outside: see outside/apt.py.
 # shellcheck shell=bash disable=SC2154,SC2034 # what it has from run and build.sh, and $limit, which boot reads
 
-# Has the kernel run arm64's programs by QEMU, for the maintainer scripts of Debian's packages.
+# Has the kernel run arm64's programs by QEMU, for the maintainer scripts of Debian's packages; as qemu-user-static has systemd do
+# it at boot, where there is one.
 emulate_arm64() {
     local known=/proc/sys/fs/binfmt_misc
     [ -e $known/register ] || mount -t binfmt_misc binfmt_misc $known
@@ -69,4 +70,4 @@ cp --sparse=always "$cache/apt.disk" "$laboratory/card"
 limit=7200
 boot env PYTHONPATH="$here/guest" PYTHONDONTWRITEBYTECODE=1 sh -c 'python3 -u "$@"; echo "LAB-END $?"' \
     trial "$here/outside/apt.py" "$laboratory" "$cache/apt.kernel" "$cache/apt.initrd" "$package" "$repository"
-rm "$laboratory/card"
+rm -r "$laboratory/card" "$laboratory/keys"

@@ -85,7 +85,11 @@ def lose_power(judge, machine, service, histories, cloud, lot):
         service.wait_online()
         seen.append(recovery(machine))
     with judge.claim("every reading that was acknowledged at home is at the cloud") as seen:
-        eventually("all of them", lambda: histories.acked <= set(histories.told()))
+        try:
+            eventually("all of them", lambda: histories.acked <= set(histories.told()))
+        except TimeoutError:
+            lost = histories.acked - set(histories.told())
+            raise AssertionError(f"{len(lost)} of {len(histories.acked)} are lost, the last one {max(lost)}") from None
         told = histories.told()
         again = len(told) - len(set(told))
         assert again <= WINDOW * cut, f"{again} were told again"
