@@ -45,10 +45,11 @@ impl Part {
         Self { name, caller, is_excused: Box::new(|| false) }
     }
 
-    /// The store's thread, which stands still with its disk.
+    /// The store's thread, which stands still with its disk. Excused from the first moment on, and not from when the disk is
+    /// known to hang: whoever watches may have less patience than that.
     pub(super) fn store(store: &Store) -> Self {
         let asked = store.clone();
-        Self { name: "store", caller: store.caller(), is_excused: Box::new(move || asked.hangs()) }
+        Self { name: "store", caller: store.caller(), is_excused: Box::new(move || asked.is_at_disk()) }
     }
 
     /// Resolves when the part turns. Cancel safe.

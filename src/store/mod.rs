@@ -449,8 +449,8 @@ impl Store {
         let _ = self.jobs.send(Job::Hurry);
     }
 
-    /// Asks whether the writer's thread turns. While it waits for the disk it cannot answer, and [`Store::hangs`] says
-    /// so. Keeps the thread as a handle does.
+    /// Asks whether the writer's thread turns. While it waits for the disk it cannot answer, and
+    /// [`Store::is_at_disk`] says so. Keeps the thread as a handle does.
     pub fn caller(&self) -> Caller {
         let jobs = self.jobs.clone();
         Caller::new(move |call| drop(jobs.send(Job::Call(call))))
@@ -458,8 +458,17 @@ impl Store {
 
     /// Whether the disk has not answered for a while: what is asked of the store now may wait for long.
     pub fn hangs(&self) -> bool {
-        // A thread that panicked at the disk waits for nothing any more.
-        self.pulse.is_missed() && self.ended.has_changed().is_ok()
+        self.pulse.is_missed() && self.has_thread()
+    }
+
+    /// Whether the writer's thread waits for the disk, for a moment or for ever.
+    pub fn is_at_disk(&self) -> bool {
+        self.pulse.is_at_disk() && self.has_thread()
+    }
+
+    /// One that panicked at the disk waits for nothing any more.
+    fn has_thread(&self) -> bool {
+        self.ended.has_changed().is_ok()
     }
 
     /// The same work, but not longer than the disk answers: for those whom a disk that hangs must not hold up.

@@ -40,6 +40,11 @@ impl Pulse {
         self.busy_since.store(0, Ordering::Relaxed);
     }
 
+    /// Whether the thread is at the disk.
+    pub(super) fn is_at_disk(&self) -> bool {
+        self.busy_since.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether the disk has not answered for [`HANGS_AFTER`].
     pub(super) fn is_missed(&self) -> bool {
         match self.busy_since.load(Ordering::Relaxed) {
