@@ -62,8 +62,7 @@ fn disk(facts: &Facts) -> Option<Verdict> {
         level: Level::Error,
         sentence: format!("New messages cannot be kept: {fault}."),
         remedy: Some(
-            "Home goes on working; devices are not acknowledged until the disk takes messages again."
-                .to_owned(),
+            "Home goes on working; devices are not acknowledged until messages can be kept again.".to_owned(),
         ),
         since: facts.disk_fault_since,
     })

@@ -98,7 +98,7 @@ fn keep(path: &Path, connection: &Connection, from: usize) -> Option<PathBuf> {
             tracing::warn!(
                 from,
                 reason,
-                "the store is brought up to date without a copy for the way back to the earlier version; nothing is lost"
+                "no copy of the store is kept for the way back to the earlier version; it is to be brought up to date all the same"
             );
             None
         }
