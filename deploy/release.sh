@@ -164,13 +164,14 @@ run deploy/apt/publish.sh --key "${key:-FINGERPRINT}" --repository "$repository"
 
 step "where people find it"
 # The packages before the lists that name them, or somebody's apt asks for what is not there yet. Nothing is deleted.
+# --copy-links: a list's name by its hash is a link, which not every web host keeps.
 if [ -n "$upload" ]; then
-    run rsync --recursive --times --checksum --exclude /dists "$repository/" "$upload/"
-    run rsync --recursive --times --checksum --delay-updates "$repository/dists" "$upload/"
+    run rsync --recursive --times --checksum --copy-links --exclude /dists "$repository/" "$upload/"
+    run rsync --recursive --times --checksum --copy-links --delay-updates "$repository/dists" "$upload/"
 else
     printf 'not uploaded. By hand:\n'
-    printf '    rsync --recursive --times --checksum --exclude /dists %s/ TARGET/\n' "$repository"
-    printf '    rsync --recursive --times --checksum --delay-updates %s/dists TARGET/\n' "$repository"
+    printf '    rsync --recursive --times --checksum --copy-links --exclude /dists %s/ TARGET/\n' "$repository"
+    printf '    rsync --recursive --times --checksum --copy-links --delay-updates %s/dists TARGET/\n' "$repository"
 fi
 
 step "what is left to do"
