@@ -43,6 +43,7 @@ enum Field {
     CutAt,
     Seed,
     HangNames,
+    FullAt,
     Writes,
     Syncs,
     Refused,
@@ -50,7 +51,7 @@ enum Field {
     NamesHung,
 }
 
-const FIELDS: usize = 13;
+const FIELDS: usize = 14;
 
 /// The disk, and the resolution of names.
 pub struct FaultyDisk {
@@ -102,6 +103,7 @@ impl FaultyDisk {
             Field::HangSyncs,
             Field::CutAt,
             Field::HangNames,
+            Field::FullAt,
         ] {
             self.set(field, 0);
         }
@@ -113,6 +115,11 @@ impl FaultyDisk {
         if refusal == Refusal::ReadOnly {
             self.set(Field::RefuseOpens, refusal.errno());
         }
+    }
+
+    /// It is full from the `step`th write from now on.
+    pub fn fill_at(&self, step: u32) {
+        self.set(Field::FullAt, step);
     }
 
     /// Writes go well and syncing fails.

@@ -42,11 +42,13 @@ struct orders {
     uint32_t cut_at;         /* the power is cut at the n-th write or fsync from now */
     uint32_t seed;           /* of the coin */
     uint32_t hang_names;     /* getaddrinfo does not return while this is set */
+    uint32_t full_at;        /* the n-th write from now finds the disk full, and so does every one behind it */
     /* What has happened, for the test. */
     uint32_t writes, syncs, refused, unsynced_lost, names_hung;
 };
 
-enum kind { OTHER, MAIN, LOG };
+/* COPY: what is kept of the store when it is brought up to date, also while it is being written. */
+enum kind { OTHER, MAIN, LOG, COPY };
 
 /* What a write that is not synced yet has replaced. */
 struct undo {
@@ -132,12 +134,20 @@ static int is_the_last_step(void) {
     return orders->cut_at != 0 && __sync_sub_and_fetch(&orders->cut_at, 1) == 0;
 }
 
+/* Whether this write finds the disk full; from then on all do. */
+static int is_full(void) {
+    if (orders->full_at == 0 || __sync_sub_and_fetch(&orders->full_at, 1) != 0) return 0;
+    orders->refuse_writes = ENOSPC;
+    return 1;
+}
+
 static int opened(int fd, const char *path) {
     if (fd >= 0 && fd < MOST_FILES) {
         const char *name = path ? strstr(path, "hearthlink.db") : NULL;
         kinds[fd] = OTHER;
         if (name && strcmp(name, "hearthlink.db") == 0) kinds[fd] = MAIN;
         if (name && strcmp(name, "hearthlink.db-wal") == 0) kinds[fd] = LOG;
+        if (name && strncmp(name, "hearthlink.db.copying", 21) == 0) kinds[fd] = COPY;
     }
     return fd;
 }
@@ -173,7 +183,7 @@ int close(int fd) {
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
     if (kind_of(fd) == OTHER) return real_pwrite(fd, bytes, length, offset);
-    if (orders->refuse_writes) return refuse(orders->refuse_writes);
+    if (orders->refuse_writes || is_full()) return refuse(orders->refuse_writes);
     pthread_mutex_lock(&lock);
     if (is_the_last_step()) {
         real_pwrite(fd, bytes, length / 2, offset);
