@@ -301,6 +301,6 @@ fn shells_packages_and_editors_get_what_they_need() {
     }
     let (code, ..) = said(home.path(), &["man", "pages"]);
     assert_eq!(code, 0);
-    let page = fs::read_to_string(home.path().join("pages/hearthlink-init.1")).unwrap();
+    let page = fs::read_to_string(home.path().join("pages/hearthlink-init.8")).unwrap();
     assert!(page.contains("five questions"), "{page}");
 }

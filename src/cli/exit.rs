@@ -2,9 +2,20 @@
 
 use std::process::ExitCode;
 
+/// The codes and their meanings, as hearthlink(8) has them. The second is clap's own.
+pub(super) const MEANINGS: [(u8, &str); 5] = [
+    (0, "all is well"),
+    (1, "something failed, or `status` or `doctor` reports an error"),
+    (2, "the command line is wrong"),
+    (69, "no gateway answers"),
+    (78, "the configuration is bad"),
+];
+
 /// What `--help` says of them.
-pub(super) const HELP: &str = "Exit codes: 0 all is well; 1 something failed, or `status` or `doctor` reports an error; \
-                               2 the command line is wrong; 69 no gateway answers; 78 the configuration is bad.";
+pub(super) fn help() -> String {
+    let meanings = MEANINGS.map(|(code, meaning)| format!("{code} {meaning}"));
+    format!("Exit codes: {}.", meanings.join("; "))
+}
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

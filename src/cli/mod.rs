@@ -41,7 +41,7 @@ const DEFAULT_FILE: &str = "/etc/hearthlink/config.yaml";
 
 /// A home-side gateway: one outbound MQTT connection, a durable queue, commands that run once or not at all.
 #[derive(Debug, Parser)]
-#[command(name = "hearthlink", version, after_help = exit::HELP)]
+#[command(name = "hearthlink", version, after_help = exit::help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -126,57 +126,57 @@ pub struct Acl {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Clients connected at a time, 1 or more.
+    /// Clients connected at a time, 1 or more. Default 500.
     pub max_clients: Option<u32>,
-    /// Connections of one address at a time, those in their handshake included, 1 or more.
+    /// Connections of one address at a time, those in their handshake included, 1 or more. Default 100.
     pub max_clients_per_address: Option<u32>,
-    /// Connections that have not sent CONNECT yet, 1 or more.
+    /// Connections that have not sent CONNECT yet, 1 or more. Default 200.
     pub max_handshakes: Option<u32>,
-    /// Sessions, those of absent clients included, 1 or more.
+    /// Sessions, those of absent clients included, 1 or more. Default 1,000.
     pub max_sessions: Option<u32>,
-    /// The time from TCP accept to CONNECT, TLS and WebSocket included, 1 s to 5 min.
+    /// The time from TCP accept to CONNECT, TLS and WebSocket included, 1 s to 5 min. Default 10 s.
     #[serde(deserialize_with = "units::duration")]
     #[schemars(with = "Option<Span>")]
     pub handshake_time: Option<Duration>,
-    /// The largest packet, in bytes, 1 KiB to 256 MiB.
+    /// The largest packet, in bytes, 1 KiB to 256 MiB. Default 1 MiB.
     #[serde(deserialize_with = "units::bytes")]
     #[schemars(with = "Option<Size>")]
     pub max_packet: Option<u64>,
     /// Packets of more than 16 KiB that are coming in, of all clients together, in bytes; at least one of
-    /// `max_packet` has room.
+    /// `max_packet` has room. Default 16 MiB.
     #[serde(deserialize_with = "units::bytes")]
     #[schemars(with = "Option<Size>")]
     pub incoming_in_all: Option<u64>,
-    /// What may wait for one session, in bytes.
+    /// What may wait for one session, in bytes. Default 1 MiB.
     #[serde(deserialize_with = "units::bytes")]
     #[schemars(with = "Option<Size>")]
     pub queue_per_session: Option<u64>,
-    /// What may wait for all sessions together, in bytes.
+    /// What may wait for all sessions together, in bytes. Default 64 MiB.
     #[serde(deserialize_with = "units::bytes")]
     #[schemars(with = "Option<Size>")]
     pub queue_in_all: Option<u64>,
-    /// QoS 1 and 2 messages on their way to one client, 1 to 65,535.
+    /// QoS 1 and 2 messages on their way to one client, 1 to 65,535. Default 64.
     pub inflight: Option<u16>,
-    /// QoS 1 and 2 messages of one client that are not acknowledged yet, 1 to 65,535.
+    /// QoS 1 and 2 messages of one client that are not acknowledged yet, 1 to 65,535. Default 1,000.
     pub receive_maximum: Option<u16>,
-    /// What all retained messages may take, in bytes.
+    /// What all retained messages may take, in bytes. Default 16 MiB.
     #[serde(deserialize_with = "units::bytes")]
     #[schemars(with = "Option<Size>")]
     pub retained_size: Option<u64>,
-    /// How many messages may be retained.
+    /// How many messages may be retained. Default 10,000.
     pub retained_count: Option<u32>,
-    /// Subscriptions a client, 1 or more.
+    /// Subscriptions a client, 1 or more. Default 1,000.
     pub subscriptions_per_client: Option<u32>,
     /// What the subscriptions of all clients may take, in bytes, by estimate (200 a subscription, 160 a level,
-    /// and the filter twice); beyond, each client still has 64 KiB.
+    /// and the filter twice); beyond, each client still has 64 KiB. Default 16 MiB.
     #[serde(deserialize_with = "units::bytes")]
     #[schemars(with = "Option<Size>")]
     pub subscriptions_in_all: Option<u64>,
-    /// Levels of a topic, 1 to 128.
+    /// Levels of a topic, 1 to 128. Default 32.
     pub topic_depth: Option<u16>,
-    /// The length of a topic, in bytes, 16 to 65,535.
+    /// The length of a topic, in bytes, 16 to 65,535. Default 1,024.
     pub topic_length: Option<u16>,
-    /// How long an absent client's session is kept at most, 1 s to 10 years.
+    /// How long an absent client's session is kept at most, 1 s to 10 years. Default 7 days.
     #[serde(deserialize_with = "units::duration")]
     #[schemars(with = "Option<Span>")]
     pub longest_session: Option<Duration>,

@@ -27,6 +27,7 @@ mod load;
 mod manual;
 mod problem;
 mod profile;
+pub mod reference;
 mod routes;
 mod schema;
 mod shape;

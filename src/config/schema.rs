@@ -103,7 +103,7 @@ pub struct Device {
     pub id: DeviceId,
     /// What it is: the name of a kind, as in `docs/devices.md`.
     pub kind: String,
-    /// What its kind needs to know; the devices room checks it.
+    /// What its kind needs to know.
     #[serde(default)]
     pub options: Fields,
     /// What it is set to when the line to the cloud has been lost for a time. Default: it is left as it is.

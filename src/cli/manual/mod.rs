@@ -1,10 +1,18 @@
 //! What the command line says of itself to other programs: the configuration's JSON Schema, completions for shells,
 //! manual pages.
+//!
+//! The date on a manual page is `SOURCE_DATE_EPOCH`, as whoever makes a package sets it; without it there is none, for
+//! today's would make two builds of one version differ.
 
-use std::{fs, io, path::PathBuf};
+mod commands;
+mod file;
+mod page;
+
+use std::{env, fs, path::PathBuf};
 
 use clap::{Args, Command, Subcommand};
 use clap_complete::Shell;
+use time::OffsetDateTime;
 
 use super::{Exit, say::say};
 use crate::{config, devices::KINDS};
@@ -49,16 +57,30 @@ pub(super) struct ManArguments {
     directory: PathBuf,
 }
 
-/// `man DIRECTORY`.
-pub(super) fn man(arguments: &ManArguments, command: Command) -> Exit {
+/// `man DIRECTORY`: sections 8 and 5. Nothing in them is of this moment or this machine.
+pub(super) fn man(arguments: &ManArguments, mut command: Command) -> Exit {
+    command.build();
+    let date = env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| day(&seconds)).unwrap_or_default();
+    let mut pages = commands::pages(&command, &date);
+    pages.push(("hearthlink.5".to_owned(), file::settings(&date)));
+    pages.push(("hearthlink-devices.5".to_owned(), file::devices(&date)));
     let directory = &arguments.directory;
-    let written: io::Result<()> =
-        fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(command, directory));
-    match written {
+    let write = || {
+        fs::create_dir_all(directory)?;
+        pages.iter().try_for_each(|(name, text)| fs::write(directory.join(name), text))
+    };
+    match write() {
         Ok(()) => Exit::Success,
         Err(error) => {
             eprintln!("hearthlink: failed to write manual pages to {}: {error}.", directory.display());
             Exit::Failure
         }
     }
+}
+
+/// The day of a time in seconds since 1970, in UTC.
+fn day(seconds: &str) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(seconds.trim().parse().ok()?).ok()?;
+    let date = time.date();
+    Some(format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day()))
 }
