@@ -116,7 +116,7 @@ async fn whoever_watches_is_told_three_times_within_his_patience_while_all_parts
 #[tokio::test(start_paused = true)]
 async fn a_stuck_part_is_named_once_and_nobody_is_told_any_more() {
     for stuck in [&["store"][..], &["broker"], &["line"], &["broker", "store"], &NAMES] {
-        let house = House::new(|name| stuck.iter().any(|one| *one == name));
+        let house = House::new(|name| stuck.contains(&name));
         let _listening = house.log.listen();
         a_moment().await;
         // Before whoever watches has lost his patience.
@@ -205,7 +205,10 @@ async fn a_vigil_that_nobody_wants_asks_nobody() {
 async fn the_parts_of_a_real_gateway_answer() {
     // Told as fast as may be.
     let (sender, told) = std::sync::mpsc::channel();
-    let vigil = Vigil::begin(Duration::from_millis(30), move || drop(sender.send(()))).unwrap();
+    let vigil = Vigil::begin(Duration::from_millis(30), move || {
+        let _ = sender.send(());
+    })
+    .unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hearthlink.yaml");
     let text = "gateway: {id: x, data_dir: data}\nbroker: {listeners: []}\n\
@@ -215,7 +218,9 @@ async fn the_parts_of_a_real_gateway_answer() {
     let gateway = crate::app::Gateway::build(&config).await.unwrap().watched_by(vigil);
     let stop = tokio_util::sync::CancellationToken::new();
     let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let running = tokio::spawn(gateway.run(stop.clone(), move || drop(ready.send(()))));
+    let running = tokio::spawn(gateway.run(stop.clone(), move || {
+        let _ = ready.send(());
+    }));
     is_ready.await.unwrap();
     let told = tokio::task::spawn_blocking(move || {
         told.try_iter().for_each(drop);
