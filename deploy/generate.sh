@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What a package has beside the program, made from the program itself: manual pages, completions, the bill of materials.
+# What a package has beside the program, made from the program itself: manual pages, completions, the bill of materials, and
+# the notices of what it is linked from.
 #
 #     deploy/generate.sh OUTDIR HEARTHLINK_BINARY
 #
@@ -35,5 +36,6 @@ if ! cargo cyclonedx --version 2> /dev/null | grep -qx ".* $wanted"; then
     rm -rf target/cargo-cyclonedx
 fi
 deploy/sbom.py make "$out/sbom.cdx.json" "$binary"
+deploy/notices.py "$out/notices.gz"
 printf '%s: %s manual pages, %s completions, a bill of materials\n' \
     "$out" "$(find "$out/man" -type f | wc -l)" "$(find "$out/completions" -type f | wc -l)"

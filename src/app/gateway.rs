@@ -151,6 +151,7 @@ impl Gateway {
             home.into_iter().chain(line.map(|line| Part::new("line", line))).collect()
         });
         // Of its own the gateway keeps none: the store ends with the last handle.
+        let store_end = store.end();
         drop(store);
         ready();
         let store_is_back = async {
@@ -167,14 +168,25 @@ impl Gateway {
         };
         drop(duty);
         running.end().await;
-        match (ended?, unopened) {
-            (Some(store), Some(unopened)) => {
-                // The next run opens the file: only when nobody has it any more.
-                if tokio::time::timeout(FILE_PATIENCE, store.closed()).await.is_err() {
-                    tracing::error!("the store's file is still open");
-                }
-                Err(RunError::StoreIsBack(unopened.looks))
+        let (reopened, error) = match ended {
+            Ok(store) => (store, None),
+            Err(error) => (None, Some(error)),
+        };
+        let is_back = reopened.is_some();
+        let let_go = async {
+            store_end.await;
+            if let Some(store) = reopened {
+                store.closed().await;
             }
+        };
+        // Whoever opens the file next, the next run or the next process, is to find it whole: a process that ends before its
+        // store leaves SQLite's log beside the file, and what the store notes last unwritten.
+        if tokio::time::timeout(FILE_PATIENCE, let_go).await.is_err() {
+            tracing::error!("the store's file is still open");
+        }
+        match (error, unopened) {
+            (Some(error), _) => Err(error),
+            (None, Some(unopened)) if is_back => Err(RunError::StoreIsBack(unopened.looks)),
             _ => Ok(()),
         }
     }
@@ -376,5 +388,27 @@ impl Running {
         self.broker.end().await;
         self.line.end().await;
         self.watchers.end().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gateway_that_has_ended_has_let_go_of_its_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("home.yaml");
+        std::fs::write(&path, "gateway: {id: x, data_dir: data}\nbroker: {listeners: []}\n").unwrap();
+        let config = crate::config::load(&path).unwrap();
+        let gateway = Gateway::build(&config).await.unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        gateway.run(stop, move || stopped.cancel()).await.unwrap();
+        let files = std::fs::read_dir(directory.path().join("data")).unwrap();
+        let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        assert!(names.iter().any(|name| name == "hearthlink.db"), "{names:?}");
+        let is_log = |name: &std::ffi::OsString| name.to_string_lossy().contains("-wal");
+        assert!(!names.iter().any(is_log), "{names:?}");
     }
 }

@@ -99,6 +99,8 @@ enum Command {
     #[command(hide = true)]
     Man(manual::ManArguments),
     /// See everything work on this machine: a cloud, a home, a phone. Needs no configuration and no network.
+    // Packages are built without it, and it then says so.
+    #[command(hide = cfg!(not(feature = "demo")))]
     Demo {
         /// Play the story without anybody and end with a table of what was measured.
         #[arg(long)]

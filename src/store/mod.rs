@@ -428,9 +428,15 @@ impl Store {
 
     /// Gives this handle back; resolves when all the others are gone too and the file can be opened anew.
     pub async fn closed(self) {
-        let mut ended = self.ended.clone();
+        let end = self.end();
         drop(self);
-        while ended.changed().await.is_ok() {}
+        end.await;
+    }
+
+    /// Resolves when every handle is gone and the file can be opened anew; is none itself.
+    pub fn end(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
     }
 
     /// The sums, as of the last commit.

@@ -26,7 +26,8 @@ libraries_are_in_depends() {
     local library
     while read -r library; do
         case $library in
-        libc.so.6 | libm.so.6 | ld-linux-*) ;;
+        # Of libc6, the last two for the names that programs of before glibc 2.34 know.
+        libc.so.6 | libm.so.6 | ld-linux-* | libpthread.so.0 | libdl.so.2) ;;
         libgcc_s.so.1) says libgcc-s1 dpkg-deb -f "$package" Depends || return 1 ;;
         *) echo "$library"; return 1 ;;
         esac

@@ -1,3 +1,5 @@
+//! The vigil by a clock that is moved: who is asked, who is told, which part is named; and once on a real gateway.
+
 use std::{
     io::Write,
     sync::{

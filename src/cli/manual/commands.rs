@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_paragraphs_of_the_manual_are_found_by_their_headings() {
-        for (name, part) in [("init", "five questions"), ("devices", "--watch"), ("reset", "--journal")] {
+        for (name, part) in [("init", "--force"), ("devices", "--watch"), ("reset", "--journal")] {
             assert!(section(name).is_some_and(|text| text.contains(part)), "{name}");
         }
         assert_eq!(section("Exit codes").map(str::is_empty), Some(false));

@@ -1,6 +1,7 @@
 //! Files that the configuration names: they exist, can be read, and secrets are the owner's alone.
 
 use std::{
+    env,
     fs::File,
     io::{ErrorKind, Read},
     path::Path,
@@ -36,12 +37,28 @@ fn unreadable(at: &str, path: &Path) -> Option<Finding> {
                 Err(error) => Some(Finding::new(at, format!("cannot read `{name}`: {error}"), who)),
             }
         }
+        Err(error) if error.kind() == ErrorKind::NotFound && is_of_running_service(path) => {
+            let what = format!("`{name}` is there only while the service runs, so it is not looked at");
+            Some(
+                Finding::new(
+                    at,
+                    what,
+                    "it comes from /etc/hearthlink/credentials, by `LoadCredential` of the unit",
+                )
+                .warning(),
+            )
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let remedy = "check the path; a relative one begins where the configuration lies";
             Some(Finding::new(at, format!("there is no file `{name}`"), remedy))
         }
         Err(error) => Some(Finding::new(at, format!("cannot read `{name}`: {error}"), who)),
     }
+}
+
+/// A credential that systemd hands to the service, seen by somebody else (systemd.exec(5), `LoadCredential`).
+fn is_of_running_service(path: &Path) -> bool {
+    path.starts_with("/run/credentials") && env::var_os("CREDENTIALS_DIRECTORY").is_none()
 }
 
 /// A private key or a password: as [`readable`], and nobody else may read it.

@@ -26,6 +26,9 @@ fn old(directory: &Path, version: usize) -> PathBuf {
          INSERT INTO outbox (topic, payload, qos, retain, size, accepted_at) VALUES ('t', x'31', 1, 0, 2, 1799999999000);",
     )
     .unwrap();
+    if version >= 3 {
+        old.execute_batch("UPDATE outbox SET born = accepted_at").unwrap();
+    }
     path
 }
 
