@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench footprint                                   # the optimised program with the demonstration in it
-//! HEARTHLINK=/usr/bin/hearthlink cargo bench --bench footprint    # the one that the package brings
+//! HEARTHLINK=/usr/bin/hearthlink cargo test --bench footprint     # the one that the package brings, and quick to build
 //! ```
 //!
 //! Takes half a minute and needs nothing. Ready is what the program tells systemd (`READY=1`, sd_notify(3)). Memory is the

@@ -33,11 +33,11 @@ libraries_are_in_depends() {
         esac
     done < <(objdump -p "$binary" | awk '$1 == "NEEDED" { print $2 }')
 }
-is_small() { [ "$(stat -c %s "$package")" -le $((8 << 20)) ] && [ "$(dpkg-deb -f "$package" Installed-Size)" -le $((27 << 10)) ]; }
+is_small() { [ "$(stat -c %s "$package")" -le $((8 << 20)) ] && [ "$(dpkg-deb -f "$package" Installed-Size)" -le $((21 << 10)) ]; }
 no_demonstration() { not "$binary" demo --once; }
 
 claim "lintian: no error, no warning" lintian --allow-root --fail-on error,warning "$package"
-claim "it is at most 8 MiB, and 27 MiB when it is installed" is_small
+claim "it is at most 8 MiB, and 21 MiB when it is installed" is_small
 claim "its version is the changelog's and Cargo.toml's" changelog_and_cargo_agree
 claim "Depends has a libc that is new enough for the program, and is in bookworm" depends_has_the_libc
 claim "and every other library" libraries_are_in_depends

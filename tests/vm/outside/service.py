@@ -93,10 +93,10 @@ class Service:
         return next((device for device in self.status().get("devices", []) if device["id"] == name), {})
 
     def resident(self):
-        """Its memory in MB: what is resident, and how much of that is its own."""
+        """Its memory in MiB: what is resident, and how much of that is its own."""
         text = self.machine.do("cat", f"/proc/{self.show('MainPID')}/status")
         size = {name: int(re.search(rf"{name}:\s+(\d+) kB", text)[1]) / 1024 for name in ("VmRSS", "RssAnon")}
-        return f"{size['VmRSS']:.1f} MB, of which {size['RssAnon']:.1f} MB are its own"
+        return f"{size['VmRSS']:.1f} MiB, of which {size['RssAnon']:.1f} MiB are its own"
 
     def took_to_start(self):
         """Seconds from the program's start to READY=1."""
