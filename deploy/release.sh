@@ -144,6 +144,10 @@ packages=(target/packages/"hearthlink_$version"-*_{amd64,arm64,armhf}.deb)
 step "the amd64 package is judged, installed, upgraded, removed and purged"
 run tests/package/run "${packages[0]}"
 
+step "the programs of the other two run, on emulated processors"
+run deploy/smoke.sh arm64
+run deploy/smoke.sh armhf
+
 step "checksums, and their signature"
 checksums() (
     [ ${#packages[@]} = 3 ] || {

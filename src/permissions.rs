@@ -12,6 +12,10 @@ use std::{
     path::Path,
 };
 
+/// Where systemd keeps them (systemd.exec(5), `LoadCredential=`), seen from outside of the service, too.
+const CREDENTIALS: &str = "/run/credentials";
+/// From where the package's unit has them handed over.
+const BOOTSTRAP: &str = "/etc/hearthlink/credentials";
 /// Root, as user and as group.
 const ROOT: u32 = 0;
 
@@ -23,22 +27,35 @@ pub fn exposed(path: &Path) -> Option<u32> {
 /// The same of a file that is open. systemd shows its credentials to one service only, though their ACL looks like a mode
 /// that lets the group read.
 pub fn exposed_mode(path: &Path, metadata: &Metadata) -> Option<u32> {
+    let is_ours = |directory: std::ffi::OsString| !directory.is_empty() && path.starts_with(directory);
     let is_credential =
-        env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory));
+        path.starts_with(CREDENTIALS) || env::var_os("CREDENTIALS_DIRECTORY").is_some_and(is_ours);
+    let is_shared = is_of_one_group(metadata)
+        && directory_of(path).is_some_and(|directory| {
+            directory.uid() == ROOT && directory.gid() == metadata.gid() && directory.mode() & 0o007 == 0
+        });
     let mode = metadata.mode() & 0o777;
-    (mode & 0o077 != 0 && !is_of_one_group(metadata) && !is_credential).then_some(mode)
+    (mode & 0o077 != 0 && !is_shared && !is_credential).then_some(mode)
 }
 
 /// Whether only root can read this file, in a directory from which a service reads by its group: seen by root, who can read
 /// everything and would not notice.
 pub fn is_hidden_from_service(path: &Path) -> bool {
-    match (fs::metadata(path), directory_of(path)) {
-        (Ok(file), Some(directory)) if is_of_service(&directory) => {
-            let is_for_group = file.gid() == directory.gid() && file.mode() & 0o040 != 0;
-            file.uid() == ROOT && !is_for_group && file.mode() & 0o004 == 0
-        }
-        _ => false,
-    }
+    let Some((place, directory)) = path
+        .ancestors()
+        .skip(1)
+        .find_map(|place| Some((place, fs::metadata(place).ok().filter(is_of_service)?)))
+    else {
+        return false;
+    };
+    // Folders within it hide what lies in them.
+    path.ancestors().take_while(|part| *part != place).any(|part| {
+        fs::metadata(part).is_ok_and(|part| {
+            let wanted = if part.is_dir() { 0o010 } else { 0o040 };
+            let is_for_group = part.gid() == directory.gid() && part.mode() & wanted != 0;
+            part.uid() == ROOT && !is_for_group && part.mode() & (wanted >> 3) == 0
+        })
+    })
 }
 
 /// The mode of a new secret that gets its owner and group from this file or directory: readable for the group where that is
@@ -56,6 +73,23 @@ pub fn remedy(path: &Path) -> String {
             format!("chown --reference={} {name} && chmod 640 {name}", parent.display())
         }
         _ => format!("chmod 600 {name}"),
+    }
+}
+
+/// What to do about a file that [`is_hidden_from_service`].
+pub fn remedy_of_hidden(path: &Path) -> String {
+    if let Ok(file) = path.strip_prefix(BOOTSTRAP) {
+        let file = file.display();
+        return format!(
+            "name the copy that systemd hands to the service: `{CREDENTIALS}/hearthlink.service/secret_{file}`"
+        );
+    }
+    match (path.parent(), directory_of(path)) {
+        (Some(folder), Some(directory)) if !is_of_service(&directory) => {
+            let (folder, above) = (folder.display(), folder.parent().unwrap_or(folder).display());
+            format!("run `chgrp -R --reference={above} {folder} && chmod -R g+rX {folder}`")
+        }
+        _ => format!("run `{}`", remedy(path)),
     }
 }
 
@@ -111,6 +145,23 @@ mod tests {
         set(&path, 0o640);
         assert!(!is_hidden_from_service(&path));
         assert_eq!(exposed(&path), None);
+        // A folder of root's own within it.
+        let (inner, hidden) = (directory.join("keys"), directory.join("keys/key"));
+        fs::create_dir(&inner).unwrap();
+        fs::write(&hidden, "secret").unwrap();
+        chown(&hidden, None, Some(GROUP)).unwrap();
+        set(&hidden, 0o640);
+        set(&inner, 0o700);
+        assert!(is_hidden_from_service(&hidden), "its folder is root's alone");
+        assert!(remedy_of_hidden(&hidden).contains("chgrp -R"), "{}", remedy_of_hidden(&hidden));
+        chown(&inner, None, Some(GROUP)).unwrap();
+        set(&inner, 0o750);
+        assert!(!is_hidden_from_service(&hidden));
+        let copied = remedy_of_hidden(Path::new("/etc/hearthlink/credentials/cloud.key"));
+        assert!(copied.contains("/run/credentials/hearthlink.service/secret_cloud.key"), "{copied}");
+        set(directory, 0o755);
+        assert_eq!(exposed(&path), Some(0o640), "a group's, in a directory that everybody gets into");
+        set(directory, 0o750);
         for mode in [0o660, 0o644, 0o650] {
             set(&path, mode);
             assert_eq!(exposed(&path), Some(mode));

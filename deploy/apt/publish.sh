@@ -121,8 +121,31 @@ aptly() {
 }
 
 aptly repo create -component=main -distribution=$suite hearthlink
+# Whether the files of pool/ are those that were signed: the folder comes from a web server, and what somebody has put there is
+# not to be signed by this run. Signature, then the lists that it is of, then each package.
+judge_pool() (
+    gpg --batch --quiet --yes --output "$work/Release" --status-fd 3 --decrypt "$repository/dists/$suite/InRelease" \
+        3> "$work/status" 2> /dev/null || return 1
+    signer=$(awk '$2 == "VALIDSIG" { print $NF }' "$work/status")
+    known=no
+    for fingerprint in "$key" ${trusted[@]+"${trusted[@]}"}; do
+        gpg --batch --with-colons --list-keys "$fingerprint" 2> /dev/null | grep -q "^fpr:.*:$signer:" && known=yes
+    done
+    [ -n "$signer" ] && [ $known = yes ] || return 1
+    cd "$repository/dists/$suite"
+    awk '/^SHA256:/ { on = 1; next } /^[^ ]/ { on = 0 } on && $3 ~ /binary-[a-z0-9]*\/Packages$/ { print $1 "  " $3 }' \
+        "$work/Release" > "$work/lists"
+    [ -s "$work/lists" ] && sha256sum --check --status "$work/lists" || return 1
+    cut -d ' ' -f 3 "$work/lists" | xargs cat | sed -n 's/^SHA256: //p' | sort -u > "$work/signed"
+    find "$repository/pool" -type f -exec sha256sum {} + | cut -d ' ' -f 1 | sort -u | comm -23 - "$work/signed" > "$work/foreign"
+    [ ! -s "$work/foreign" ]
+)
+
 # What was published; then what comes, which must not be another content under the same version.
-[ ! -d "$repository/pool" ] || aptly repo add hearthlink "$repository/pool"
+if [ -d "$repository/pool" ]; then
+    judge_pool || refuse "$repository/pool is not what was signed with $key (another key that did: --trust): compare it with a copy of your own"
+    aptly repo add hearthlink "$repository/pool"
+fi
 aptly repo add hearthlink "${packages[@]}" "$keyring" ||
     refuse "a version that is published is never replaced: raise the one in deploy/deb/changelog, or deploy/apt/keyring/changelog"
 aptly publish repo -batch -gpg-key="$key" -architectures="${architectures// /,}" -acquire-by-hash -skip-bz2 \

@@ -8,7 +8,7 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     app::Hardware,
     config::{Config, Loader},
-    web::{Draft, DraftState, Guide, NOT_READY},
+    web::{Draft, DraftState, Guide, NOT_READY, WebError},
 };
 
 /// Where the page is; the status page will be there too.
@@ -67,23 +67,28 @@ async fn is_first_aside(path: &Path) -> bool {
 /// # Errors
 /// What a command ends with: the page cannot be shown, or no threads can be had.
 pub(super) fn wait(path: &Path, address: SocketAddr) -> Result<Option<Config>, Exit> {
-    let failed = |error: &dyn std::fmt::Display| {
+    let failed = |error: &dyn std::fmt::Display, exit: Exit| {
         eprintln!(
             "hearthlink: there is no configuration at {}, and the page that says what to write cannot be shown: \
              {error}.\n`hearthlink init` writes one.",
             path.display()
         );
-        Exit::Config
+        exit
+    };
+    // What another program has may be let go; where the page must not be is no better at the next start.
+    let unbound = |error: WebError| match error {
+        WebError::Open { .. } => failed(&error, Exit::Config),
+        _ => failed(&error, Exit::Failure),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| failed(&error))?;
+    let runtime = runtime.map_err(|error| failed(&error, Exit::Failure))?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         // The first one is obeyed at once: there is nothing to drain.
-        run::stop_on_signal(stop.clone(), CancellationToken::new()).map_err(|error| failed(&error))?;
-        let hangup = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
-        let guide = Guide::bind(address).await.map_err(|error| failed(&error))?;
-        let example = init::example(path, guide.address().port()).map_err(|error| failed(&error))?;
+        run::stop_on_signal(stop.clone(), CancellationToken::new()).map_err(|error| failed(&error, Exit::Failure))?;
+        let hangup = signal(SignalKind::hangup()).map_err(|error| failed(&error, Exit::Failure))?;
+        let guide = Guide::bind(address).await.map_err(unbound)?;
+        let example = init::example(path, guide.address().port()).map_err(|error| failed(&error, Exit::Failure))?;
         let draft = Draft {
             file: path.display().to_string(),
             command: init::command(path, guide.address().port()),
@@ -110,20 +115,24 @@ pub(super) fn wait(path: &Path, address: SocketAddr) -> Result<Option<Config>, E
     ended
 }
 
-/// What tells one state of the file from another.
-type Look = Option<(SystemTime, u64)>;
+/// What tells one state of the files from another.
+type Look = Vec<(PathBuf, SystemTime, u64)>;
 
 fn look(path: &Path) -> Look {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    let of_file = |file: PathBuf| {
+        let metadata = fs::metadata(&file).ok()?;
+        Some((file, metadata.modified().ok()?, metadata.len()))
+    };
+    Loader::new(path).files().into_iter().filter_map(of_file).collect()
 }
 
 async fn until_good(path: &Path, said: &watch::Sender<Draft>, mut hangup: Signal) -> Config {
     let (mut last, mut judged, mut at) = (None, None, Instant::now());
     loop {
-        let now = look(path);
-        if now == last && (now != judged || now.is_some() && at.elapsed() >= JUDGE_EVERY) {
-            (judged, at) = (now, Instant::now());
+        let now = Some(look(path));
+        let is_there = now.as_ref().is_some_and(|files| !files.is_empty());
+        if now == last && (now != judged || is_there && at.elapsed() >= JUDGE_EVERY) {
+            (judged, at) = (now.clone(), Instant::now());
             if is_first_aside(path).await {
                 if say(said, DraftState::Missing) {
                     eprintln!("hearthlink: the configuration says nothing again.");

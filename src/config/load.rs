@@ -78,6 +78,11 @@ impl<'a> Loader<'a> {
         problems.is_empty() && merged.is_ok_and(|tree| tree.is_empty())
     }
 
+    /// The files that are read: the main one, then those of `config.d` in their order.
+    pub fn files(&self) -> Vec<PathBuf> {
+        paths(self.path, &mut Vec::new())
+    }
+
     /// Loads and checks.
     ///
     /// # Errors

@@ -121,8 +121,10 @@ inside rm /etc/hearthlink/good
 claim "mended, it starts" inside systemctl restart hearthlink
 
 part "remove and purge"
+running() { inside sh -c 'grep -lx hearthlink /proc/[0-9]*/comm' 2> /dev/null | wc -l | sed 's/^0$//'; }
+claim "it runs" same "$(running)" 1
 claim "removed" apt_inside remove hearthlink
-claim "nothing of it runs any more" same "$(inside sh -c 'ps -C hearthlink -o pid= || pgrep -x hearthlink' 2> /dev/null)" ""
+claim "nothing of it runs any more" same "$(running)" ""
 inside sh -c 'printf "#!/bin/sh\nexit 101\n" > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d'
 claim "installed again where policy-rc.d is against it" apt_inside install "hearthlink=$version"
 claim "it does not start" not is_active

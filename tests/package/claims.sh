@@ -65,7 +65,11 @@ need() {
         printf '#!/bin/sh\nexit 101\n' > "$policy"
         chmod +x "$policy"
     fi
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" > "$work/said" 2>&1 || { cat "$work/said"; exit 1; }
+    apt-get update -qq || { [ -z "$policy" ] || rm -f "$policy"; exit 1; }
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" > "$work/said" 2>&1 || {
+        cat "$work/said"
+        [ -z "$policy" ] || rm -f "$policy"
+        exit 1
+    }
     [ -z "$policy" ] || rm -f "$policy"
 }

@@ -72,6 +72,11 @@ claim "with the same indices" same "$(indices)" "$published"
 make_version "$version"
 claim "a published version is not replaced" not publish "$made"
 claim "and is what it was" same "$(indices)" "$published"
+# As whoever has the web server might want it signed.
+cp "$made" "$work/apt/pool/"
+claim "a package that somebody has put beside the signed ones is not signed" says "is not what was signed" not publish "$package"
+rm "$work/apt/pool/${made##*/}"
+claim "and without it all is as it was" publish "$package"
 GNUPGHOME=$work/apt/gnupg claim "a key inside of what everybody can read is refused" not "$repository/deploy/apt/publish.sh" \
     --make-key --repository "$work/apt"
 claim "lintian: no error, no warning in the keyring's package" \

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::Finding;
-use crate::permissions::{exposed, is_hidden_from_service, remedy};
+use crate::permissions::{exposed, is_hidden_from_service, remedy, remedy_of_hidden};
 
 /// A certificate or a CA.
 pub(super) fn readable(at: &str, path: &Path) -> Option<Finding> {
@@ -31,7 +31,7 @@ fn unreadable(at: &str, path: &Path) -> Option<Finding> {
                 Ok(_) if is_hidden_from_service(path) => Some(Finding::new(
                     at,
                     format!("root alone can read `{name}`, and the gateway runs as another user"),
-                    format!("run `{}`", remedy(path)),
+                    remedy_of_hidden(path),
                 )),
                 Ok(_) => None,
                 Err(error) => Some(Finding::new(at, format!("cannot read `{name}`: {error}"), who)),
