@@ -17,6 +17,9 @@ stage=$repository/target/reproduce
 arch=${1:-amd64}
 given=${2:+$(realpath "$2")}
 
+# Of one commit, whatever is committed meanwhile.
+commit=$(git rev-parse HEAD)
+
 rm -rf "$stage"
 mkdir -p "$stage"
 # Both would be looked for below HOME, which is another one in there.
@@ -26,7 +29,7 @@ export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
 build_in() { # PLACE
     local place=$stage/$1 home=$stage/$1.home
     git clone --quiet --no-hardlinks "$repository" "$place"
-    git -C "$place" checkout --quiet --detach "$(git rev-parse HEAD)"
+    git -C "$place" checkout --quiet --detach "$commit"
     mkdir -p "$home/cargo" "$place/target"
     # What is unpacked already need not be fetched again; they are copies by hard links, in a place of their own.
     [ ! -d target/tools ] || cp -al target/tools "$place/target/tools"
@@ -49,7 +52,7 @@ second=$(find "$stage/the-other-one-in-a-longer-place/target/packages" -name '*.
 sha256sum "$first" "$second"
 grep -h ': compiled in' "$stage"/*.log
 if cmp --silent "$first" "$second"; then
-    printf 'the same bytes, of commit %s\n' "$(git rev-parse --short HEAD)"
+    printf 'the same bytes, of commit %s\n' "${commit:0:7}"
     exit 0
 fi
 for side in first second; do
