@@ -22,23 +22,6 @@ tools=$repository/target/tools
 stage=$repository/target/smoke
 PATIENCE=120
 
-fetch_programs() {
-    local missing=() package policy=
-    for package in binutils ca-certificates curl libc6-arm64-cross libc6-armhf-cross mosquitto mosquitto-clients openssl qemu-user-static; do
-        dpkg-query -W -f='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || missing+=("$package")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    # Debian would start a Mosquitto of its own.
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-        policy=/usr/sbin/policy-rc.d
-        printf '#!/bin/sh\nexit 101\n' > "$policy"
-        chmod +x "$policy"
-    fi
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
-    [ -z "$policy" ] || rm -f "$policy"
-}
-
 # Debian's glibc for armel, unpacked below target/: by an apt that knows this architecture and no other, and leaves the
 # machine's own alone.
 unpack_armel() {
@@ -263,7 +246,7 @@ end() {
 }
 trap end EXIT
 
-fetch_programs
+deploy/need binutils ca-certificates curl libc6-arm64-cross libc6-armhf-cross mosquitto mosquitto-clients openssl qemu-user-static
 if [ $# -eq 0 ]; then
     mapfile -t archs < <(find target/packages -name 'hearthlink_*.deb' | sed 's/.*_\(.*\)\.deb/\1/' | sort -u)
     set -- "${archs[@]}"

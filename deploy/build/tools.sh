@@ -9,15 +9,10 @@
 # From Debian what is missing: a C compiler for build scripts (and for programs that run here), pip for zig, readelf, and
 # strip and objdump for the three.
 fetch_programs() { # ARCH...
-    local wanted=(ca-certificates gcc git libc6-dev binutils python3 python3-venv) missing=() package
+    local wanted=(ca-certificates gcc git libc6-dev binutils python3 python3-venv)
     case " $* " in *" arm64 "*) wanted+=(binutils-aarch64-linux-gnu) ;; esac
     case " $* " in *" armhf "*) wanted+=(binutils-arm-linux-gnueabihf) ;; esac
-    for package in "${wanted[@]}"; do
-        dpkg-query -W -f='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || missing+=("$package")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+    deploy/need "${wanted[@]}"
 }
 
 gnu_prefix() { # ARCH

@@ -1,4 +1,4 @@
-# Claims, and what a machine must have for them; read by `run`.
+# Claims; read by `run`.
 # shellcheck shell=bash
 
 claims=0
@@ -51,25 +51,4 @@ soon() {
         [ $SECONDS -lt $end ] || return 1
         sleep 0.2
     done
-}
-
-# Debian's packages, of which no service is to start on this machine.
-need() {
-    local missing=() policy='' name
-    for name; do
-        dpkg-query -W -f='${Status}' "$name" 2> /dev/null | grep -q 'ok installed' || missing+=("$name")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-        policy=/usr/sbin/policy-rc.d
-        printf '#!/bin/sh\nexit 101\n' > "$policy"
-        chmod +x "$policy"
-    fi
-    apt-get update -qq || { [ -z "$policy" ] || rm -f "$policy"; exit 1; }
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" > "$work/said" 2>&1 || {
-        cat "$work/said"
-        [ -z "$policy" ] || rm -f "$policy"
-        exit 1
-    }
-    [ -z "$policy" ] || rm -f "$policy"
 }

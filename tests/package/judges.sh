@@ -1,5 +1,5 @@
 # What can be said of the package without installing it; the newer version and the repository for the trials. Read by `run`.
-# shellcheck shell=bash disable=SC2154 # $package, $work, $repository are run's; need, part and claim claims.sh's
+# shellcheck shell=bash disable=SC2154 # $package, $work, $repository are run's; part and claim claims.sh's
 
 part "the package itself: $(basename "$package"), $(stat -c %s "$package") bytes, $(dpkg-deb -f "$package" Installed-Size) KiB installed"
 version=$(dpkg-deb -f "$package" Version)

@@ -3,14 +3,7 @@
 
 # Installs what is missing of the packages.
 need() {
-    local package missing=()
-    for package; do
-        dpkg-query -W -f='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || missing+=("$package")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q
-    apt-get install -y -q --no-install-recommends "${missing[@]}"
+    "$repository/deploy/need" "$@"
 }
 
 # Whether $1 was built by the recipe that standard input is; notes it otherwise in $recipe, for built.
