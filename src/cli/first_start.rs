@@ -67,28 +67,27 @@ async fn is_first_aside(path: &Path) -> bool {
 /// # Errors
 /// What a command ends with: the page cannot be shown, or no threads can be had.
 pub(super) fn wait(path: &Path, address: SocketAddr) -> Result<Option<Config>, Exit> {
-    let failed = |error: &dyn std::fmt::Display, exit: Exit| {
+    let failed = |error: &dyn std::fmt::Display| {
         eprintln!(
             "hearthlink: there is no configuration at {}, and the page that says what to write cannot be shown: \
              {error}.\n`hearthlink init` writes one.",
             path.display()
         );
-        exit
-    };
-    // What another program has may be let go; where the page must not be is no better at the next start.
-    let unbound = |error: WebError| match error {
-        WebError::Open { .. } => failed(&error, Exit::Config),
-        _ => failed(&error, Exit::Failure),
+        Exit::Failure
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| failed(&error, Exit::Failure))?;
+    let runtime = runtime.map_err(|error| failed(&error))?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         // The first one is obeyed at once: there is nothing to drain.
-        run::stop_on_signal(stop.clone(), CancellationToken::new()).map_err(|error| failed(&error, Exit::Failure))?;
-        let hangup = signal(SignalKind::hangup()).map_err(|error| failed(&error, Exit::Failure))?;
-        let guide = Guide::bind(address).await.map_err(unbound)?;
-        let example = init::example(path, guide.address().port()).map_err(|error| failed(&error, Exit::Failure))?;
+        run::stop_on_signal(stop.clone(), CancellationToken::new()).map_err(|error| failed(&error))?;
+        let hangup = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
+        let guide = Guide::bind(address).await.map_err(|error| match failed(&error) {
+            // What another program has may be let go; where the page must not be is no better at the next start.
+            _ if matches!(error, WebError::Open(_)) => Exit::Config,
+            exit => exit,
+        })?;
+        let example = init::example(path, guide.address().port()).map_err(|error| failed(&error))?;
         let draft = Draft {
             file: path.display().to_string(),
             command: init::command(path, guide.address().port()),
