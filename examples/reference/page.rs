@@ -40,7 +40,7 @@ fn write(text: &mut String, section: &Section) -> std::fmt::Result {
     writeln!(text, "\n{level} `{}`\n\n{}\n", section.heading, section.about)?;
     text.push_str("| setting | takes | what it is |\n| --- | --- | --- |\n");
     for setting in &section.settings {
-        let mut takes = words(&setting.takes);
+        let mut takes = setting.takes.words(&link);
         match &setting.default {
             _ if setting.is_required => takes.push_str("; must be there"),
             Some(default) => write!(takes, "; default `{default}`")?,
@@ -60,30 +60,14 @@ fn write(text: &mut String, section: &Section) -> std::fmt::Result {
     Ok(())
 }
 
-/// What may stand there, in words.
-fn words(takes: &Takes) -> String {
-    let code = |words: &[String]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+/// What leads to another place of this page.
+fn link(takes: &Takes) -> Option<String> {
     match takes {
-        Takes::Section(path) => format!("[a section](#{})", anchor(path)),
-        Takes::Sections(path) => format!("a list of [sections](#{})", anchor(path)),
-        Takes::Like(heading) => format!("as [`{heading}`](#{})", anchor(heading)),
-        Takes::Members(names) => format!("an object with {}", code(names)),
-        Takes::Either(all) => all.iter().map(words).collect::<Vec<_>>().join(", or "),
-        Takes::Words(all) => {
-            let each = all.iter().map(|(word, about)| format!("`{word}` ({})", about.trim_end_matches('.')));
-            each.collect::<Vec<_>>().join(", ")
-        }
-        Takes::Values(values) => code(values),
-        Takes::Examples(examples) => format!("such as {}", code(examples)),
-        Takes::List(None) => "a list".to_owned(),
-        Takes::List(Some(each)) => format!("a list, each {}", words(each)),
-        Takes::Object(None) => "an object".to_owned(),
-        Takes::Object(Some(each)) => format!("an object, each {}", words(each)),
-        Takes::Kind => "one [of these](#kinds)".to_owned(),
-        Takes::Boolean => "`true` or `false`".to_owned(),
-        Takes::Integer => "a whole number".to_owned(),
-        Takes::Number => "a number".to_owned(),
-        Takes::Text => "a text".to_owned(),
+        Takes::Section(path) => Some(format!("[a section](#{})", anchor(path))),
+        Takes::Sections(path) => Some(format!("a list of [sections](#{})", anchor(path))),
+        Takes::Like(heading) => Some(format!("as [`{heading}`](#{})", anchor(heading))),
+        Takes::Kind => Some("one [of these](#kinds)".to_owned()),
+        _ => None,
     }
 }
 

@@ -101,6 +101,41 @@ pub enum Takes {
     Text,
 }
 
+impl Takes {
+    /// The same in words, with names as Markdown has code. `own` has those of one manual for what leads to another place in
+    /// it, and is asked first.
+    pub fn words(&self, own: &dyn Fn(&Self) -> Option<String>) -> String {
+        if let Some(words) = own(self) {
+            return words;
+        }
+        let code =
+            |words: &[String]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Section(path) => format!("the settings of `{path}`"),
+            Self::Sections(path) => format!("a list of `{path}`"),
+            Self::Like(path) => format!("what `{path}` does"),
+            Self::Members(names) => format!("an object with {}", code(names)),
+            Self::Either(all) => all.iter().map(|takes| takes.words(own)).collect::<Vec<_>>().join(", or "),
+            Self::Words(all) => {
+                let each =
+                    all.iter().map(|(word, about)| format!("`{word}` ({})", about.trim_end_matches('.')));
+                each.collect::<Vec<_>>().join(", ")
+            }
+            Self::Values(values) => code(values),
+            Self::Examples(examples) => format!("such as {}", code(examples)),
+            Self::List(None) => "a list".to_owned(),
+            Self::List(Some(takes)) => format!("a list, each {}", takes.words(own)),
+            Self::Object(None) => "an object".to_owned(),
+            Self::Object(Some(takes)) => format!("an object, each {}", takes.words(own)),
+            Self::Kind => "the name of a kind".to_owned(),
+            Self::Boolean => "`true` or `false`".to_owned(),
+            Self::Integer => "a whole number".to_owned(),
+            Self::Number => "a number".to_owned(),
+            Self::Text => "a text".to_owned(),
+        }
+    }
+}
+
 /// Reads the schema that [`json_schema`](super::json_schema) made.
 pub fn reference(schema: &Value) -> Vec<Section> {
     let mut walk = Walk { schema, sections: Vec::new(), told: Vec::new() };

@@ -122,33 +122,17 @@ fn settings_of(page: &mut Page, section: &Section) {
     }
 }
 
-/// What may stand there; `None`: any text, or a section of the same name, which the description says well enough.
+/// What may stand there; `None`: any text, which the description says well enough.
 fn words(takes: &Takes, around: &str) -> Option<String> {
-    let code = |words: &[String]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    let each = |takes: &Takes| words(takes, around).unwrap_or_else(|| "a text".to_owned());
-    Some(match takes {
-        Takes::Text => return None,
-        Takes::Section(path) => format!("the settings of `{path}`, below"),
-        Takes::Sections(path) => format!("a list of `{}`, below", path.trim_end_matches("[]")),
-        Takes::Like(heading) if heading == around => "the same".to_owned(),
-        Takes::Like(heading) => format!("what `{heading}` does"),
-        Takes::Members(names) => format!("an object with {}", code(names)),
-        Takes::Either(all) => all.iter().map(each).collect::<Vec<_>>().join(", or "),
-        Takes::Words(all) => {
-            let each = all.iter().map(|(word, about)| format!("`{word}` ({})", about.trim_end_matches('.')));
-            each.collect::<Vec<_>>().join(", ")
-        }
-        Takes::Values(values) => code(values),
-        Takes::Examples(examples) => format!("a value such as {}", code(examples)),
-        Takes::List(None) => "a list".to_owned(),
-        Takes::List(Some(takes)) => format!("a list, each {}", each(takes)),
-        Takes::Object(None) => "an object".to_owned(),
-        Takes::Object(Some(takes)) => format!("an object, each {}", each(takes)),
-        Takes::Kind => "the name of one of the kinds below".to_owned(),
-        Takes::Boolean => "`true` or `false`".to_owned(),
-        Takes::Integer => "a whole number".to_owned(),
-        Takes::Number => "a number".to_owned(),
-    })
+    let own = |takes: &Takes| match takes {
+        Takes::Section(path) => Some(format!("the settings of `{path}`, below")),
+        Takes::Sections(path) => Some(format!("a list of `{}`, below", path.trim_end_matches("[]"))),
+        Takes::Like(heading) if heading == around => Some("the same".to_owned()),
+        Takes::Examples(_) => Some(format!("a value {}", takes.words(&|_| None))),
+        Takes::Kind => Some("the name of one of the kinds below".to_owned()),
+        _ => None,
+    };
+    (*takes != Takes::Text).then(|| takes.words(&own))
 }
 
 /// hearthlink-devices(5).
