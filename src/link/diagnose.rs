@@ -1,18 +1,16 @@
-//! From what rumqttc, tungstenite, rustls and the system report to one [`Fault`].
+//! From what MQTT, tungstenite, rustls and the system report to one [`Fault`].
 //!
 //! Never looks into texts: every branch is a match on a type. Invariant: each error ends in exactly
 //! one kind. This file knows MQTT, [`transport`] what is below it.
 
 mod transport;
 
-use std::{error::Error, io};
-
-use rumqttc::{ConnectReturnCode as Code4, ConnectionError as Error4, StateError as State4, v5};
-use v5::{
-    ConnectionError as Error5, StateError as State5,
-    mqttbytes::v5::{ConnectReturnCode as Code5, DisconnectReasonCode},
+use rumqttc::{
+    ConnectReturnCode as Code4,
+    v5::mqttbytes::v5::{ConnectReturnCode as Code5, DisconnectReasonCode},
 };
 
+use super::wire::LineError;
 use crate::model::{Fault, FaultKind};
 use transport::silent;
 pub(super) use transport::{io_fault, websocket_fault};
@@ -62,93 +60,23 @@ impl From<Fault> for Breakage {
     }
 }
 
-/// Errors of the 3.1.1 event loop; `below` is why the stream under it ended.
-pub(super) fn v4(error: &Error4, below: Option<&io::Error>, scene: Scene) -> Breakage {
+/// Why a line cannot go on, or did not come up.
+pub(super) fn line(error: &LineError, scene: Scene) -> Breakage {
     match error {
-        Error4::MqttState(
-            State4::Io(_)
-            | State4::Deserialization(rumqttc::mqttbytes::Error::Io(_))
-            | State4::ConnectionAborted,
-        )
-        | Error4::Io(_) => hang_up(ended(below, scene), scene),
-        Error4::MqttState(State4::AwaitPingResp) => half_open(error),
-        Error4::MqttState(State4::CollisionTimeout) => no_answer(error),
-        Error4::MqttState(State4::Deserialization(_) | State4::WrongPacket) | Error4::NotConnAck(_) => {
-            garbled(error, scene)
-        }
-        Error4::MqttState(State4::InvalidState | State4::Unsolicited(_) | State4::EmptySubscription) => {
-            Breakage::new(FaultKind::Protocol, error.to_string())
-        }
-        Error4::NetworkTimeout | Error4::FlushTimeout => no_answer(error),
-        // It is given a Unix socket, and has nothing to do with these.
-        Error4::Websocket(_)
-        | Error4::WsConnect(_)
-        | Error4::InvalidUrl(_)
-        | Error4::ResponseValidation(_)
-        | Error4::Tls(_) => Breakage::new(FaultKind::Protocol, error.to_string()),
-        Error4::ConnectionRefused(code) => refused_v4(*code),
-        Error4::RequestsDone => Breakage::new(FaultKind::Closed, "the gateway ended the connection"),
+        LineError::Ended(Some(error)) => hang_up(io_fault(error, scene), scene),
+        LineError::Ended(None) => hang_up(silent(scene), scene),
+        LineError::Garbled(what) => garbled(what, scene),
+        LineError::RefusedV4(code) => refused_v4(*code),
+        LineError::RefusedV5(code) => refused_v5(*code),
+        LineError::Disconnected(code, reason) => disconnected(*code, reason.as_deref()),
+        LineError::Unsayable(what) => Breakage::new(FaultKind::Protocol, what),
     }
-}
-
-/// Errors of the MQTT 5 event loop; `below` is why the stream under it ended.
-pub(super) fn v5(error: &Error5, below: Option<&io::Error>, scene: Scene) -> Breakage {
-    match error {
-        Error5::MqttState(
-            State5::Io(_) | State5::Deserialization(v5::mqttbytes::Error::Io(_)) | State5::ConnectionAborted,
-        )
-        | Error5::Io(_) => hang_up(ended(below, scene), scene),
-        Error5::MqttState(State5::AwaitPingResp) => half_open(error),
-        Error5::MqttState(State5::CollisionTimeout) => no_answer(error),
-        Error5::MqttState(State5::ServerDisconnect { reason_code, reason_string }) => {
-            disconnected(*reason_code, reason_string.as_deref())
-        }
-        Error5::MqttState(State5::ConnFail { reason }) => refused_v5(*reason),
-        Error5::MqttState(State5::Deserialization(_) | State5::WrongPacket) | Error5::NotConnAck(_) => {
-            garbled(error, scene)
-        }
-        Error5::MqttState(
-            State5::InvalidState
-            | State5::Unsolicited(_)
-            | State5::EmptySubscription
-            | State5::Coversion(_)
-            | State5::InvalidAlias { .. }
-            | State5::IncomingPacketTooLarge { .. },
-        ) => Breakage::new(FaultKind::Protocol, error.to_string()),
-        Error5::MqttState(State5::OutgoingPacketTooLarge { .. }) => {
-            Breakage::new(FaultKind::TooLarge, error.to_string())
-        }
-        Error5::Timeout(_) => no_answer(error),
-        Error5::Websocket(_)
-        | Error5::WsConnect(_)
-        | Error5::InvalidUrl(_)
-        | Error5::ResponseValidation(_)
-        | Error5::Tls(_) => Breakage::new(FaultKind::Protocol, error.to_string()),
-        Error5::ConnectionRefused(code) => refused_v5(*code),
-        Error5::RequestsDone => Breakage::new(FaultKind::Closed, "the gateway ended the connection"),
-    }
-}
-
-/// The socket that we gave it has ended: the reason is that of the stream below.
-fn ended(below: Option<&io::Error>, scene: Scene) -> Fault {
-    match below {
-        Some(error) => io_fault(error, scene),
-        None => silent(scene),
-    }
-}
-
-fn half_open(error: &impl Error) -> Breakage {
-    Breakage::new(FaultKind::HalfOpen, error.to_string())
-}
-
-fn no_answer(error: &impl Error) -> Breakage {
-    Breakage::new(FaultKind::NoAnswer, error.to_string())
 }
 
 /// Bytes that are no MQTT; before CONNACK perhaps an answer in the other version's form.
-fn garbled(error: &impl Error, scene: Scene) -> Breakage {
+fn garbled(what: &str, scene: Scene) -> Breakage {
     let version = if scene.is_connected { VersionHint::None } else { VersionHint::Refused };
-    Breakage { fault: Fault::new(FaultKind::Protocol, error.to_string()), version }
+    Breakage { fault: Fault::new(FaultKind::Protocol, what), version }
 }
 
 /// MQTT had begun. Before CONNACK this is how servers refuse a version they do not know.

@@ -1,43 +1,47 @@
-//! The task that owns rumqttc's event loop for one attempt and one connection.
+//! One attempt and, if it succeeds, its connection: from dialling to the last event.
 //!
-//! Every attempt gets a new event loop, so nothing of an earlier connection (`pending`, a packet-id
-//! collision, a lost session) can leak into it: the store is the only truth. Dropping the
-//! [`Driver`] aborts the task, which closes the socket: that is how a connection is dropped.
-//! `EventLoop::poll` is never dropped half-way while its connection is to live.
+//! Every attempt is a new one, so nothing of an earlier connection can leak into it: the store is the only truth. Owns
+//! what was told and is not said yet. Has no task: it turns while its next event is awaited, so that what was told in
+//! one turn of the link goes out in one write. Dropping it drops the connection, without a word.
 
 use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, timeout, timeout_at},
-};
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     LinkOptions,
     access::Issuer,
-    bridge::Bridge,
     diagnose::{self, Breakage, Scene},
     dial::{self, Call, Progress},
+    line::Line,
     tls::Credentials,
     way::Way,
-    wire::{self, Client, Line, LineError, Version, Wire},
+    wire::{Command, Greeting, Version, Wire},
 };
 use crate::{
     clock::Clock,
     health::Traffic,
-    model::{Fault, FaultKind, Timestamp},
+    model::{FaultKind, Message, MessageId, QoS, Timestamp, TopicFilter},
 };
 
-/// Events on their way to the link. Full: the task waits, and with it the socket.
-const EVENTS: usize = 64;
-
+/// What may be told beside a whole window of publishes before it is said: acknowledgements above all. See [`Full`].
+const BESIDE_THE_WINDOW: usize = 1024;
 /// How long DISCONNECT may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long what was written may still need when nobody waits for it any more.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// There is room for a whole window and for all acknowledgements that can be due, so this means that the connection
+/// hangs.
+#[derive(Debug)]
+pub(super) struct Full;
 
 /// What an attempt needs.
 #[derive(Clone)]
@@ -54,8 +58,6 @@ pub(super) struct Errand {
     pub(super) version: Version,
     /// How many attempts in a row came to nothing.
     pub(super) turn: usize,
-    /// Whoever carries bytes when the attempt is long over.
-    pub(super) tasks: TaskTracker,
 }
 
 impl Errand {
@@ -73,47 +75,141 @@ impl Errand {
     }
 }
 
+/// A connection, and what is known of it when it fails.
+struct Open {
+    line: Line,
+    scene: Scene,
+}
+
+type Dialling = Pin<Box<dyn Future<Output = Result<(Open, Greeting), Breakage>> + Send>>;
+type Breaking = Pin<Box<dyn Future<Output = Breakage> + Send>>;
+
+enum Stage {
+    Dialling(Dialling),
+    Open(Box<Open>),
+    /// Whoever was refused tells the issuer first.
+    Breaking(Breaking),
+    Over,
+}
+
 /// One attempt and, if it succeeds, its connection.
 pub(super) struct Driver {
-    client: Client,
-    events: mpsc::Receiver<Wire>,
-    task: JoinHandle<()>,
+    stage: Stage,
+    commands: VecDeque<Command>,
+    /// The most commands that may wait.
+    room: usize,
+    events: VecDeque<Wire>,
+    issuer: Arc<Issuer>,
     renewal: Arc<OnceLock<Timestamp>>,
 }
 
 impl Driver {
-    /// Begins to dial.
+    /// Dials as soon as the next event is awaited.
     pub(super) fn start(errand: Errand) -> Self {
-        let (sender, events) = mpsc::channel(EVENTS);
-        let (client, line) = wire::open(errand.version, &errand.options);
         let renewal = Arc::new(OnceLock::new());
-        let task = tokio::spawn(drive(line, sender, errand, renewal.clone()));
-        Self { client, events, task, renewal }
+        let (room, issuer) = (usize::from(errand.options.window) + BESIDE_THE_WINDOW, errand.issuer.clone());
+        let stage = Stage::Dialling(Box::pin(dial(errand, renewal.clone())));
+        Self { stage, commands: VecDeque::new(), room, events: VecDeque::new(), issuer, renewal }
     }
 
-    /// The next event; after [`Wire::Broken`] there is none worth waiting for. Cancel-safe.
+    /// The next event; after [`Wire::Broken`] there is none. Cancel-safe: what was taken is kept.
     pub(super) async fn next(&mut self) -> Wire {
-        let ended = || Wire::Broken(Breakage::new(FaultKind::Closed, "the connection's task ended"));
-        self.events.recv().await.unwrap_or_else(ended)
+        poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Whether the connection is over, and all that is left of it are the events that [`Driver::next`] still has. The
-    /// client then takes nothing either, as if it were full: `drive` lets go of the events before the connection.
+    /// What else there is without waiting: what came together with the last one.
+    pub(super) fn more(&mut self) -> Option<Wire> {
+        self.events.pop_front()
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Wire> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(event);
+            }
+            match &mut self.stage {
+                Stage::Dialling(dialling) => match ready!(dialling.as_mut().poll(context)) {
+                    Ok((open, greeting)) => {
+                        self.events.push_back(Wire::Connected(greeting));
+                        self.stage = Stage::Open(Box::new(open));
+                    }
+                    Err(breakage) => self.breaks(breakage),
+                },
+                Stage::Open(open) => {
+                    let Open { line, scene } = &mut **open;
+                    let polled = line.poll_events(&mut self.commands, &mut self.events, context);
+                    if let Err(error) = ready!(polled) {
+                        let breakage = diagnose::line(&error, Scene { is_connected: true, ..*scene });
+                        self.breaks(breakage);
+                    }
+                }
+                Stage::Breaking(breaking) => {
+                    let breakage = ready!(breaking.as_mut().poll(context));
+                    self.stage = Stage::Over;
+                    return Poll::Ready(Wire::Broken(breakage));
+                }
+                Stage::Over => return Poll::Pending,
+            }
+        }
+    }
+
+    fn breaks(&mut self, breakage: Breakage) {
+        let issuer = self.issuer.clone();
+        self.stage = Stage::Breaking(Box::pin(async move {
+            if matches!(breakage.fault.kind, FaultKind::Credentials | FaultKind::NotAuthorized) {
+                issuer.was_refused().await;
+            }
+            breakage
+        }));
+    }
+
+    /// Whether the connection is over. It then takes nothing more.
     pub(super) fn is_over(&self) -> bool {
-        self.events.is_closed()
+        matches!(self.stage, Stage::Breaking(_) | Stage::Over)
     }
 
-    /// Where commands go.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    fn tell(&mut self, command: Command) -> Result<(), Full> {
+        if self.commands.len() >= self.room {
+            return Err(Full);
+        }
+        self.commands.push_back(command);
+        Ok(())
+    }
+
+    /// Asks for subscriptions in one SUBSCRIBE.
+    pub(super) fn subscribe(&mut self, filters: Vec<(TopicFilter, QoS)>) -> Result<(), Full> {
+        self.tell(Command::Subscribe(filters))
+    }
+
+    /// Publishes with QoS 1.
+    pub(super) fn publish(&mut self, message: Message, id: Option<MessageId>) -> Result<(), Full> {
+        self.tell(Command::Publish(message, id))
+    }
+
+    /// Acknowledges a publish of QoS 1.
+    pub(super) fn acknowledge(&mut self, packet: u16) -> Result<(), Full> {
+        self.tell(Command::Acknowledge(packet))
+    }
+
+    /// Ends the connection in order: the cloud does not publish the will.
+    pub(super) fn disconnect(&mut self) -> Result<(), Full> {
+        self.tell(Command::Disconnect)
     }
 
     /// Says goodbye, so that the cloud does not publish the will; whoever does not take it has hung up by himself.
     pub(super) async fn leave(mut self) {
-        if self.client.disconnect().is_ok() {
+        if self.disconnect().is_ok() {
             let gone =
                 async { while !matches!(self.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
             let _ = timeout(FAREWELL, gone).await;
+        }
+        self.close().await;
+    }
+
+    /// Closes the connection, if there is one: what was written still goes out, for [`LINGER`] at most.
+    pub(super) async fn close(self) {
+        if let Stage::Open(open) = self.stage {
+            let _ = timeout(LINGER, open.line.close()).await;
         }
     }
 
@@ -123,73 +219,19 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// What is known of a connection when it fails.
-struct Evidence {
-    bridge: Bridge,
-    scene: Scene,
-}
-
-impl Evidence {
-    fn explain(&self, error: &LineError, is_connected: bool) -> Breakage {
-        let scene = Scene { is_connected, ..self.scene };
-        match error {
-            LineError::V4(error) => diagnose::v4(error, self.bridge.end(), scene),
-            LineError::V5(error) => diagnose::v5(error, self.bridge.end(), scene),
-        }
-    }
-}
-
-/// Dials and forwards events until the line breaks or nobody listens.
-async fn drive(
-    mut line: Line,
-    events: mpsc::Sender<Wire>,
-    errand: Errand,
-    renewal: Arc<OnceLock<Timestamp>>,
-) {
-    let breakage = match dial(&mut line, &errand, &renewal).await {
-        Ok((first, evidence)) => forward(&mut line, first, &events, &evidence).await,
-        Err(breakage) => Some(breakage),
-    };
-    if let Some(breakage) = breakage {
-        if matches!(breakage.fault.kind, FaultKind::Credentials | FaultKind::NotAuthorized) {
-            errand.issuer.was_refused().await;
-        }
-        // Nobody listens any more: the link has stopped.
-        let _ = events.send(Wire::Broken(breakage)).await;
-    }
-    // In this order, for `Driver::is_over`.
-    drop(events);
-    drop(line);
-}
-
 /// Up to CONNACK.
-async fn dial(
-    line: &mut Line,
-    errand: &Errand,
-    renewal: &OnceLock<Timestamp>,
-) -> Result<(Option<Wire>, Evidence), Breakage> {
+async fn dial(errand: Errand, renewal: Arc<OnceLock<Timestamp>>) -> Result<(Open, Greeting), Breakage> {
     let options = &errand.options;
     let deadline = Instant::now() + options.connect_limit;
     let dialled = dial::dial(&errand.call(), options.connect_limit, &mut Progress::new()).await?;
     if let Some(at) = dialled.grant.renew_at {
         let _ = renewal.set(at);
     }
-    let bridge = Bridge::open(dialled.stream, &errand.tasks)
-        .map_err(|error| Fault::new(FaultKind::Closed, format!("no socket to MQTT: {error}")))?;
-    line.aim_at(bridge.socket(), options, &dialled.grant);
-    let evidence = Evidence { bridge, scene: dialled.scene };
-    match timeout_at(deadline, line.poll()).await {
-        Ok(Ok(first)) => {
-            line.insist_on_keep_alive(options.keep_alive);
-            Ok((first, evidence))
-        }
-        Ok(Err(error)) => Err(evidence.explain(&error, false)),
+    let scene = dialled.scene;
+    let opening = Line::open(dialled.stream, errand.version, options, &dialled.grant);
+    match timeout_at(deadline, opening).await {
+        Ok(Ok((line, greeting))) => Ok((Open { line, scene }, greeting)),
+        Ok(Err(error)) => Err(diagnose::line(&error, scene)),
         Err(_) => Err(no_connack(options.connect_limit)),
     }
 }
@@ -200,30 +242,6 @@ fn no_connack(limit: Duration) -> Breakage {
         limit.as_secs_f32()
     );
     Breakage::new(FaultKind::NoAnswer, detail)
-}
-
-/// From CONNACK on; `None` when nobody listens any more.
-async fn forward(
-    line: &mut Line,
-    first: Option<Wire>,
-    events: &mpsc::Sender<Wire>,
-    evidence: &Evidence,
-) -> Option<Breakage> {
-    let mut next = first;
-    loop {
-        if let Some(event) = next {
-            events.send(event).await.ok()?;
-        }
-        match line.poll().await {
-            Ok(event) => next = event,
-            Err(error) => {
-                for event in line.rest() {
-                    events.send(event).await.ok()?;
-                }
-                return Some(evidence.explain(&error, true));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     LinkError, LinkOptions, Versions,
@@ -97,7 +96,6 @@ pub async fn examine(options: LinkOptions, depth: Depth, clock: &Clock) -> Resul
             way: way.clone(),
             version: Version::first_of(options.version),
             turn: 0,
-            tasks: TaskTracker::new(),
         };
         walks.push(walk(errand, depth).await);
         if walks.last().is_some_and(Walk::is_good) {
@@ -120,8 +118,6 @@ async fn walk(mut errand: Errand, depth: Depth) -> Walk {
             steps.extend(mqtt(&errand).await.0);
         }
     }
-    errand.tasks.close();
-    let _ = timeout(options.answer_limit, errand.tasks.wait()).await;
     Walk { way: errand.way.to_string(), steps }
 }
 
@@ -172,6 +168,8 @@ async fn mqtt(errand: &Errand) -> (Vec<Seen>, VersionHint) {
     let Visit { driver, steps, hint, .. } = visit;
     if steps.last().is_some_and(|(_, result)| result.is_ok()) {
         driver.leave().await;
+    } else {
+        driver.close().await;
     }
     (steps, hint)
 }
@@ -198,7 +196,7 @@ impl Visit {
             return;
         }
         let filters = [(TopicFilter::from(fence), QoS::AtMostOnce)];
-        let asked = self.driver.client().subscribe(&filters).is_ok();
+        let asked = self.driver.subscribe(filters.to_vec()).is_ok();
         debug_assert!(asked, "a new connection has room");
         let subscribed = self.until(self.limit, "SUBSCRIBE", |wire| match wire {
             Wire::Subscribed(refusals) => Some(match refusals.first() {
@@ -225,7 +223,7 @@ impl Visit {
         let token = format!("doctor-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let message = Message::new(fence.clone(), token.clone(), QoS::AtLeastOnce);
         let sent = Instant::now();
-        if self.driver.client().publish(&message, None).is_err() {
+        if self.driver.publish(message, None).is_err() {
             return Err(Fault::new(FaultKind::NoAnswer, "the connection takes no publish"));
         }
         let returned = self.until(self.limit, "the test message", |wire| match wire {

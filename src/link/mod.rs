@@ -1,23 +1,20 @@
-//! The one outbound connection to the cloud: MQTT over WebSocket over TLS, by rumqttc.
+//! The one outbound connection to the cloud: MQTT over WebSocket over TLS.
 //!
 //! Owns dialling, credentials, the pump from the outbox and the intake of commands. Never decides
 //! whether a command may run. A pure state machine (`state`) decides, `run` obeys:
 //!
 //! ```text
-//! driver (task: rumqttc's event loop) ── Wire ──▶ run ── Event ──▶ state
-//!          ▲                                      │ ▲                │
-//!          └──────── wire::Client ◀── Effect ─────┘ └─── Effect ◀────┘
-//!                                     store ◀── pump    intake ──▶ inbox
+//! driver (dial, then line) ── Wire ──▶ run ── Event ──▶ state
+//!          ▲                           │ ▲                │
+//!          └─────────────── Effect ────┘ └─── Effect ◀────┘
+//!                          store ◀── pump    intake ──▶ inbox
 //! ```
 //!
-//! Invariants: `state` has them. rumqttc's five traps (DESIGN.md) are met thus: every attempt gets
-//! a new event loop and everything unacknowledged is sent again from the store (1); the window never
-//! runs past the oldest unacknowledged (2); one task owns all publishes and matches packet ids in
-//! order (3); a `message-id` travels with every MQTT 5 publish (4); our own time limits go around
-//! every wait (5).
+//! Invariants: `state` has them. Every attempt is a new connection and everything unacknowledged is sent again from the
+//! store; the window never runs past the oldest unacknowledged; a `message-id` travels with every MQTT 5 publish, since
+//! what is sent again has no DUP; our own time limits go around every wait.
 
 mod access;
-mod bridge;
 mod chain;
 mod diagnose;
 mod dial;
@@ -26,6 +23,7 @@ pub mod enrolment;
 mod error;
 mod examination;
 mod intake;
+mod line;
 mod options;
 mod origin;
 mod pump;

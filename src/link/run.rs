@@ -15,7 +15,7 @@ use super::{
     LinkError, LinkOptions,
     access::Issuer,
     diagnose::Breakage,
-    driver::{Driver, Errand},
+    driver::{Driver, Errand, Full},
     enrolment,
     intake::{Intake, Taken},
     origin::count_down,
@@ -24,7 +24,7 @@ use super::{
     tls::Credentials,
     watch::{Stamps, Watch},
     way::Way,
-    wire::{Full, Version, Wire},
+    wire::{Version, Wire},
 };
 use crate::{
     clock::Clock,
@@ -64,7 +64,7 @@ pub struct Link {
     trial: Option<Held>,
     /// When what was said to be let in must be said anew.
     renewal: Option<Instant>,
-    /// Those who carry the bytes of connections, also of those that we let go.
+    /// Connections that we let go and that still close.
     tasks: TaskTracker,
     last_view: Option<View>,
     /// What was logged of each place since the line was up last: the same again is no news.
@@ -149,32 +149,45 @@ impl Link {
                 None => self.next_event(&machine, &mut watch, &stop, is_stopping).await?,
             };
             is_stopping |= matches!(event, Event::Stop);
-            let effects = machine.step(event, Instant::now());
-            for effect in effects {
-                if effect == Effect::Finish {
-                    self.driver = None;
-                    self.trial = None;
-                    self.pump.line_is_down();
-                    self.report(&mut machine);
-                    self.tasks.close();
-                    // What they still have to say is the cloud's loss after that.
-                    let _ = timeout(LAST_WORDS, self.tasks.wait()).await;
-                    return self.pump.finish().await.map_err(|_| LinkError::StoreStopped);
-                }
-                match self.obey(effect, machine.turn()) {
-                    Ok(None) => {}
-                    // Dialling is the last of its effects.
-                    Ok(Some(event)) => pending = Some(event),
-                    Err(Full) => {
-                        let full =
-                            Breakage::new(FaultKind::NoAnswer, "the connection takes no more requests");
-                        pending = Some(Event::Wire(Wire::Broken(full)));
-                        break;
+            let mut next = Some(event);
+            // What came together is told together.
+            while let Some(event) = next.take() {
+                let effects = machine.step(event, Instant::now());
+                for effect in effects {
+                    if effect == Effect::Finish {
+                        return self.finish(&mut machine).await;
                     }
+                    match self.obey(effect, machine.turn()) {
+                        Ok(None) => {}
+                        // Dialling is the last of its effects.
+                        Ok(Some(event)) => pending = Some(event),
+                        Err(Full) => {
+                            let full =
+                                Breakage::new(FaultKind::NoAnswer, "the connection takes no more requests");
+                            pending = Some(Event::Wire(Wire::Broken(full)));
+                            break;
+                        }
+                    }
+                }
+                if pending.is_none() {
+                    next = self.driver.as_mut().and_then(|held| held.driver.more()).map(Event::Wire);
                 }
             }
             self.report(&mut machine);
         }
+    }
+
+    /// Nothing more will come.
+    async fn finish(mut self, machine: &mut Machine) -> Result<(), LinkError> {
+        for held in [self.driver.take(), self.trial.take()] {
+            self.hang_up(held);
+        }
+        self.pump.line_is_down();
+        self.report(machine);
+        self.tasks.close();
+        // What they still have to say is the cloud's loss after that.
+        let _ = timeout(LAST_WORDS, self.tasks.wait()).await;
+        self.pump.finish().await.map_err(|_| LinkError::StoreStopped)
     }
 
     fn settings(&self) -> Settings {
@@ -254,14 +267,18 @@ impl Link {
                 }
                 Err(fault) => return Ok(Some(Event::Trial(Wire::Broken(fault.into())))),
             },
-            Effect::EndTrial => self.trial = None,
+            Effect::EndTrial => {
+                let held = self.trial.take();
+                self.hang_up(held);
+            }
             Effect::ChangeOver => {
                 self.driver = self.trial.take();
                 self.plan_renewal();
             }
             Effect::Adopt => self.adopt(),
             Effect::HangUp => {
-                self.driver = None;
+                let held = self.driver.take();
+                self.hang_up(held);
                 self.let_go();
             }
             Effect::Leave => {
@@ -287,25 +304,26 @@ impl Link {
             Effect::Discard(sequence) => self.pump.discard(sequence),
             Effect::DiscardOversize(sequence) => self.pump.discard_oversize(sequence),
             Effect::Subscribe(filters) => {
-                self.tell(|client| client.subscribe(&filters))?;
+                self.tell(|driver| driver.subscribe(filters))?;
             }
             Effect::Publish(mut message, origin) => {
                 if let Some(origin) = &origin {
                     count_down(&mut message, self.pump.age(origin.born));
                 }
-                let id = origin.as_ref().map(|origin| &origin.id);
-                let is_taken = self.tell(|client| client.publish(&message, id))?;
-                if let Some(id) = id
+                let id = origin.map(|origin| origin.id);
+                let told = id.clone().filter(|_| self.options.receipts.follow_messages());
+                let is_taken = self.tell(|driver| driver.publish(message, id))?;
+                if let Some(id) = told
                     && is_taken
                 {
-                    self.options.receipts.message(Stage::Sent, id, None);
+                    self.options.receipts.message(Stage::Sent, &id, None);
                 }
             }
             Effect::Acknowledge(packet) => {
-                self.tell(|client| client.acknowledge(packet))?;
+                self.tell(|driver| driver.acknowledge(packet))?;
             }
             Effect::Disconnect => {
-                self.tell(|client| client.disconnect())?;
+                self.tell(Driver::disconnect)?;
             }
             // `run` returns at it.
             Effect::Finish => {}
@@ -336,7 +354,6 @@ impl Link {
             way: self.way(place).clone(),
             version,
             turn,
-            tasks: self.tasks.clone(),
         };
         Held { driver: Driver::start(errand), credentials }
     }
@@ -371,6 +388,13 @@ impl Link {
         }
     }
 
+    /// What was written still goes out.
+    fn hang_up(&self, held: Option<Held>) {
+        if let Some(held) = held {
+            self.tasks.spawn(held.driver.close());
+        }
+    }
+
     /// From now on nothing is sent.
     fn let_go(&mut self) {
         self.renewal = None;
@@ -378,13 +402,14 @@ impl Link {
         self.intake.clear();
     }
 
-    /// Whether the connection took it: not when there is none or it is over.
-    fn tell(&self, command: impl FnOnce(&super::wire::Client) -> Result<(), Full>) -> Result<bool, Full> {
-        let Some(Held { driver, .. }) = &self.driver else { return Ok(false) };
-        let told = command(driver.client());
-        // It is not full but over. What it still said, and why it is over, comes as events. A publish told from here on
-        // has no receipt; the machine, which cannot know, has counted it as sent and counts it again as sent again.
-        if driver.is_over() { Ok(false) } else { told.map(|()| true) }
+    /// Whether the connection took it: not when there is none or it is over. Why it is over comes as an event. A publish
+    /// told from then on has no receipt; the machine, which cannot know, has counted it as sent and counts it again as
+    /// sent again.
+    fn tell(&mut self, command: impl FnOnce(&mut Driver) -> Result<(), Full>) -> Result<bool, Full> {
+        match &mut self.driver {
+            Some(Held { driver, .. }) if !driver.is_over() => command(driver).map(|()| true),
+            _ => Ok(false),
+        }
     }
 
     /// Tells the board and the log what has changed.

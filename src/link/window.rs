@@ -3,7 +3,7 @@
 //! Pure. Invariants: a record leaves only by [`Window::answered`]; records go out in the order of
 //! their sequences, but that live ones, accepted since the connection began, go before those that waited;
 //! never more than the limit is sent past the oldest unanswered publish, so that a packet id is free again
-//! before rumqttc comes round to it (else it wedges: `state.collision`). A record that the cloud has and the disk still
+//! before the line comes round to it. A record that the cloud has and the disk still
 //! has too is not sent again while we know of it, and takes the room of a record, so that a crash sends no more than
 //! the limit again; what is the gateway's own, "online" above all, needs no room on the disk and goes all the same.
 //! Memory is bounded by the limit plus three reads of the store.
@@ -85,6 +85,8 @@ pub(super) struct Window {
     /// What was accepted up to here waited for this connection.
     backlog: u64,
     flights: VecDeque<Flight>,
+    /// How many of them, the last ones, have no packet id yet.
+    unsaid: usize,
     sends: u64,
     bytes: usize,
     /// Sent on earlier connections and not answered.
@@ -160,6 +162,7 @@ impl Window {
     /// A publish was handed to the connection.
     pub(super) fn send(&mut self, parcel: Parcel, bytes: usize) {
         self.flights.push_back(Flight { ordinal: self.sends, packet: None, bytes, parcel });
+        self.unsaid += 1;
         self.sends += 1;
         self.bytes += bytes;
     }
@@ -171,8 +174,10 @@ impl Window {
 
     /// The connection gave the oldest publish that had none this packet id.
     pub(super) fn sent(&mut self, packet: u16) {
-        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.packet.is_none()) {
+        let Some(first) = self.flights.len().checked_sub(self.unsaid) else { return };
+        if let Some(flight) = self.flights.get_mut(first) {
             flight.packet = Some(packet);
+            self.unsaid -= 1;
         }
     }
 

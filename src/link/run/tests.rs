@@ -44,11 +44,10 @@ async fn only_what_the_connection_took_counts_as_sent() {
     assert_eq!(heard.try_recv().unwrap(), receipt);
 
     // The other end goes, and with it the connection.
-    drop(listener.accept().await.unwrap());
-    while !matches!(link.driver.as_mut().unwrap().driver.next().await, Wire::Broken(_)) {}
-    while !link.driver.as_ref().unwrap().driver.is_over() {
-        tokio::task::yield_now().await;
-    }
+    let driver = &mut link.driver.as_mut().unwrap().driver;
+    let broken = async { while !matches!(driver.next().await, Wire::Broken(_)) {} };
+    tokio::join!(async { drop(listener.accept().await.unwrap()) }, broken);
+    assert!(driver.is_over());
     link.obey(publish(&id), 0).unwrap();
     assert!(heard.try_recv().is_err(), "the connection is over");
 }

@@ -1,15 +1,15 @@
-//! One set of events and commands for both MQTT versions of rumqttc.
+//! One set of events and commands for both MQTT versions, in rumqttc's packets.
 //!
-//! Owns the translation between rumqttc's two unrelated families of types and ours; [`v4`] and
-//! [`v5`] hold one family each. Decides nothing. Invariants: QoS 2 is never asked for or sent (a
-//! fresh event loop cannot answer a PUBREL left over from an earlier one and would break the
-//! connection for ever), and no topic alias is announced (rumqttc 0.25.1 hands an aliased publish
-//! out without its topic).
+//! Owns the translation between rumqttc's two unrelated families of packets and ours; [`v4`] and
+//! [`v5`] hold one family each. Decides nothing and does no I/O. Invariants: QoS 2 is never asked for or sent, and no
+//! topic alias is announced, so that each connection stands for itself.
 
 mod v4;
 mod v5;
 
-use std::time::Duration;
+use std::{io, time::Duration};
+
+use bytes::BytesMut;
 
 use super::{LinkOptions, Versions, access::Grant, diagnose::Breakage};
 use crate::model::{FaultKind, Message, MessageId, QoS, TopicFilter};
@@ -148,101 +148,95 @@ pub(super) enum Wire {
     Broken(Breakage),
 }
 
-/// rumqttc stops reading *all* requests, acknowledgements too, while as many publishes are in flight as it allows; so it
-/// must allow more than our window.
-fn inflight(options: &LinkOptions) -> u16 {
-    options.window.saturating_add(8)
+/// As CONNECT has it.
+fn keep_alive_seconds(keep_alive: Duration) -> u16 {
+    u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX)
 }
 
-/// Room for everything that can be asked for at once; see [`Full`].
-fn requests(options: &LinkOptions) -> usize {
-    usize::from(options.window) + 1024
-}
-
-/// rumqttc's own limit in whole seconds, behind ours: the driver's limit must strike first.
-fn timeout_seconds(options: &LinkOptions) -> u64 {
-    options.connect_limit.as_secs() + 5
-}
-
-/// rumqttc's request queue is full. It has room for a whole window and for all acknowledgements
-/// that can be due, so this means that the connection hangs.
+/// What the gateway says on a connection.
 #[derive(Debug)]
-pub(super) struct Full;
-
-/// The commands' end of one connection.
-pub(super) enum Client {
-    V4(rumqttc::AsyncClient),
-    V5(rumqttc::v5::AsyncClient),
+pub(super) enum Command {
+    /// One SUBSCRIBE.
+    Subscribe(Vec<(TopicFilter, QoS)>),
+    /// A PUBLISH with QoS 1; a record's with its id.
+    Publish(Message, Option<MessageId>),
+    /// PUBACK.
+    Acknowledge(u16),
+    /// PINGREQ.
+    Ping,
+    /// DISCONNECT: the cloud does not publish the will.
+    Disconnect,
 }
 
-/// The events' end of one connection: an event loop that must be polled in its own task, because a
-/// poll dropped half-way loses what it had taken.
-pub(super) enum Line {
-    V4(Box<rumqttc::EventLoop>),
-    V5(Box<rumqttc::v5::EventLoop>),
+/// Why a connection cannot go on.
+#[derive(Debug)]
+pub(super) enum LineError {
+    /// The stream has ended; `None`: without a word.
+    Ended(Option<io::Error>),
+    /// What came is no MQTT, not of this version, or not what belongs there.
+    Garbled(String),
+    /// CONNACK of MQTT 3.1.1.
+    RefusedV4(rumqttc::ConnectReturnCode),
+    /// CONNACK of MQTT 5.
+    RefusedV5(rumqttc::v5::mqttbytes::v5::ConnectReturnCode),
+    /// DISCONNECT of MQTT 5.
+    Disconnected(rumqttc::v5::mqttbytes::v5::DisconnectReasonCode, Option<String>),
+    /// Something of ours that cannot be written as a packet.
+    Unsayable(String),
 }
 
-/// Both ends of a connection that is yet to be opened; [`Line::aim_at`] says where.
-pub(super) fn open(version: Version, options: &LinkOptions) -> (Client, Line) {
-    let nowhere = Grant::default();
+impl LineError {
+    pub(super) fn garbled(what: impl ToString) -> Self {
+        Self::Garbled(what.to_string())
+    }
+
+    fn unsayable(what: impl ToString) -> Self {
+        Self::Unsayable(what.to_string())
+    }
+}
+
+/// Writes CONNECT.
+///
+/// # Errors
+/// [`LineError::Unsayable`].
+pub(super) fn connect(
+    version: Version,
+    options: &LinkOptions,
+    grant: &Grant,
+    out: &mut BytesMut,
+) -> Result<(), LineError> {
     match version {
-        Version::V4 => {
-            let made = v4::options(options, "", &nowhere);
-            let (client, line) = rumqttc::AsyncClient::new(made, requests(options));
-            (Client::V4(client), Line::V4(Box::new(v4::prepared(line, options))))
-        }
-        Version::V5 => {
-            let made = v5::options(options, "", &nowhere);
-            let (client, line) = rumqttc::v5::AsyncClient::new(made, requests(options));
-            (Client::V5(client), Line::V5(Box::new(line)))
-        }
+        Version::V4 => v4::connect(options, grant).write(out, LARGEST_OUTGOING).map_err(LineError::unsayable),
+        Version::V5 => v5::connect(options, grant).write(out, None).map_err(LineError::unsayable),
     }
+    .map(drop)
 }
 
-impl Client {
-    /// Asks for subscriptions in one SUBSCRIBE.
-    pub(super) fn subscribe(&self, filters: &[(TopicFilter, QoS)]) -> Result<(), Full> {
-        match self {
-            Client::V4(client) => client.try_subscribe_many(v4::filters(filters)).map_err(|_| Full),
-            Client::V5(client) => client.try_subscribe_many(v5::filters(filters)).map_err(|_| Full),
-        }
+/// Writes a packet; PUBLISH and SUBSCRIBE have the id `packet`.
+///
+/// # Errors
+/// [`LineError::Unsayable`].
+pub(super) fn encode(
+    version: Version,
+    command: &Command,
+    packet: u16,
+    out: &mut BytesMut,
+) -> Result<(), LineError> {
+    match version {
+        Version::V4 => v4::packet(command, packet).write(out, LARGEST_OUTGOING).map_err(LineError::unsayable),
+        Version::V5 => v5::packet(command, packet).write(out, None).map_err(LineError::unsayable),
     }
+    .map(drop)
+}
 
-    /// Publishes with QoS 1.
-    pub(super) fn publish(&self, message: &Message, id: Option<&MessageId>) -> Result<(), Full> {
-        match self {
-            Client::V4(client) => {
-                let qos = rumqttc::QoS::AtLeastOnce;
-                let (topic, payload) = (message.topic.as_str(), message.payload.to_vec());
-                client.try_publish(topic, qos, message.retain, payload).map_err(|_| Full)
-            }
-            Client::V5(client) => {
-                let qos = rumqttc::v5::mqttbytes::QoS::AtLeastOnce;
-                let (topic, payload) = (message.topic.as_str(), message.payload.clone());
-                match v5::properties(message, id) {
-                    Some(properties) => client
-                        .try_publish_with_properties(topic, qos, message.retain, payload, properties)
-                        .map_err(|_| Full),
-                    None => client.try_publish(topic, qos, message.retain, payload).map_err(|_| Full),
-                }
-            }
-        }
-    }
-
-    /// Acknowledges a publish of QoS 1.
-    pub(super) fn acknowledge(&self, packet: u16) -> Result<(), Full> {
-        match self {
-            Client::V4(client) => client.try_ack(&v4::to_acknowledge(packet)).map_err(|_| Full),
-            Client::V5(client) => client.try_ack(&v5::to_acknowledge(packet)).map_err(|_| Full),
-        }
-    }
-
-    /// Ends the connection in order: the cloud does not publish the will.
-    pub(super) fn disconnect(&self) -> Result<(), Full> {
-        match self {
-            Client::V4(client) => client.try_disconnect().map_err(|_| Full),
-            Client::V5(client) => client.try_disconnect().map_err(|_| Full),
-        }
+/// Takes a packet off the front of what was read; `None`: there is no whole one.
+///
+/// # Errors
+/// All of [`LineError`] but `Ended` and `Unsayable`.
+pub(super) fn decode(version: Version, read: &mut BytesMut) -> Result<Option<Wire>, LineError> {
+    match version {
+        Version::V4 => v4::decode(read),
+        Version::V5 => v5::decode(read),
     }
 }
 
@@ -251,48 +245,5 @@ pub(super) fn packet_size(version: Version, message: &Message, id: Option<&Messa
     match version {
         Version::V4 => v4::packet_size(message),
         Version::V5 => v5::packet_size(message, id),
-    }
-}
-
-/// An error of either event loop.
-pub(super) enum LineError {
-    V4(rumqttc::ConnectionError),
-    V5(rumqttc::v5::ConnectionError),
-}
-
-impl Line {
-    /// Which socket the next [`Line::poll`] opens, as long as there is no connection, and what it says there.
-    pub(super) fn aim_at(&mut self, socket: &str, options: &LinkOptions, grant: &Grant) {
-        match self {
-            Line::V4(line) => line.mqtt_options = v4::options(options, socket, grant),
-            Line::V5(line) => line.options = v5::options(options, socket, grant),
-        }
-    }
-
-    /// Connects at first, and then the next event; `None` for one that means nothing to us. NOT
-    /// cancel-safe: dropped half-way, the connection must be dropped with it.
-    pub(super) async fn poll(&mut self) -> Result<Option<Wire>, LineError> {
-        match self {
-            Line::V4(line) => line.poll().await.map(v4::map).map_err(LineError::V4),
-            Line::V5(line) => line.poll().await.map(v5::map).map_err(LineError::V5),
-        }
-    }
-
-    /// What was read together with the end still counts: acknowledgements above all.
-    pub(super) fn rest(&mut self) -> Vec<Wire> {
-        match self {
-            Line::V4(line) => line.state.events.drain(..).filter_map(v4::map).collect(),
-            Line::V5(line) => line.state.events.drain(..).filter_map(v5::map).collect(),
-        }
-    }
-
-    /// To be called once connected: a server that wants no keep-alive makes rumqttc's MQTT 5 ping
-    /// without a pause; ours is the truth of the line.
-    pub(super) fn insist_on_keep_alive(&mut self, keep_alive: Duration) {
-        if let Line::V5(line) = self
-            && line.options.keep_alive().is_zero()
-        {
-            line.options.set_keep_alive(v5::at_least_the_shortest(keep_alive));
-        }
     }
 }

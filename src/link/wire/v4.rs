@@ -1,48 +1,59 @@
-//! MQTT 3.1.1 of rumqttc: options, events and packets to and from ours.
+//! MQTT 3.1.1: rumqttc's packets to and from ours.
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use rumqttc::{
-    Event, EventLoop, Incoming, LastWill, MqttOptions, Outgoing, Publish, QoS as WireQoS, SubscribeFilter,
-    SubscribeReasonCode, Transport,
+    ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet, Protocol, PubAck, Publish, QoS as WireQoS,
+    Subscribe, SubscribeFilter, SubscribeReasonCode, mqttbytes::Error,
 };
 
 use super::{
-    Arrival, Greeting, LARGEST_INCOMING, LARGEST_OUTGOING, Refusal, Verdict, Wire, inflight, timeout_seconds,
+    Arrival, Command, Greeting, LARGEST_INCOMING, LineError, Refusal, Verdict, Wire,
+    keep_alive_seconds as seconds,
 };
 use crate::{
     link::{LinkOptions, access::Grant},
     model::{FaultKind, Message, QoS, Topic, TopicFilter},
 };
 
-/// Of a connection through a Unix socket.
-pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOptions {
-    // The port means nothing to it.
-    let mut options = MqttOptions::new(link.client_id.clone(), socket, 0);
-    options
-        .set_transport(Transport::Unix)
-        .set_keep_alive(link.keep_alive)
-        .set_clean_session(false)
-        .set_max_packet_size(LARGEST_INCOMING as usize, LARGEST_OUTGOING)
-        .set_inflight(inflight(link))
-        .set_manual_acks(true)
-        .set_last_will(LastWill {
+pub(super) fn connect(link: &LinkOptions, grant: &Grant) -> Packet {
+    Packet::Connect(Connect {
+        protocol: Protocol::V4,
+        keep_alive: seconds(link.keep_alive),
+        client_id: link.client_id.clone(),
+        clean_session: false,
+        last_will: Some(LastWill {
             topic: link.will.topic.as_str().to_owned(),
             message: link.will.payload.clone(),
             qos: WireQoS::AtLeastOnce,
             retain: link.will.retain,
-        });
-    if let Some(username) = &grant.username {
-        options.set_credentials(username, grant.password.clone().unwrap_or_default());
+        }),
+        login: grant.username.as_ref().map(|username| Login {
+            username: username.clone(),
+            password: grant.password.clone().unwrap_or_default(),
+        }),
+    })
+}
+
+pub(super) fn packet(command: &Command, packet: u16) -> Packet {
+    match command {
+        Command::Subscribe(filters) => {
+            Packet::Subscribe(Subscribe { pkid: packet, filters: wire_filters(filters) })
+        }
+        Command::Publish(message, _) => Packet::Publish(Publish {
+            dup: false,
+            qos: WireQoS::AtLeastOnce,
+            retain: message.retain,
+            topic: message.topic.as_str().to_owned(),
+            pkid: packet,
+            payload: message.payload.clone(),
+        }),
+        Command::Acknowledge(packet) => Packet::PubAck(PubAck { pkid: *packet }),
+        Command::Ping => Packet::PingReq,
+        Command::Disconnect => Packet::Disconnect,
     }
-    options
 }
 
-pub(super) fn prepared(mut line: EventLoop, link: &LinkOptions) -> EventLoop {
-    line.network_options.set_connection_timeout(timeout_seconds(link));
-    line
-}
-
-pub(super) fn filters(filters: &[(TopicFilter, QoS)]) -> Vec<SubscribeFilter> {
+fn wire_filters(filters: &[(TopicFilter, QoS)]) -> Vec<SubscribeFilter> {
     filters.iter().map(|(filter, qos)| SubscribeFilter::new(filter.to_string(), wire_qos(*qos))).collect()
 }
 
@@ -53,46 +64,43 @@ fn wire_qos(qos: QoS) -> WireQoS {
     }
 }
 
-pub(super) fn to_acknowledge(packet: u16) -> Publish {
-    let mut publish = Publish::new("", WireQoS::AtLeastOnce, Bytes::new());
-    publish.pkid = packet;
-    publish
-}
-
 pub(super) fn packet_size(message: &Message) -> usize {
     // Fixed header at its longest, topic with length, packet id, payload.
     5 + 2 + message.topic.as_str().len() + 2 + message.payload.len()
 }
 
-pub(super) fn map(event: Event) -> Option<Wire> {
-    match event {
-        Event::Incoming(incoming) => Some(match incoming {
-            Incoming::ConnAck(connack) => {
-                Wire::Connected(Greeting { session_present: connack.session_present, ..Greeting::default() })
-            }
-            Incoming::Publish(publish) => Wire::Arrived(arrival(publish)),
-            Incoming::PubAck(puback) => Wire::PublishAnswered(puback.pkid, Verdict::Accepted),
-            Incoming::SubAck(suback) => Wire::Subscribed(
-                suback
-                    .return_codes
-                    .iter()
-                    .map(|code| match code {
-                        SubscribeReasonCode::Success(_) => None,
-                        SubscribeReasonCode::Failure => {
-                            Some(Refusal::new(FaultKind::SubscriptionRefused, "refused"))
-                        }
-                    })
-                    .collect(),
-            ),
-            Incoming::PingResp => Wire::PingAnswered,
-            _ => Wire::Heard,
-        }),
-        Event::Outgoing(outgoing) => match outgoing {
-            Outgoing::Publish(packet) => Some(Wire::PublishSent(packet)),
-            Outgoing::PingReq => Some(Wire::PingSent),
-            Outgoing::Disconnect => Some(Wire::DisconnectSent),
-            _ => None,
-        },
+pub(super) fn decode(read: &mut BytesMut) -> Result<Option<Wire>, LineError> {
+    let packet = match Packet::read(read, LARGEST_INCOMING as usize) {
+        Ok(packet) => packet,
+        Err(Error::InsufficientBytes(_)) => return Ok(None),
+        Err(error) => return Err(LineError::garbled(error)),
+    };
+    Ok(Some(match packet {
+        Packet::ConnAck(ConnAck { code: ConnectReturnCode::Success, session_present }) => {
+            Wire::Connected(Greeting { session_present, ..Greeting::default() })
+        }
+        Packet::ConnAck(refused) => return Err(LineError::RefusedV4(refused.code)),
+        Packet::Publish(publish) => Wire::Arrived(arrival(publish)),
+        Packet::PubAck(puback) => Wire::PublishAnswered(puback.pkid, Verdict::Accepted),
+        Packet::SubAck(suback) => {
+            Wire::Subscribed(suback.return_codes.iter().map(|code| refusal(*code)).collect())
+        }
+        Packet::PingResp => Wire::PingAnswered,
+        Packet::Connect(_)
+        | Packet::Subscribe(_)
+        | Packet::Unsubscribe(_)
+        | Packet::PingReq
+        | Packet::Disconnect => {
+            return Err(LineError::garbled("a packet that only a client sends"));
+        }
+        Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_) | Packet::UnsubAck(_) => Wire::Heard,
+    }))
+}
+
+fn refusal(code: SubscribeReasonCode) -> Option<Refusal> {
+    match code {
+        SubscribeReasonCode::Success(_) => None,
+        SubscribeReasonCode::Failure => Some(Refusal::new(FaultKind::SubscriptionRefused, "refused")),
     }
 }
 

@@ -1,24 +1,20 @@
-//! MQTT 5 of rumqttc: options, events and packets to and from ours.
+//! MQTT 5: rumqttc's packets to and from ours.
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use rumqttc::{
-    Outgoing, Transport,
+use bytes::{Bytes, BytesMut};
+use rumqttc::v5::mqttbytes::{
+    Error, QoS as WireQoS,
     v5::{
-        Event, Incoming, MqttOptions,
-        mqttbytes::{
-            QoS as WireQoS,
-            v5::{
-                ConnAck, ConnectProperties, Filter, LastWill, LastWillProperties, PubAckReason, Publish,
-                PublishProperties, SubscribeReasonCode,
-            },
-        },
+        ConnAck, Connect, ConnectProperties, ConnectReturnCode, Disconnect, DisconnectReasonCode, Filter,
+        LastWill, LastWillProperties, Login, Packet, PingReq, PubAck, PubAckReason, Publish,
+        PublishProperties, Subscribe, SubscribeReasonCode,
     },
 };
 
 use super::{
-    Arrival, Greeting, LARGEST_INCOMING, RECEIVE_MAXIMUM, Refusal, Verdict, Wire, inflight, timeout_seconds,
+    Arrival, Command, Greeting, LARGEST_INCOMING, LineError, RECEIVE_MAXIMUM, Refusal, Verdict, Wire,
+    keep_alive_seconds,
 };
 use crate::{
     link::{LinkOptions, access::Grant},
@@ -30,18 +26,12 @@ const MESSAGE_ID: &str = "message-id";
 /// How long the cloud waits before it publishes the last will, in seconds (MQTT 5 section 3.1.3.2.2): a second connection
 /// that takes the line's place must not look like its end.
 const WILL_DELAY: u32 = 1;
-/// rumqttc refuses to be told less; a server may still ask for less.
-const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
-
-/// Of a connection through a Unix socket.
-pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOptions {
-    // The port means nothing to it.
-    let mut options = MqttOptions::new(link.client_id.clone(), socket, 0);
-    options
-        .set_transport(Transport::Unix)
-        .set_keep_alive(at_least_the_shortest(link.keep_alive))
-        .set_clean_start(false)
-        .set_connect_properties(ConnectProperties {
+pub(super) fn connect(link: &LinkOptions, grant: &Grant) -> Packet {
+    let connect = Connect {
+        keep_alive: keep_alive_seconds(link.keep_alive),
+        client_id: link.client_id.clone(),
+        clean_start: false,
+        properties: Some(ConnectProperties {
             session_expiry_interval: Some(seconds(link.session_expiry)),
             receive_maximum: Some(RECEIVE_MAXIMUM),
             max_packet_size: Some(LARGEST_INCOMING),
@@ -51,41 +41,61 @@ pub(super) fn options(link: &LinkOptions, socket: &str, grant: &Grant) -> MqttOp
             user_properties: Vec::new(),
             authentication_method: None,
             authentication_data: None,
-        })
-        .set_outgoing_inflight_upper_limit(inflight(link))
-        .set_connection_timeout(timeout_seconds(link))
-        .set_manual_acks(true)
-        .set_last_will(LastWill {
-            topic: Bytes::copy_from_slice(link.will.topic.as_str().as_bytes()),
-            message: link.will.payload.clone(),
-            qos: WireQoS::AtLeastOnce,
-            retain: link.will.retain,
-            properties: Some(LastWillProperties {
-                delay_interval: Some(WILL_DELAY),
-                payload_format_indicator: None,
-                message_expiry_interval: None,
-                content_type: None,
-                response_topic: None,
-                correlation_data: None,
-                user_properties: Vec::new(),
-            }),
-        });
-    if let Some(username) = &grant.username {
-        options.set_credentials(username, grant.password.clone().unwrap_or_default());
-    }
-    options
+        }),
+    };
+    let will = LastWill {
+        topic: Bytes::copy_from_slice(link.will.topic.as_str().as_bytes()),
+        message: link.will.payload.clone(),
+        qos: WireQoS::AtLeastOnce,
+        retain: link.will.retain,
+        properties: Some(LastWillProperties {
+            delay_interval: Some(WILL_DELAY),
+            payload_format_indicator: None,
+            message_expiry_interval: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: Vec::new(),
+        }),
+    };
+    let login = grant.username.as_ref().map(|username| Login {
+        username: username.clone(),
+        password: grant.password.clone().unwrap_or_default(),
+    });
+    Packet::Connect(connect, Some(will), login)
 }
 
-/// What rumqttc can be told.
-pub(super) fn at_least_the_shortest(keep_alive: Duration) -> Duration {
-    keep_alive.max(SHORTEST_KEEP_ALIVE)
+pub(super) fn packet(command: &Command, packet: u16) -> Packet {
+    match command {
+        Command::Subscribe(filters) => {
+            Packet::Subscribe(Subscribe { pkid: packet, filters: wire_filters(filters), properties: None })
+        }
+        Command::Publish(message, id) => Packet::Publish(publish(message, id.as_ref(), packet)),
+        Command::Acknowledge(packet) => {
+            Packet::PubAck(PubAck { pkid: *packet, reason: PubAckReason::Success, properties: None })
+        }
+        Command::Ping => Packet::PingReq(PingReq),
+        Command::Disconnect => Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)),
+    }
+}
+
+fn publish(message: &Message, id: Option<&MessageId>, packet: u16) -> Publish {
+    Publish {
+        dup: false,
+        qos: WireQoS::AtLeastOnce,
+        retain: message.retain,
+        topic: Bytes::copy_from_slice(message.topic.as_str().as_bytes()),
+        pkid: packet,
+        payload: message.payload.clone(),
+        properties: properties(message, id),
+    }
 }
 
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-pub(super) fn filters(filters: &[(TopicFilter, QoS)]) -> Vec<Filter> {
+fn wire_filters(filters: &[(TopicFilter, QoS)]) -> Vec<Filter> {
     filters.iter().map(|(filter, qos)| Filter::new(filter.to_string(), wire_qos(*qos))).collect()
 }
 
@@ -96,13 +106,7 @@ fn wire_qos(qos: QoS) -> WireQoS {
     }
 }
 
-pub(super) fn to_acknowledge(packet: u16) -> Publish {
-    let mut publish = Publish::new("", WireQoS::AtLeastOnce, Bytes::new(), None);
-    publish.pkid = packet;
-    publish
-}
-
-pub(super) fn properties(message: &Message, id: Option<&MessageId>) -> Option<PublishProperties> {
+fn properties(message: &Message, id: Option<&MessageId>) -> Option<PublishProperties> {
     let ours = message.properties.as_deref();
     if ours.is_none() && id.is_none() {
         return None;
@@ -123,38 +127,46 @@ pub(super) fn properties(message: &Message, id: Option<&MessageId>) -> Option<Pu
 }
 
 pub(super) fn packet_size(message: &Message, id: Option<&MessageId>) -> usize {
-    Publish {
-        dup: false,
-        qos: WireQoS::AtLeastOnce,
-        retain: message.retain,
-        topic: Bytes::copy_from_slice(message.topic.as_str().as_bytes()),
-        // Any id but zero, which would not be counted.
-        pkid: 1,
-        payload: message.payload.clone(),
-        properties: properties(message, id),
-    }
-    .size()
+    // Any id but zero, which would not be counted.
+    publish(message, id, 1).size()
 }
 
-pub(super) fn map(event: Event) -> Option<Wire> {
-    match event {
-        Event::Incoming(incoming) => Some(match incoming {
-            Incoming::ConnAck(connack) => Wire::Connected(greeting(&connack)),
-            Incoming::Publish(publish) => Wire::Arrived(arrival(publish)),
-            Incoming::PubAck(puback) => Wire::PublishAnswered(puback.pkid, verdict(puback.reason)),
-            Incoming::SubAck(suback) => {
-                Wire::Subscribed(suback.return_codes.iter().map(|code| refusal(*code)).collect())
-            }
-            Incoming::PingResp(_) => Wire::PingAnswered,
-            _ => Wire::Heard,
-        }),
-        Event::Outgoing(outgoing) => match outgoing {
-            Outgoing::Publish(packet) => Some(Wire::PublishSent(packet)),
-            Outgoing::PingReq => Some(Wire::PingSent),
-            Outgoing::Disconnect => Some(Wire::DisconnectSent),
-            _ => None,
-        },
+/// DISCONNECT without anything more (section 3.14.2.1), which rumqttc does not take.
+const PLAIN_DISCONNECT: &[u8] = &[0xE0, 0];
+
+pub(super) fn decode(read: &mut BytesMut) -> Result<Option<Wire>, LineError> {
+    if read.starts_with(PLAIN_DISCONNECT) {
+        return Err(LineError::Disconnected(DisconnectReasonCode::NormalDisconnection, None));
     }
+    let packet = match Packet::read(read, Some(LARGEST_INCOMING)) {
+        Ok(packet) => packet,
+        Err(Error::InsufficientBytes(_)) => return Ok(None),
+        Err(error) => return Err(LineError::garbled(error)),
+    };
+    Ok(Some(match packet {
+        Packet::ConnAck(connack) if connack.code == ConnectReturnCode::Success => {
+            Wire::Connected(greeting(&connack))
+        }
+        Packet::ConnAck(refused) => return Err(LineError::RefusedV5(refused.code)),
+        Packet::Publish(publish) => Wire::Arrived(arrival(publish)),
+        Packet::PubAck(puback) => Wire::PublishAnswered(puback.pkid, verdict(puback.reason)),
+        Packet::SubAck(suback) => {
+            Wire::Subscribed(suback.return_codes.iter().map(|code| refusal(*code)).collect())
+        }
+        Packet::PingResp(_) => Wire::PingAnswered,
+        Packet::Disconnect(Disconnect { reason_code, properties }) => {
+            let reason = properties.and_then(|properties| properties.reason_string);
+            return Err(LineError::Disconnected(reason_code, reason));
+        }
+        Packet::Connect(..) | Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::PingReq(_) => {
+            return Err(LineError::garbled("a packet that only a client sends"));
+        }
+        Packet::Auth(_)
+        | Packet::PubRec(_)
+        | Packet::PubRel(_)
+        | Packet::PubComp(_)
+        | Packet::UnsubAck(_) => Wire::Heard,
+    }))
 }
 
 fn greeting(connack: &ConnAck) -> Greeting {
