@@ -18,6 +18,7 @@ use super::{
     hand::Hand,
     lane::Lanes,
     outbox::Selection,
+    recent::Recent,
     timeline::{Anchor, Moment, Timeline, millis},
 };
 use crate::{clock::Clock, model::Timestamp};
@@ -118,6 +119,7 @@ pub(super) struct Ledger {
     highest: Highest,
     lanes: Lanes,
     hand: Hand,
+    recent: Recent,
     max_age: i64,
     oldest_born: Option<Moment>,
     journal: u64,
@@ -151,6 +153,7 @@ impl Ledger {
             highest: Highest { any: timeline.last_before(), live: 0 },
             lanes: Lanes::load(connection, &options.lanes)?,
             hand: Hand::default(),
+            recent: Recent::new(timeline.last_before()),
             max_age: millis(options.max_age),
             oldest_born: None,
             journal: connection.query_row("SELECT count(*) FROM journal", [], |row| row.get(0))?,
@@ -171,6 +174,10 @@ impl Ledger {
 
     pub(super) fn highest(&self) -> Highest {
         self.highest
+    }
+
+    pub(super) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     pub(super) fn timeline(&self) -> &Timeline {
@@ -239,13 +246,19 @@ impl Ledger {
         parameters: &[&dyn rusqlite::ToSql],
         gone: Gone,
     ) -> Result<usize, StoreError> {
-        let mut statement =
-            transaction.prepare_cached(&format!("DELETE FROM outbox WHERE {which} RETURNING size, lane"))?;
+        let mut statement = transaction
+            .prepare_cached(&format!("DELETE FROM outbox WHERE {which} RETURNING size, lane, sequence"))?;
         let mut rows = statement.query(parameters)?;
-        let mut count = 0;
+        let (mut count, mut last) = (0, 0);
         while let Some(row) = rows.next()? {
             self.leave(row.get(0)?, row.get(1)?, gone);
+            last = last.max(row.get(2)?);
             count += 1;
+        }
+        match gone {
+            _ if count == 0 => {}
+            Gone::Acknowledged => self.recent.acknowledged(last),
+            _ => self.recent.clear(),
         }
         Ok(count)
     }

@@ -21,6 +21,7 @@ mod message;
 mod notes;
 mod outbox;
 mod pulse;
+mod recent;
 mod rows;
 mod schema;
 mod sessions;

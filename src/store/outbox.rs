@@ -1,6 +1,6 @@
 //! Messages that were accepted and wait for the cloud's acknowledgement, oldest first.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use rusqlite::{Row, Transaction, params};
@@ -9,6 +9,7 @@ use super::{
     Durable, Store, StoreError,
     ledger::{Gone, Ledger, Room, accepted_at},
     message,
+    recent::Lying,
     timeline::Born,
 };
 use crate::model::{Message, MessageId, Stage, Timestamp, Topic};
@@ -172,6 +173,13 @@ impl Store {
         let Selection { after, part, max_count, max_bytes } = selection;
         let store = self.clone();
         let read = self.read_by(move |connection, ledger| {
+            if let Some(recent) = ledger.recent().select(&selection) {
+                let records: Vec<_> = recent.into_iter().map(|lying| store.handed(lying)).collect();
+                if let Some(last) = records.last() {
+                    found(ledger, last.sequence);
+                }
+                return Ok((records, Vec::new()));
+            }
             const COLUMNS: &str =
                 "SELECT sequence, topic, payload, qos, retain, properties, accepted_at, born,
                  is_unsure, stamp, is_live FROM outbox WHERE sequence > ?1";
@@ -246,11 +254,14 @@ impl Store {
         self.remove(sequences, Gone::BeyondLimits).await.map(drop)
     }
 
-    async fn remove(&self, sequences: Vec<u64>, gone: Gone) -> Result<Durable<()>, StoreError> {
+    async fn remove(&self, mut sequences: Vec<u64>, gone: Gone) -> Result<Durable<()>, StoreError> {
         let cost = sequences.len() * size_of::<u64>();
         self.write(cost, move |transaction, ledger| {
-            for sequence in sequences {
-                ledger.delete(transaction, "sequence = ?1", params![sequence], gone)?;
+            // Mostly they follow one another, and one statement does for all that do.
+            sequences.sort_unstable();
+            for run in sequences.chunk_by(|one, next| next - one <= 1) {
+                let ends = params![run[0], run[run.len() - 1]];
+                ledger.delete(transaction, "sequence BETWEEN ?1 AND ?2", ends, gone)?;
             }
             Ok(())
         })
@@ -258,16 +269,26 @@ impl Store {
     }
 
     fn record(&self, row: &Row<'_>) -> Result<Record, StoreError> {
-        let sequence = row.get(0)?;
-        let (born, written, is_unsure) = (row.get(7)?, row.get(6)?, row.get(8)?);
+        Ok(self.handed(Lying {
+            sequence: row.get(0)?,
+            message: message::from_row(row, 1, row.get(4)?, 5)?,
+            accepted_at: row.get(6)?,
+            born: row.get(7)?,
+            is_unsure: row.get(8)?,
+            stamp: row.get::<_, Option<String>>(9)?.map(Cow::Owned),
+            is_live: row.get(10)?,
+        }))
+    }
+
+    /// What lies there, as it is to be sent.
+    fn handed(&self, lying: Lying) -> Record {
+        let Lying { sequence, mut message, accepted_at: written, born, is_unsure, stamp, is_live } = lying;
         let accepted_at = accepted_at(&self.timeline, &self.clock, born, written, is_unsure);
         let id = self.message_id(sequence);
-        let mut message = message::from_row(row, 1, row.get(4)?, 5)?;
-        if let Some(name) = row.get::<_, Option<String>>(9)? {
+        if let Some(name) = stamp {
             message.payload = stamped(&message.payload, &id, &name, accepted_at);
         }
-        let born = self.timeline.born(sequence, born);
-        Ok(Record { sequence, id, message, accepted_at, born, is_live: row.get(10)? })
+        Record { sequence, id, message, accepted_at, born: self.timeline.born(sequence, born), is_live }
     }
 }
 
@@ -292,13 +313,14 @@ pub(super) fn insert(
     let size = message.size() as u64;
     let Some(terms) = ledger.admit(transaction, entry)? else { return Ok(None) };
     ledger.make_room(transaction, entry, room, &terms)?;
+    let accepted_at = ledger.now().as_millis();
     let sequence = transaction
         .prepare_cached(
             "INSERT INTO outbox (topic, payload, qos, retain, properties, size, accepted_at, expires_at, born,
                  is_unsure, stamp, lane, is_live, is_folded)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) RETURNING sequence",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
-        .query_row(
+        .insert(
             params![
                 message.topic.as_str(),
                 &message.payload[..],
@@ -306,7 +328,7 @@ pub(super) fn insert(
                 message.retain,
                 message::properties_to_text(message),
                 size,
-                ledger.now().as_millis(),
+                accepted_at,
                 terms.expires_at,
                 terms.born,
                 terms.is_unsure,
@@ -315,8 +337,17 @@ pub(super) fn insert(
                 terms.is_live,
                 terms.is_folded,
             ],
-            |row| row.get(0),
         )?;
+    let sequence = u64::try_from(sequence).map_err(|error| StoreError::row("outbox", error))?;
     ledger.enter(sequence, size, &terms);
+    ledger.recent().add(Lying {
+        sequence,
+        message: message.clone(),
+        accepted_at,
+        born: terms.born,
+        is_unsure: terms.is_unsure,
+        stamp: entry.stamp.map(Cow::Borrowed),
+        is_live: terms.is_live,
+    });
     Ok(Some(sequence))
 }

@@ -663,9 +663,11 @@ async fn a_message_that_the_disk_gives_back_damaged_does_not_stop_those_behind_i
     for number in 1..=4 {
         append(&store, entry(number, 1)).await.unwrap();
     }
+    store.closed().await;
     let other = rusqlite::Connection::open(directory.path().join("store.db")).unwrap();
     other.execute("UPDATE outbox SET topic = '' WHERE sequence = 1", []).unwrap();
     other.execute("UPDATE outbox SET qos = 9 WHERE sequence = 4", []).unwrap();
+    let store = open(&directory, &StoreOptions::default(), &Clock::manual(noon()));
     assert_eq!(payloads(&store).await, ["2", "3"]);
     append(&store, entry(5, 1)).await.unwrap();
     assert_eq!(payloads(&store).await, ["2", "3", "5"]);

@@ -197,6 +197,7 @@ impl Writer {
         if result.is_ok() {
             self.ledger.share_time();
         }
+        self.ledger.recent().settle(result.is_ok());
         let had_failed = std::mem::replace(&mut self.has_failed, result.is_err());
         match &result {
             Err(error) => {
