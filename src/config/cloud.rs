@@ -101,7 +101,7 @@ pub struct Cloud {
     #[serde(default = "default_connect_limit", deserialize_with = "units::duration")]
     #[schemars(with = "Span")]
     pub connect_limit: Duration,
-    /// Publishes on their way at a time, 1 to 65,535. Default: the profile's, else 64.
+    /// Publishes on their way at a time, 1 to 65,535. Default: the profile's, else 2,000.
     #[serde(default)]
     pub window: Option<u16>,
     /// How many messages a second of those that waited while the line was down, at most. 1 to 100,000; default:

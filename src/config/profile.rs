@@ -134,7 +134,7 @@ impl Profile {
             version: MqttVersion::Auto,
             keep_alive: seconds(45),
             keep_alives: seconds(5)..=seconds(18 * 3600),
-            window: 64,
+            window: 2_000,
             most_in_flight: None,
             session_expiry: HOUR,
             longest_session: None,
@@ -198,6 +198,7 @@ impl ProfileName {
 fn aws_iot() -> Profile {
     Profile {
         keep_alives: seconds(30)..=seconds(1200),
+        window: 64,
         most_in_flight: Some(100),
         longest_session: Some(HOUR),
         max_payload: Some(128 << 10),
@@ -220,6 +221,7 @@ fn aws_iot() -> Profile {
 fn azure_event_grid() -> Profile {
     Profile {
         keep_alives: seconds(5)..=seconds(1160),
+        window: 500,
         most_in_flight: Some(1000),
         longest_session: Some(seconds(8 * 3600)),
         max_payload: Some(512 << 10),

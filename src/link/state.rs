@@ -255,7 +255,7 @@ impl Machine {
     }
 
     /// How long the cloud took for its last answer, if there was one since this was last asked: from PINGREQ to PINGRESP,
-    /// which rumqttc sends at every keep-alive and no cloud has to think about; and from SUBSCRIBE to SUBACK, so that there
+    /// which goes out at every keep-alive and no cloud has to think about; and from SUBSCRIBE to SUBACK, so that there
     /// is a first number soon after CONNACK. Not of PUBLISH and PUBACK: a cloud may wait for its disk, and a full window
     /// waits for our own uplink.
     pub(super) fn take_round_trip(&mut self) -> Option<Duration> {
@@ -433,7 +433,7 @@ impl Machine {
             return self.break_off(Fault::new(FaultKind::Protocol, ONLY_QOS_0), now);
         }
         let limit = if self.suspect.is_alone() { 1 } else { self.window_limit(&greeting) };
-        self.window.open(limit, self.highest);
+        self.window.open(limit, self.settings.window, self.highest);
         let token = format!("{:016x}{:016x}", self.random.u64(..), self.random.u64(..));
         let mut up = Up::new(version, greeting, &self.settings, token, now);
         up.refusal = self.given_up.take().map(|fault| (fault, now));
@@ -443,8 +443,7 @@ impl Machine {
     }
 
     fn window_limit(&self, greeting: &Greeting) -> u16 {
-        // rumqttc reads no requests, acknowledgements included, while the cloud's receive maximum is in flight.
-        self.settings.window.min(greeting.receive_maximum.saturating_sub(1)).max(1)
+        self.settings.window.min(greeting.receive_maximum).max(1)
     }
 
     fn on_subscribed(&mut self, refusals: &[Option<Refusal>], now: Instant) {

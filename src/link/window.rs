@@ -3,10 +3,11 @@
 //! Pure. Invariants: a record leaves only by [`Window::answered`]; records go out in the order of
 //! their sequences, but that live ones, accepted since the connection began, go before those that waited;
 //! never more than the limit is sent past the oldest unanswered publish, so that a packet id is free again
-//! before the line comes round to it. A record that the cloud has and the disk still
-//! has too is not sent again while we know of it, and takes the room of a record, so that a crash sends no more than
-//! the limit again; what is the gateway's own, "online" above all, needs no room on the disk and goes all the same.
-//! Memory is bounded by the limit plus three reads of the store.
+//! before the line comes round to it. A record that the cloud has and the disk still has too is not sent again while we
+//! know of it; together with what is in flight such records are never more than the allowance, which is what a crash
+//! sends again at most, however few the cloud takes at a time. What is the gateway's own, "online" above all, needs no
+//! room on the disk and goes all the same. Memory is bounded by [`IN_FLIGHT`] and one message more, plus three reads of
+//! the store.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,6 +17,9 @@ use crate::store::{Highest, Part, Record, Selection};
 /// worth it.
 const READ_RECORDS: usize = 512;
 const READ_BYTES: usize = 1 << 20;
+/// So much is in flight at most, in bytes of topic, payload and properties, or one message: what a line needs that
+/// carries 5 MB/s over 50 ms, and what one of 16 KB/s has said after 16 s.
+const IN_FLIGHT: usize = 256 << 10;
 /// With so few records ready it is time to read on.
 const LOW: usize = READ_RECORDS / 2;
 /// So many records are remembered as sent before; beyond, the oldest are forgotten and not counted as re-sent.
@@ -79,6 +83,7 @@ impl Queue {
 #[derive(Debug, Default)]
 pub(super) struct Window {
     limit: u64,
+    allowance: u64,
     connection: u64,
     ordinary: Queue,
     live: Queue,
@@ -96,9 +101,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Begins a connection on which `limit` publishes, at least one, may be unanswered. What is in the store
-    /// now, up to `highest`, is its backlog.
-    pub(super) fn open(&mut self, limit: u16, highest: Highest) {
+    /// Begins a connection on which `limit` publishes, at least one, may be unanswered, and `allowance`, at least as
+    /// many, unanswered or not gone from the disk. What is in the store now, up to `highest`, is its backlog.
+    pub(super) fn open(&mut self, limit: u16, allowance: u16, highest: Highest) {
         let mut sent_before = std::mem::take(&mut self.sent_before);
         sent_before.extend(self.flights.iter().filter_map(|flight| match &flight.parcel {
             Parcel::Record(record) => Some(record.sequence),
@@ -109,6 +114,7 @@ impl Window {
         }
         *self = Self {
             limit: u64::from(limit.max(1)),
+            allowance: u64::from(allowance.max(limit).max(1)),
             connection: self.connection + 1,
             backlog: highest.any,
             live: Queue { read_up_to: highest.any, ..Queue::default() },
@@ -127,14 +133,15 @@ impl Window {
     /// Whether one more record may go out.
     pub(super) fn has_room(&self) -> bool {
         let taken = self.flights.len() + self.unsettled.len();
-        self.has_room_for_own() && (taken as u64) < self.limit
+        let is_light = self.flights.is_empty() || self.bytes < IN_FLIGHT;
+        self.has_room_for_own() && is_light && (taken as u64) < self.allowance
     }
 
     /// The cloud has a record: it takes room until it is gone from the disk. Says whether that is urgent, because
-    /// half of the room is taken by such records.
+    /// half of the allowance is taken by such records.
     pub(super) fn delete(&mut self, sequence: u64) -> bool {
         self.unsettled.insert(sequence);
-        2 * self.unsettled.len() as u64 >= self.limit
+        2 * self.unsettled.len() as u64 >= self.allowance
     }
 
     /// These are gone from the disk.
@@ -223,6 +230,7 @@ impl Window {
     /// From now on `limit` publishes may be unanswered.
     pub(super) fn widen(&mut self, limit: u16) {
         self.limit = self.limit.max(u64::from(limit));
+        self.allowance = self.allowance.max(self.limit);
     }
 
     /// The oldest unanswered record that went out on this connection.

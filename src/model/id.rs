@@ -188,7 +188,7 @@ impl fmt::Display for ClientId {
 }
 
 /// The stable name of a message in the outbox, `<store>-<sequence>`: the same on every re-send, so
-/// that a consumer can drop a duplicate (rumqttc never sets DUP on a re-send).
+/// that a consumer can drop a duplicate (what is sent again has a packet id of its own, and no DUP).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MessageId(String);
 

@@ -38,7 +38,7 @@ const READINGS: usize = 10_000;
 /// Readings a second: slow enough that both kills fall among them, quick enough that the second one falls
 /// into the backlog of the first, when a full window is on its way.
 const PACE: usize = 2_500;
-/// `cloud.window`'s default: what may be sent twice for each kill.
+/// `cloud.window` of the plan: what may be sent twice for each kill.
 const WINDOW: usize = 64;
 const KILLS: usize = 2;
 const READINGS_TOPIC: &str = "hearthlink/home/sensors/attic";

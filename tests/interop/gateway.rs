@@ -57,7 +57,7 @@ impl Plan {
         let line = line.map_or(String::new(), |line| {
             format!(
                 "cloud:\n  url: wss://localhost:{}/mqtt\n  ca_file: {}\n  certificate_file: {}\n  key_file: {}\n  \
-                 backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
+                 window: 64\n  backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
                 line.port,
                 line.ca.display(),
                 line.identity.certificate.display(),

@@ -110,7 +110,7 @@ impl Scene {
         );
         let line = format!(
             "cloud:\n  url: wss://{NAME}/mqtt\n  ca_file: {}\n  certificate_file: {}\n  key_file: {}\n  \
-             keep_alive: {}s\n  backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
+             keep_alive: {}s\n  window: 64\n  backoff: {{first: 200ms, longest: 1s, stable_after: 60s}}\n",
             self.authority.certificate.display(),
             self.identity.certificate.display(),
             self.identity.key.display(),

@@ -18,7 +18,7 @@ use super::{
 
 /// Between two readings.
 const PACE: Duration = Duration::from_millis(50);
-/// `cloud.window`'s default: what may be sent twice for each connection that was lost.
+/// `cloud.window` of the scene: what may be sent twice for each connection that was lost.
 const WINDOW: usize = 64;
 
 /// A sensor that publishes 0, 1, 2, … at QoS 1.

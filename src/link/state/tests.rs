@@ -780,10 +780,36 @@ fn the_line_counts_as_up_from_the_last_subscription_on_though_nothing_waits() {
 }
 
 #[test]
-fn the_clouds_receive_maximum_narrows_the_window_and_leaves_room_for_acknowledgements() {
+fn the_clouds_receive_maximum_narrows_the_window_but_not_what_may_wait_for_the_disk() {
     let mut story = Story::new();
     let effects = story.subscribed(Greeting { receive_maximum: 2, ..Greeting::default() });
-    assert_eq!(published(&effects), ["online"]);
+    assert_eq!(published(&effects).len(), 2, "online and the token");
+    for packet in 1..=2 {
+        story.wire(Wire::PublishSent(packet));
+        story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+    }
+    story.settles = false;
+    assert_eq!(published(&story.store(1..=8)), ["1", "2"]);
+    let mut sent = Vec::new();
+    for packet in 3..=6 {
+        story.wire(Wire::PublishSent(packet));
+        let effects = story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
+        sent.extend(published(&effects));
+    }
+    assert_eq!(sent, ["3", "4"], "four on the disk that the cloud has: the window as it is configured");
+}
+
+#[test]
+fn what_is_in_flight_is_bounded_in_bytes_too_but_for_one_message() {
+    let mut story = Story::new();
+    story.online();
+    let Some(Effect::Fetch(fetch)) = story.step(appended(3)).pop() else { panic!("no read") };
+    let mut records: Vec<_> = (1..=3).map(record).collect();
+    records[0].message.payload = vec![b'x'; 1 << 20].into();
+    let effects = story.step(Event::Stored(fetch, records));
+    assert_eq!(published(&effects).len(), 1, "however large");
+    story.wire(Wire::PublishSent(3));
+    assert_eq!(published(&story.wire(Wire::PublishAnswered(3, Verdict::Accepted))), ["2", "3"]);
 }
 
 #[test]
@@ -896,7 +922,7 @@ fn fetches(effects: &[Effect]) -> Vec<Fetch> {
 fn live_records_go_before_what_waited_and_each_part_is_read_by_itself() {
     let mut story = Story::new();
     story.step(appended(6));
-    let backlog = fetches(&story.subscribed(Greeting { receive_maximum: 4, ..Greeting::default() }));
+    let backlog = fetches(&story.subscribed(Greeting { receive_maximum: 3, ..Greeting::default() }));
     assert!(
         matches!(backlog[..], [Fetch { selection, .. }] if selection.part == Part::Ordinary { backlog: 6 })
     );

@@ -169,7 +169,7 @@ impl Up {
         Ending { how, life, silence, outlived: self.outlived }
     }
 
-    /// How often rumqttc pings: the cloud's wish goes before ours; zero is answered with ours.
+    /// How often the line is pinged: the cloud's wish goes before ours; zero is answered with ours.
     pub(super) fn keep_alive(&self, settings: &Settings) -> Duration {
         self.greeting.keep_alive.filter(|wish| !wish.is_zero()).unwrap_or(settings.keep_alive)
     }
@@ -199,7 +199,7 @@ impl Up {
             (self.pinged.map(|pinged| pinged + patience), HalfOpen, "nothing came after a PINGREQ"),
             (self.probed.map(|probed| probed + patience), HalfOpen, "nothing came after a test of the line"),
             (is_publishing.then(|| self.progress + patience), of_publish, "PUBLISH was not acknowledged"),
-            // Also when rumqttc hangs in a write and cannot even ping.
+            // Also when the line hangs in a write and cannot even ping.
             (
                 Some(self.heard + self.keep_alive(settings) + patience),
                 HalfOpen,
