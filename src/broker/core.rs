@@ -16,18 +16,21 @@ use super::{
 };
 use crate::{
     model::{ClientId, Message, Topic},
-    store::{Durable, Entry, Store, StoreError},
+    store::{Durable, Entry, Kept, Store, StoreError},
 };
 
 /// How long a message waits for room in the store's queue: a disk that hangs holds nobody at home.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Hands a message to the store.
+/// Hands messages to the store, each to be kept or refused by itself.
 ///
 /// # Errors
 /// The store's; [`StoreError::Hangs`] when it takes nothing for [`STORE_PATIENCE`].
-pub(super) async fn append(store: &Store, entry: Entry) -> Result<Durable<Option<u64>>, StoreError> {
-    match timeout(STORE_PATIENCE, store.append(entry)).await {
+pub(super) async fn append_each(
+    store: &Store,
+    entries: Vec<Entry>,
+) -> Result<Durable<Arc<[Kept]>>, StoreError> {
+    match timeout(STORE_PATIENCE, store.append_each(entries)).await {
         Ok(result) => result,
         Err(_) => Err(StoreError::Hangs),
     }
@@ -79,7 +82,7 @@ impl Core {
     pub(super) async fn publish_will(&self, will: Message, client: &ClientId) {
         if let (Some(entry), _) =
             self.take_in(Publish { message: will, id: 0, is_duplicate: false }, client, 0)
-            && let Err(error) = append(&self.store, entry).await
+            && let Err(error) = append_each(&self.store, vec![entry]).await
         {
             tracing::error!(client = client.as_str(), %error, "a will does not reach the cloud");
         }

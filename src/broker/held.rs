@@ -5,23 +5,27 @@
 //! leave in the order in which the publishes came (MQTT-4.6.0-2), and none leaves before what it
 //! promises is durable. Bounded by `Limits::receive_maximum`: beyond it the client is not read.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, task::Context};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::BytesMut;
-use futures_util::{FutureExt, future::Shared};
+use futures_util::FutureExt;
 
 use super::{
-    core::append,
+    core::append_each,
     packet::{Ack, Reason},
     receipt::Settling,
+    storing::{Batch, Storing},
 };
 use crate::{
     model::QoS,
-    store::{Durable, Entry, Store, StoreError},
+    store::{Durable, Entry, Kept, Store, StoreError},
 };
-
-/// A message on its way to the disk; shared with a QoS 2 message's entry in the session.
-pub(super) type Storing = Shared<Durable<Option<u64>>>;
 
 /// What an answer is.
 #[derive(Debug)]
@@ -39,25 +43,45 @@ enum Answer {
 #[derive(Debug)]
 struct Held {
     answer: Answer,
-    storing: Option<Storing>,
+    keeping: Keeping,
     settling: Option<Settling>,
 }
 
+/// Where the message of an answer is.
+#[derive(Debug)]
+enum Keeping {
+    /// Not for the store.
+    Nowhere,
+    /// At this place of what is gathered for it.
+    Gathered(usize),
+    Storing(Storing),
+    Refused(StoreError),
+}
+
 /// Waiting for room in the store's queue.
-type Appending = Pin<Box<dyn Future<Output = Result<Durable<Option<u64>>, StoreError>> + Send>>;
+type Appending = Pin<Box<dyn Future<Output = Result<Durable<Arc<[Kept]>>, StoreError>> + Send>>;
+
+/// So many messages are handed to the store together at most, and so many bytes of them: the others have their turn.
+const GATHERED: usize = 256;
+const GATHERED_BYTES: usize = 64 << 10;
 
 /// The acknowledgements of one connection.
 #[derive(Default)]
 pub(super) struct HeldBack {
     queue: VecDeque<Held>,
-    appending: Option<(Appending, Option<Settling>, QoS, u16)>,
+    /// What came in together for the store, with its size in bytes.
+    gathered: Vec<Entry>,
+    bytes: usize,
+    appending: Option<Appending>,
+    /// A QoS 2 message is among what is gathered or handed over: by this id it may come again, and must find it.
+    exactly_once: Option<u16>,
 }
 
 /// What can go on now.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// The store took a message that had waited for room; `None` with QoS 0.
-    Taken { id: u16, qos: QoS, storing: Option<Storing> },
+    /// The store took what was gathered; of a QoS 2 message it is told where it is.
+    Taken(Option<(u16, Storing)>),
     /// This acknowledgement can be sent, or its message is not kept.
     Answer { kind: Ack, id: u16, result: Result<Reason, StoreError> },
     /// This can be sent.
@@ -74,12 +98,16 @@ fn kind(qos: QoS) -> Option<Ack> {
 
 impl HeldBack {
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.appending.is_none()
+        self.queue.is_empty() && self.appending.is_none() && self.gathered.is_empty()
     }
 
     /// Whether the client may go on: the store has room, and not too much waits.
     pub(super) fn has_room(&self, limit: u16) -> bool {
-        self.appending.is_none() && self.queue.len() < usize::from(limit)
+        let is_full = self.gathered.len() >= GATHERED || self.bytes >= GATHERED_BYTES;
+        self.appending.is_none()
+            && !is_full
+            && self.exactly_once.is_none()
+            && self.queue.len() < usize::from(limit)
     }
 
     /// An acknowledgement that needs no disk; true: it can go out at once, nothing is before it.
@@ -88,77 +116,76 @@ impl HeldBack {
             return true;
         }
         let answer = Answer::Ack { kind, id, reason };
-        self.queue.push_back(Held { answer, storing: None, settling: None });
+        self.queue.push_back(Held { answer, keeping: Keeping::Nowhere, settling: None });
         false
     }
 
     /// An acknowledgement that waits for a message which is on its way to the disk already.
     pub(super) fn hold(&mut self, kind: Ack, id: u16, storing: Storing) {
         let answer = Answer::Ack { kind, id, reason: Reason::Success };
-        self.queue.push_back(Held { answer, storing: Some(storing), settling: None });
+        self.queue.push_back(Held { answer, keeping: Keeping::Storing(storing), settling: None });
     }
 
     /// An acknowledgement that waits for others at home.
     pub(super) fn settle(&mut self, settling: Settling, qos: QoS, id: u16) {
         if let Some(kind) = kind(qos) {
             let answer = Answer::Ack { kind, id, reason: Reason::Success };
-            self.queue.push_back(Held { answer, storing: None, settling: Some(settling) });
+            self.queue.push_back(Held { answer, keeping: Keeping::Nowhere, settling: Some(settling) });
         }
     }
 
     /// SUBACK or UNSUBACK, which wait for the disk.
     pub(super) fn answer(&mut self, settling: Settling, bytes: BytesMut) {
         let answer = Answer::Bytes(bytes);
-        self.queue.push_back(Held { answer, storing: None, settling: Some(settling) });
+        self.queue.push_back(Held { answer, keeping: Keeping::Nowhere, settling: Some(settling) });
     }
 
-    /// Hands a message to the store. Only when [`HeldBack::has_room`]. It is the next [`Progress`] that
-    /// tells that it was taken.
-    pub(super) fn append(
-        &mut self,
-        store: &Store,
-        entry: Entry,
-        settling: Option<Settling>,
-        qos: QoS,
-        id: u16,
-    ) {
-        let store = store.clone();
-        let appending = Box::pin(async move { append(&store, entry).await });
-        self.appending = Some((appending, settling, qos, id));
+    /// Takes a message for the store, which [`HeldBack::submit`] hands over. Only when [`HeldBack::has_room`].
+    pub(super) fn gather(&mut self, entry: Entry, settling: Option<Settling>, qos: QoS, id: u16) {
+        if let Some(kind) = kind(qos) {
+            let answer = Answer::Ack { kind, id, reason: Reason::Success };
+            let keeping = Keeping::Gathered(self.gathered.len());
+            self.queue.push_back(Held { answer, keeping, settling });
+        }
+        self.exactly_once = Some(id).filter(|_| qos == QoS::ExactlyOnce);
+        self.bytes += entry.message.size();
+        self.gathered.push(entry);
+    }
+
+    /// Hands what was gathered to the store, for one commit. It is the next [`Progress`] that tells that it was taken.
+    pub(super) fn submit(&mut self, store: &Store) {
+        if self.gathered.is_empty() || self.appending.is_some() {
+            return;
+        }
+        let (entries, store) = (std::mem::take(&mut self.gathered), store.clone());
+        self.bytes = 0;
+        self.appending = Some(Box::pin(async move { append_each(&store, entries).await }));
     }
 
     /// The next thing that can go on, if any can. Cancel safe.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Option<Progress> {
-        if let Some((appending, settling, qos, id)) = &mut self.appending
-            && let std::task::Poll::Ready(result) = appending.as_mut().poll(context)
+        if let Some(appending) = &mut self.appending
+            && let Poll::Ready(result) = appending.as_mut().poll(context)
         {
-            let (settling, qos, id) = (settling.take(), *qos, *id);
             self.appending = None;
-            match (result, kind(qos)) {
-                (Ok(durable), Some(kind)) => {
-                    let storing = durable.shared();
-                    let answer = Answer::Ack { kind, id, reason: Reason::Success };
-                    self.queue.push_back(Held { answer, storing: Some(storing.clone()), settling });
-                    return Some(Progress::Taken { id, qos, storing: Some(storing) });
-                }
-                (Ok(_), None) => return Some(Progress::Taken { id, qos, storing: None }),
-                (Err(error), Some(kind)) => {
-                    return Some(Progress::Answer { kind, id, result: Err(error) });
-                }
-                (Err(_), None) => return Some(Progress::Taken { id, qos, storing: None }),
-            }
+            return Some(Progress::Taken(self.taken(result.map(FutureExt::shared))));
         }
         let front = self.queue.front_mut()?;
         let mut refused = None;
-        if let Some(storing) = &mut front.storing {
-            match storing.poll_unpin(context) {
-                std::task::Poll::Pending => return None,
-                std::task::Poll::Ready(result) => refused = result.err(),
-            }
-            front.storing = None;
+        match &mut front.keeping {
+            Keeping::Nowhere => {}
+            Keeping::Gathered(_) => return None,
+            Keeping::Storing(storing) => match storing.poll_unpin(context) {
+                Poll::Pending => return None,
+                Poll::Ready(result) => {
+                    front.keeping = result.map_or_else(Keeping::Refused, |()| Keeping::Nowhere);
+                }
+            },
+            Keeping::Refused(_) => {}
         }
-        if refused.is_none()
-            && let Some(settling) = &mut front.settling
+        if let Keeping::Refused(error) = &front.keeping {
+            refused = Some(error.clone());
+        } else if let Some(settling) = &mut front.settling
             && settling.poll_unpin(context).is_pending()
         {
             return None;
@@ -169,5 +196,24 @@ impl HeldBack {
                 Progress::Answer { kind, id, result: refused.map_or(Ok(reason), Err) }
             }
         })
+    }
+
+    /// The store has taken what was gathered, or takes nothing. Gives the QoS 2 message among it.
+    fn taken(&mut self, result: Result<Batch, StoreError>) -> Option<(u16, Storing)> {
+        let mut last = None;
+        for held in &mut self.queue {
+            if let Keeping::Gathered(place) = held.keeping {
+                held.keeping = match &result {
+                    Ok(batch) => {
+                        let storing = Storing::new(batch.clone(), place);
+                        last = Some(storing.clone());
+                        Keeping::Storing(storing)
+                    }
+                    Err(error) => Keeping::Refused(error.clone()),
+                };
+            }
+        }
+        // It is the last one: nothing is gathered behind it.
+        self.exactly_once.take().zip(last)
     }
 }

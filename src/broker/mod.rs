@@ -38,6 +38,7 @@ mod rights;
 mod seat;
 mod session;
 mod socket;
+mod storing;
 mod subscriptions;
 mod tls;
 mod websocket;

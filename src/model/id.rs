@@ -190,12 +190,12 @@ impl fmt::Display for ClientId {
 /// The stable name of a message in the outbox, `<store>-<sequence>`: the same on every re-send, so
 /// that a consumer can drop a duplicate (what is sent again has a packet id of its own, and no DUP).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct MessageId(String);
+pub struct MessageId(Arc<str>);
 
 impl MessageId {
     /// The id of record `sequence` in the store whose random name is `store`.
     pub fn new(store: &str, sequence: u64) -> Self {
-        Self(format!("{store}-{sequence}"))
+        Self(format!("{store}-{sequence}").into())
     }
 
     /// The id as text.

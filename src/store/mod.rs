@@ -53,7 +53,7 @@ pub use flash::Written;
 pub use journal::Begun;
 pub use lane::{Keep, LaneOptions, LaneStats};
 pub use ledger::{Highest, StoreStats};
-pub use outbox::{Entry, Part, Record, Selection};
+pub use outbox::{Entry, Kept, Part, Record, Selection};
 pub use schema::SCHEMA_VERSION;
 pub use sessions::{Awaiting, AwaitingChange, SessionState};
 pub use timeline::Born;

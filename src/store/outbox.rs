@@ -1,6 +1,6 @@
 //! Messages that were accepted and wait for the cloud's acknowledgement, oldest first.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rusqlite::{Row, Transaction, params};
@@ -34,6 +34,13 @@ impl Entry {
         Self { message, life: None, lane: None, stamp: None }
     }
 }
+
+/// What became of one message of several: its sequence, `None` when the policy of its lane does not keep it, or why the
+/// store does not take it.
+pub type Kept = Result<Option<u64>, StoreError>;
+
+/// What each of several messages counts for beside its size, in bytes.
+const ENTRY_OVERHEAD: usize = 128;
 
 /// A message in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +111,26 @@ impl Store {
             entries.iter().map(|entry| insert(transaction, ledger, entry, Room::Ordinary)).collect()
         };
         self.write_then(size, work, move |sequences: &Vec<Option<u64>>| spooled(sequences)).await
+    }
+
+    /// As [`Store::append`], for several messages in one commit, each to be kept or refused by itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] here; from the [`Durable`] also `Disk`, which is all of them. Of one: `Full` and `TooLarge`.
+    pub async fn append_each(&self, entries: Vec<Entry>) -> Result<Durable<Arc<[Kept]>>, StoreError> {
+        let size = entries.iter().map(|entry| entry.message.size() + ENTRY_OVERHEAD).sum();
+        let spooled = self.spooled(&entries);
+        let work = move |transaction: &Transaction<'_>, ledger: &mut Ledger| {
+            let one = |entry: &Entry| match insert(transaction, ledger, entry, Room::Ordinary) {
+                Err(error) if error.is_disk() => Err(error),
+                kept => Ok(kept),
+            };
+            entries.iter().map(one).collect()
+        };
+        self.write_then(size, work, move |all: &Arc<[Kept]>| {
+            spooled(&all.iter().map(|kept| kept.as_ref().ok().copied().flatten()).collect::<Vec<_>>());
+        })
+        .await
     }
 
     /// The stable name of a message in the outbox.

@@ -24,8 +24,8 @@ use crate::model::{Call, KeyEvent};
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How often a disk that has failed is tried again when nothing else happens.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
-/// What one transaction takes at most, so that the first in it does not wait for ever.
-const LARGEST_BATCH: usize = 2_000;
+/// What one transaction takes at most, in bytes as [`Gate`] counts them, or one job: the first in it does not wait for ever.
+const LARGEST_BATCH: usize = 512 << 10;
 /// What every job counts for beside its payload, in bytes.
 const JOB_OVERHEAD: usize = 128;
 
@@ -163,7 +163,8 @@ impl Writer {
         reads: &mut Vec<(Read, OwnedSemaphorePermit)>,
         mut not_before: Instant,
     ) {
-        while writes.len() < LARGEST_BATCH {
+        let mut taken: usize = writes.iter().map(|(_, room)| room.num_permits()).sum();
+        while taken < LARGEST_BATCH {
             let left = not_before.saturating_duration_since(Instant::now());
             let next = if left.is_zero() {
                 self.jobs.try_recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
@@ -172,7 +173,12 @@ impl Writer {
             };
             match next {
                 Ok(Job::Hurry) => not_before = Instant::now(),
-                Ok(job) => sort(job, writes, reads),
+                Ok(job) => {
+                    if let Job::Write(_, room) = &job {
+                        taken += room.num_permits();
+                    }
+                    sort(job, writes, reads);
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 // Nothing more has gathered, or every handle is gone and nobody will wait for the floor.
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,

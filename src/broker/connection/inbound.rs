@@ -43,7 +43,7 @@ impl Connection {
                     self.answer(held, qos, id, Reason::Success);
                     return Ok(());
                 }
-                Some(Arrived::Storing(storing)) if !matches!(storing.peek(), Some(Err(_))) => {
+                Some(Arrived::Storing(storing)) if !storing.has_failed() => {
                     held.hold(Ack::Received, id, storing);
                     return Ok(());
                 }
@@ -91,7 +91,7 @@ impl Connection {
         match (entry, settling) {
             (None, None) => self.answer(held, qos, id, Reason::Success),
             (None, Some(settling)) => held.settle(settling, qos, id),
-            (Some(entry), settling) => held.append(&self.core.store, entry, settling, qos, id),
+            (Some(entry), settling) => held.gather(entry, settling, qos, id),
         }
     }
 
@@ -116,10 +116,10 @@ impl Connection {
     pub(super) fn progress(&mut self, progress: Progress) {
         let (session, owner) = (self.seat.session(), self.seat.owner());
         match progress {
-            Progress::Taken { id, qos: QoS::ExactlyOnce, storing: Some(storing) } => {
+            Progress::Taken(Some((id, storing))) => {
                 session.set_arrived(owner, id, Some(Arrived::Storing(storing)));
             }
-            Progress::Taken { .. } => {}
+            Progress::Taken(None) => {}
             Progress::Bytes(bytes) => self.wire.output.extend_from_slice(&bytes),
             Progress::Answer { kind, id, result: Ok(reason) } => {
                 if kind == Ack::Received && reason == Reason::Success {

@@ -193,6 +193,7 @@ impl Connection {
             heard += 1;
             self.handle(held, packet)?;
         }
+        held.submit(&self.core.store);
         if let Some(alarm) = self.alarm.as_mut().filter(|_| heard > 0) {
             alarm.heard = Instant::now();
         }

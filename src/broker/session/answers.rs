@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::Shared;
-
 use super::{Session, owner::Owner};
 use crate::{
     broker::{
@@ -11,8 +9,9 @@ use crate::{
         inflight::Received,
         packet::{Ack, Reason},
         receipt::Settling,
+        storing::Storing,
     },
-    store::{AwaitingChange, Durable},
+    store::AwaitingChange,
 };
 
 /// What is known of a QoS 2 message between its PUBLISH and its PUBREL.
@@ -25,7 +24,7 @@ pub(in crate::broker) enum Arrived {
     /// Delivered at home; not yet handed to the store.
     NotStored,
     /// On its way to the disk; whoever asks again waits for the same answer.
-    Storing(Shared<Durable<Option<u64>>>),
+    Storing(Storing),
 }
 
 impl Session {

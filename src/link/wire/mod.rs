@@ -2,8 +2,10 @@
 //!
 //! Owns the translation between rumqttc's two unrelated families of packets and ours; [`v4`] and
 //! [`v5`] hold one family each. Decides nothing and does no I/O. Invariants: QoS 2 is never asked for or sent, and no
-//! topic alias is announced, so that each connection stands for itself.
+//! topic alias is announced, so that each connection stands for itself. The two packets of which there are thousands a
+//! second go by way of [`plain`] when they have nothing special: rumqttc's take eight allocations for one PUBLISH.
 
+mod plain;
 mod v4;
 mod v5;
 
@@ -222,6 +224,11 @@ pub(super) fn encode(
     packet: u16,
     out: &mut BytesMut,
 ) -> Result<(), LineError> {
+    if let Command::Publish(message, id) = command
+        && plain::publish(version, message, id.as_ref(), packet, out)
+    {
+        return Ok(());
+    }
     match version {
         Version::V4 => v4::packet(command, packet).write(out, LARGEST_OUTGOING).map_err(LineError::unsayable),
         Version::V5 => v5::packet(command, packet).write(out, None).map_err(LineError::unsayable),
@@ -234,6 +241,9 @@ pub(super) fn encode(
 /// # Errors
 /// All of [`LineError`] but `Ended` and `Unsayable`.
 pub(super) fn decode(version: Version, read: &mut BytesMut) -> Result<Option<Wire>, LineError> {
+    if let Some(packet) = plain::puback(read) {
+        return Ok(Some(Wire::PublishAnswered(packet, Verdict::Accepted)));
+    }
     match version {
         Version::V4 => v4::decode(read),
         Version::V5 => v5::decode(read),

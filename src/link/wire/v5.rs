@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The user property with the record's id, the same on every re-send.
-const MESSAGE_ID: &str = "message-id";
+pub(super) const MESSAGE_ID: &str = "message-id";
 /// How long the cloud waits before it publishes the last will, in seconds (MQTT 5 section 3.1.3.2.2): a second connection
 /// that takes the line's place must not look like its end.
 const WILL_DELAY: u32 = 1;
