@@ -25,6 +25,8 @@ mod history;
 mod home_clients;
 #[path = "interop/home_devices.rs"]
 mod home_devices;
+#[path = "interop/idle.rs"]
+mod idle;
 #[path = "interop/pki.rs"]
 mod pki;
 #[path = "interop/place.rs"]

@@ -1,18 +1,18 @@
 //! Says at home how the gateway itself fares: one retained message on `home/bridge/health`, and what its fields are for
 //! people.
 //!
-//! Owns what was said last, also by an earlier run. Invariants: a line that went or came is said within [`LOOK_EVERY`];
-//! everything else at most once in [`SAY_EVERY`] looks, and only when it is not what was said before, for what is retained
-//! is written to the flash. A temperature counts as another one from [`WARMER`] on.
+//! Owns what was said last, also by an earlier run. Invariants: a line that went or came is said at once, and at most once
+//! in [`REST`]; everything else at most once in [`SAY_EVERY`], and only when it is not what was said before, for what is
+//! retained is written to the flash. A temperature counts as another one from [`WARMER`] on. Between, it sleeps.
 //!
-//! Rejected: to wait for changes of the board; it changes with every reading of every device.
+//! Rejected: to wait for changes of the board; it changes with every reading of every device. The line changes seldom.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +24,11 @@ use crate::{
     model::{DeviceEvent, DeviceId, Entity, Fields, LinkState, Message, Platform, QoS, Reading, StateClass},
 };
 
-/// How often the line is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// In so many looks the rest is said once: two minutes.
-const SAY_EVERY: u32 = 60;
+/// For so long nothing is said after something was: a line that flutters is not written to the flash each time. Also how
+/// often it is looked, after the start, whether somebody has looked at the machine.
+const REST: Duration = Duration::from_secs(2);
+/// How often the rest is said.
+const SAY_EVERY: Duration = Duration::from_secs(120);
 /// For so many looks nothing is said while nobody has looked at the machine yet: half a minute. What would be left out is
 /// taken from people, and given to them again a moment later.
 const WAIT_FOR_MACHINE: u32 = 15;
@@ -96,17 +97,18 @@ impl BridgeHealth {
     }
 
     async fn look_on(self) {
-        let mut rhythm = Rhythm { said: self.kept(), ..Rhythm::default() };
+        let mut rhythm = Rhythm::new(self.kept());
+        let mut line = self.board.watch_line();
         for _ in 0..WAIT_FOR_MACHINE {
             if self.board.machine() != HostReport::default() {
                 break;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(REST).await;
         }
         let (mut known, mut announced) = (self.has.fields(), BTreeSet::new());
         loop {
-            // One word; the whole board is copied only when something is to be said.
-            let is_up = self.board.line() == LinkState::Online;
+            let is_up = *line.borrow_and_update() == LinkState::Online;
+            // Every step of a line that is dialled wakes; the whole board is copied only when something is to be said.
             if rhythm.is_due(is_up) {
                 let board = self.board.snapshot();
                 let has_problem = rhythm.has_problem(board.verdict.level != Level::Ok);
@@ -127,8 +129,14 @@ impl BridgeHealth {
                     self.broker.publish(&message.retained());
                     rhythm.said = fresh;
                 }
+                sleep(REST).await;
             }
-            sleep(LOOK_EVERY).await;
+            // Cancel safety: `changed` marks nothing as seen before it returns.
+            tokio::select! {
+                // It ends only with the board, which is held here.
+                _ = line.changed() => {}
+                () = sleep_until(rhythm.say_at) => {}
+            }
         }
     }
 
@@ -147,19 +155,27 @@ impl BridgeHealth {
 }
 
 /// When something may be said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rhythm {
     said: Fields,
     line: Option<bool>,
-    looks: u32,
+    /// When something else than the line is said.
+    say_at: Instant,
     /// Since when something has been wrong, as far as was looked.
     wrong_since: Option<Instant>,
 }
 
 impl Rhythm {
+    fn new(said: Fields) -> Self {
+        Self { said, line: None, say_at: Instant::now(), wrong_since: None }
+    }
+
     fn is_due(&mut self, is_up: bool) -> bool {
-        let is_due = self.line != Some(is_up) || self.looks >= SAY_EVERY;
-        (self.line, self.looks) = (Some(is_up), if is_due { 1 } else { self.looks + 1 });
+        let now = Instant::now();
+        let is_due = self.line.replace(is_up) != Some(is_up) || now >= self.say_at;
+        if is_due {
+            self.say_at = now + SAY_EVERY;
+        }
         is_due
     }
 

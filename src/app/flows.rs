@@ -4,10 +4,7 @@
 //! back to the source; none drops. A joint ends when its source does, and with it the part behind it
 //! hears that there is no more to come.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::Value;
@@ -32,8 +29,8 @@ use crate::{
     devices::LanPublish,
     health::{Board, LaneReport, StoreReport, WrittenReport},
     model::{
-        Ack, DeviceEvent, DeviceId, Entity, Fields, Inbound, LinkState, Message, Origin, QoS, Reading,
-        Receipt, Receipts, Sender, Staleness, Subject, Topic,
+        Ack, DeviceEvent, DeviceId, Entity, Fields, Inbound, Message, Origin, QoS, Reading, Receipt,
+        Receipts, Sender, Staleness, Subject, Topic,
     },
     store::{Durable, Entry, LaneStats, Store, StoreError, StoreStats},
 };
@@ -44,8 +41,6 @@ const READINGS_IN_HAND: usize = 256;
 /// cloud (policy `disk_too_slow`), counted, while the house sees it all the same.
 pub(super) const READINGS_IN_LINE: usize = 1024;
 
-/// How often it is looked whether the disk answers.
-const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(1);
 /// The member of a state that says when it was taken.
 const LAST_SEEN: &str = "last_seen";
 
@@ -347,20 +342,6 @@ pub(super) async fn outcomes(
     }
 }
 
-/// Where the line stands, from the board to the rule for a lost line.
-pub(super) async fn line_state(board: Board, line: watch::Sender<LinkState>, stop: CancellationToken) {
-    let mut changes = board.watch();
-    loop {
-        changes.mark_unchanged();
-        let now = board.line();
-        line.send_if_modified(|state| std::mem::replace(state, now) != now);
-        // Cancel safety: what changed before the mark is in the state that was read after it.
-        if !matches!(stop.run_until_cancelled(changes.changed()).await, Some(Ok(()))) {
-            break;
-        }
-    }
-}
-
 /// How far messages and commands have come, to the house and to the board.
 pub(super) struct Receipted {
     pub(super) broker: BrokerHandle,
@@ -418,18 +399,12 @@ pub(super) async fn store_report(
             report.fault = Some("the disk does not answer; it is overloaded or about to fail".to_owned());
         }
         board.store(report);
-        // A disk that hangs tells nobody: somebody has to look.
-        let turn = async {
-            while store.hangs() == hangs {
-                tokio::time::sleep(LOOK_AT_DISK_EVERY).await;
-            }
-        };
         let change = async {
-            // Cancel safety: `changed` marks nothing as seen before it returns, and `turn` holds nothing.
+            // Cancel safety: `changed` marks nothing as seen before it returns, and a disk that turned has turned.
             tokio::select! {
                 changed = stats.changed() => changed,
                 changed = not_kept.changed() => changed,
-                () = turn => Ok(()),
+                () = store.turns(hangs) => Ok(()),
             }
         };
         match stop.run_until_cancelled(change).await {
@@ -480,6 +455,8 @@ fn lane(stats: &LaneStats) -> LaneReport {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         app::{CloudTopics, testing::Home},

@@ -333,13 +333,11 @@ impl Running {
         }
         intake.spawn("command desk", desk.run(from_home, from_cloud, stop.clone()));
         if !safe_states.is_empty() {
-            let (line_sender, line_state) = watch::channel(board.line());
             let rule = LineLost::new(safe_states);
             intake.spawn(
                 "rule for a lost line",
-                rule.run(line_state, told_rule, commands.clone(), stop.clone()),
+                rule.run(board.watch_line(), told_rule, commands.clone(), stop.clone()),
             );
-            watchers.spawn("line's state", flows::line_state(board.clone(), line_sender, watchers.token()));
         }
 
         let (frames_sender, frames) = mpsc::channel(LAN);

@@ -38,4 +38,4 @@ pub use gateway::{Gateway, RunError};
 pub use reload::Reload;
 pub use simulation::{Hardware, Simulation};
 pub use topics::{CloudTopics, LocalTopics};
-pub use vigil::Vigil;
+pub use vigil::{Vigil, Watch};

@@ -4,13 +4,18 @@
 //! Owns when they are asked, and what follows. Never knows who is told, nor what a part does. Invariants: each part on duty is
 //! asked, and answers from its own task or thread; while one does not, nobody is told, and the log says once which it is,
 //! before whoever watches ends the gateway; a disk that hangs is a known fault, at which home works, and no reason; time is
-//! monotonic. A thread of its own with a runtime of its own: a lock that is never let go may hold every thread of the
-//! gateway's. While nobody is on duty (the first start's page, a gateway that is being built or that ends in order) there is
+//! monotonic. [`Watch::until`] has a thread for itself, with a runtime of its own: a lock that is never let go may hold every
+//! thread of the gateway's. It is the process' first thread, which would only wait otherwise. While nobody is on duty (the first start's page, a gateway that is being built or that ends in order) there is
 //! nothing to ask, and systemd's own limits count.
 //!
 //! A thread that turns round and round in SQLite cannot be told from one that waits for the disk: it is reported as that.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use tokio::{
@@ -82,17 +87,12 @@ pub struct Vigil {
 }
 
 impl Vigil {
-    /// Calls `tell` from now on, three times within `within`, while all parts on duty turn; on a thread of its own.
-    ///
-    /// # Errors
-    /// What the system says when it has no thread.
-    pub fn begin(within: Duration, tell: impl FnMut() + Send + 'static) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// With the one who calls `tell` three times within `within`, while all parts on duty turn. `None`: nobody wants to be
+    /// told, and nobody is asked.
+    pub fn new(within: Option<Duration>, tell: impl FnMut() + 'static) -> (Self, Watch) {
+        let Some(within) = within else { return (Self::default(), Watch(None)) };
         let (sender, roll) = watch::channel(Arc::default());
-        thread::Builder::new()
-            .name("vigil".to_owned())
-            .spawn(move || runtime.block_on(keep(within / PARTS_OF_TIME, roll, tell)))?;
-        Ok(Self { roll: Some(sender) })
+        (Self { roll: Some(sender) }, Watch(Some(Box::pin(keep(within / PARTS_OF_TIME, roll, tell)))))
     }
 
     /// These are asked until what is returned is dropped.
@@ -101,6 +101,29 @@ impl Vigil {
             roll.send_replace(parts().into());
         }
         Duty(self)
+    }
+}
+
+/// The one who keeps the vigil.
+pub struct Watch(Option<Pin<Box<dyn Future<Output = ()>>>>);
+
+impl Watch {
+    /// Keeps it on this thread until `work`, which goes on elsewhere, is done.
+    ///
+    /// # Errors
+    /// What the system says when it has no runtime for it.
+    pub fn until<T>(self, work: impl Future<Output = T>) -> io::Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        Ok(runtime.block_on(async {
+            let Some(keeping) = self.0 else { return work.await };
+            let mut work = pin!(work);
+            // Cancel safety: what was asked of parts is of no interest when the work is done.
+            tokio::select! {
+                done = &mut work => done,
+                // It ends when nobody can be on duty any more.
+                () = keeping => work.await,
+            }
+        }))
     }
 }
 

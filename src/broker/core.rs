@@ -60,6 +60,7 @@ impl Core {
         let may = rights.may_publish(topic) && !self.closed.has(topic);
         if !may {
             Counters::count(&self.hub.counters.denied);
+            self.hub.stir.ring();
         }
         may
     }

@@ -128,6 +128,7 @@ impl Listener {
         let permit = house.lobby.clone().try_acquire_owned().ok();
         let Some((permit, guest)) = permit.zip(house.crowd.admit(from)) else {
             Counters::count(&house.core.hub.counters.refused);
+            house.core.hub.stir.ring();
             return;
         };
         let (gate, house) = (self.gate.clone(), house.clone());
@@ -138,6 +139,7 @@ impl Listener {
             drop((permit, gate));
             let Some(connection) = connection else {
                 Counters::count(&house.core.hub.counters.refused);
+                house.core.hub.stir.ring();
                 return;
             };
             if house.stop.is_cancelled() {

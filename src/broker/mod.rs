@@ -35,6 +35,7 @@ mod receipt;
 mod recorder;
 mod retained;
 mod rights;
+mod rounds;
 mod seat;
 mod session;
 mod socket;
@@ -44,12 +45,7 @@ mod tls;
 mod websocket;
 mod wire;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -63,7 +59,7 @@ pub use options::{Acl, BrokerOptions, Limits, ListenerKind, ListenerOptions, Tls
 
 use self::core::Core;
 use crate::{
-    health::{Board, BrokerReport},
+    health::Board,
     model::{Caller, Calls},
     store::{Store, StoreError},
 };
@@ -72,6 +68,7 @@ use hub::Hub;
 use listener::{House, Listener};
 use network::Crowd;
 use recorder::Successor;
+use rounds::{report, rounds};
 
 /// Why the broker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -112,9 +109,6 @@ pub enum BrokerError {
 
 /// How long clients may take to leave when the broker stops.
 const FAREWELL: Duration = Duration::from_secs(4);
-/// How often sessions, wills and retained messages are looked through for what is over, and the board
-/// is told.
-const ROUND: Duration = Duration::from_secs(1);
 
 /// The broker, bound and not yet running.
 pub struct Broker {
@@ -209,22 +203,6 @@ impl Broker {
     }
 }
 
-/// Looks after what is over and tells the board what has changed, for ever.
-async fn rounds(core: &Core, board: &Board, urls: &[String]) {
-    let mut last = BrokerReport::default();
-    loop {
-        for (client, will) in core.hub.sweep() {
-            core.publish_will(will, &client).await;
-        }
-        let now = report(core, urls.to_vec());
-        if now != last {
-            board.broker(now.clone());
-            last = now;
-        }
-        tokio::time::sleep(ROUND).await;
-    }
-}
-
 /// Answers who asks whether the broker turns, for ever. Beside the rounds and not in them: a will may wait for a disk
 /// that hangs, and that stops nobody.
 async fn answer(core: &Core, recorder: &JoinHandle<()>, calls: &mut Calls) {
@@ -236,23 +214,5 @@ async fn answer(core: &Core, recorder: &JoinHandle<()>, calls: &mut Calls) {
         if !recorder.is_finished() {
             call.answer();
         }
-    }
-}
-
-fn report(core: &Core, listeners: Vec<String>) -> BrokerReport {
-    let counters = &core.hub.counters;
-    let (sessions, retained) = core.hub.sizes();
-    BrokerReport {
-        listeners,
-        clients: counters.clients.load(Ordering::Relaxed),
-        sessions,
-        retained,
-        queued_bytes: counters.queued_bytes.load(Ordering::Relaxed),
-        memory_limit: core.hub.limits.memory(),
-        dropped: counters.dropped.load(Ordering::Relaxed),
-        refused: counters.refused.load(Ordering::Relaxed),
-        denied: counters.denied.load(Ordering::Relaxed),
-        not_retained: counters.not_retained.load(Ordering::Relaxed),
-        ended_early: counters.ended_early.load(Ordering::Relaxed),
     }
 }

@@ -7,7 +7,7 @@
 //! A sorted map and not a tree of levels: a filter's literal front narrows the range, which for
 //! `home/+/state` is what a tree would visit, and a tree costs some 300 bytes a node on a Pi.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Instant};
 
 use super::delivery::Publication;
 use crate::model::{Topic, TopicFilter};
@@ -101,14 +101,18 @@ impl Retained {
             .take_while(move |(topic, _)| topic.as_str().starts_with(&front))
     }
 
-    /// Forgets those whose life is over; gives their topics.
-    pub(super) fn expire(&mut self) -> Vec<Topic> {
-        let over: Vec<Topic> = self
-            .messages
-            .iter()
-            .filter(|(_, publication)| publication.left().is_err())
-            .map(|(topic, _)| topic.clone())
-            .collect();
+    /// Forgets those whose life is over; gives their topics. When the next will be over is told to `next_end`, if that is
+    /// earlier than what is there.
+    pub(super) fn expire(&mut self, next_end: &mut Option<Instant>) -> Vec<Topic> {
+        let mut over = Vec::new();
+        let now = Instant::now();
+        for (topic, publication) in &self.messages {
+            match publication.left() {
+                Ok(None) => {}
+                Ok(Some(left)) => *next_end = (*next_end).into_iter().chain(now.checked_add(left)).min(),
+                Err(_) => over.push(topic.clone()),
+            }
+        }
         for topic in &over {
             self.remove(topic);
         }

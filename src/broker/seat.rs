@@ -21,6 +21,7 @@ pub(super) struct Seat {
 impl Seat {
     pub(super) fn new(hub: Arc<Hub>, attached: Attached) -> Self {
         hub.counters.clients.fetch_add(1, Ordering::Relaxed);
+        hub.stir.ring();
         Self { hub, attached, is_left: false }
     }
 
@@ -50,5 +51,6 @@ impl Drop for Seat {
             self.hub.detach(&self.attached, None);
             self.attached.owner.gone.notify_one();
         }
+        self.hub.stir.ring();
     }
 }

@@ -6,18 +6,23 @@
 
 use std::{
     convert::Infallible,
-    env, io,
+    env,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use sd_notify::NotifyState;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::{app::Vigil, health::Board};
+use crate::{
+    app::{Vigil, Watch},
+    health::Board,
+};
 
-/// How often the board is looked at. By looking, for the board changes with every reading of every device.
+/// How often the board is looked at, at most: it changes with every reading of every device.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long it is not looked at though nothing on it has changed: a sentence may age.
+const REST: Duration = Duration::from_secs(60);
 
 /// Everything runs. Also the end of a [`reloading`].
 pub(super) fn ready() {
@@ -44,14 +49,9 @@ pub(super) fn stopping() {
 }
 
 /// The vigil that systemd's watchdog (`WatchdogSec=`) wants; of nobody if it wants none.
-///
-/// # Errors
-/// What the system says when it has no thread for it.
-pub(super) fn vigil() -> io::Result<Vigil> {
-    match sd_notify::watchdog_enabled() {
-        Some(within) if !within.is_zero() => Vigil::begin(within, || say(&[NotifyState::Watchdog])),
-        _ => Ok(Vigil::default()),
-    }
+pub(super) fn vigil() -> (Vigil, Watch) {
+    let within = sd_notify::watchdog_enabled().filter(|within| !within.is_zero());
+    Vigil::new(within, || say(&[NotifyState::Watchdog]))
 }
 
 /// Says in one sentence how the house is, whenever that has changed. Cancel safe.
@@ -59,8 +59,9 @@ pub(super) async fn keep_status(board: &Board) -> Infallible {
     if env::var_os("NOTIFY_SOCKET").is_none() {
         std::future::pending::<()>().await;
     }
-    let mut said = String::new();
+    let (mut said, mut changes) = (String::new(), board.watch());
     loop {
+        changes.mark_unchanged();
         // A line is a word of its own in that language.
         let sentence = board.verdict().sentence.replace(['\n', '\r'], " ");
         if sentence != said {
@@ -68,6 +69,8 @@ pub(super) async fn keep_status(board: &Board) -> Infallible {
             said = sentence;
         }
         sleep(LOOK_EVERY).await;
+        // Its end is the board's, which is held here; what is over in time is looked at as well.
+        let _ = timeout(REST, changes.changed()).await;
     }
 }
 

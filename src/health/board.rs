@@ -117,6 +117,8 @@ pub struct Board {
     traffic: Traffic,
     /// Apart from the facts: who waits for this one is not woken by every other.
     certificate: Arc<watch::Sender<Option<CertificateReport>>>,
+    /// Where the line stands, apart from the facts for the same reason.
+    line: Arc<watch::Sender<LinkState>>,
     gateway: Arc<str>,
     clock: Clock,
     /// After which uptime.
@@ -158,6 +160,7 @@ impl Board {
             version: Arc::new(watch::channel(0).0),
             traffic: Traffic::default(),
             certificate: Arc::new(watch::channel(None).0),
+            line: Arc::new(watch::channel(LinkState::Off).0),
             gateway: gateway.into(),
             clock,
             started,
@@ -187,6 +190,7 @@ impl Board {
             if let Some(fault) = report.fault.as_ref().filter(|_| !is_up) {
                 facts.link_last_fault = Some(LastFault { fault: fault.clone(), at: now });
             }
+            self.line.send_if_modified(|state| std::mem::replace(state, report.state) != report.state);
             facts.link = report;
         });
     }
@@ -210,7 +214,12 @@ impl Board {
 
     /// Where the line stands, without the rest of the board.
     pub fn line(&self) -> LinkState {
-        self.facts().link.state
+        *self.line.borrow()
+    }
+
+    /// That, and when it changes.
+    pub fn watch_line(&self) -> watch::Receiver<LinkState> {
+        self.line.subscribe()
     }
 
     /// What is known of the machine.

@@ -70,6 +70,9 @@ use pulse::Pulse;
 use timeline::Timeline;
 use writer::{Gate, Job, Keeping, Writer};
 
+/// How often the status board looks whether the disk answers, while something is at it.
+const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(1);
+
 /// Why the store could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -466,6 +469,15 @@ impl Store {
     /// Whether the disk has not answered for a while: what is asked of the store now may wait for long.
     pub fn hangs(&self) -> bool {
         self.pulse.is_missed() && self.has_thread()
+    }
+
+    /// Resolves within seconds when the disk hangs and did not, or does not and did. Looks only while the writer's thread is
+    /// at the disk, which alone can hang. For one at a time. Cancel safe.
+    pub async fn turns(&self, hangs: bool) {
+        while self.hangs() == hangs {
+            self.pulse.at_disk().await;
+            tokio::time::sleep(LOOK_AT_DISK_EVERY).await;
+        }
     }
 
     /// Whether the writer's thread waits for the disk, for a moment or for ever.

@@ -1,7 +1,7 @@
 //! Whether the disk answers: since when the writer's thread has been waiting for it.
 //!
 //! A disk that hangs fails nothing, so no error tells of it, and the thread that would tell is the one
-//! that hangs. Asked by looking again and again, by those who wait and by the status board.
+//! that hangs. Asked by looking again and again while the thread is at the disk, by those who wait and by the status board.
 
 use std::{
     sync::{
@@ -10,6 +10,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 /// From here on a disk hangs. Far above what a worn SD card takes for a commit.
 const HANGS_AFTER: Duration = Duration::from_secs(2);
@@ -23,16 +25,19 @@ pub(super) struct Pulse {
     /// Milliseconds from `origin` to the moment at which the thread turned to the disk, and one; zero: it waits
     /// for work.
     busy_since: Arc<AtomicU64>,
+    /// Rung when the thread turns to the disk, for the one who watches.
+    begun: Arc<Notify>,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { origin: Instant::now(), busy_since: Arc::default() }
+        Self { origin: Instant::now(), busy_since: Arc::default(), begun: Arc::default() }
     }
 
     /// The thread turns to the disk.
     pub(super) fn begin(&self) {
         self.busy_since.store(self.now() + 1, Ordering::Relaxed);
+        self.begun.notify_one();
     }
 
     /// The disk has answered.
@@ -57,6 +62,13 @@ impl Pulse {
     pub(super) async fn missed(&self) {
         while !self.is_missed() {
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Resolves when the thread is at the disk, or was since this was last asked. For one at a time. Cancel safe.
+    pub(super) async fn at_disk(&self) {
+        if !self.is_at_disk() {
+            self.begun.notified().await;
         }
     }
 

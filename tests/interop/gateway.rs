@@ -147,6 +147,12 @@ impl Gateway {
         self.process.kill();
     }
 
+    /// Its process' id.
+    #[allow(dead_code, reason = "only the test of the idle gateway asks")]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// How many sockets it has open.
     #[allow(dead_code, reason = "only the Bluetooth tests ask")]
     pub fn sockets(&self) -> usize {

@@ -68,7 +68,7 @@ fn the_queue_is_told_in_messages_and_a_certificate_in_days() {
 
 #[tokio::test(start_paused = true)]
 async fn a_problem_is_one_that_lasts() {
-    let mut rhythm = Rhythm::default();
+    let mut rhythm = Rhythm::new(Fields::new());
     assert!(!rhythm.has_problem(true), "it has only begun");
     sleep(LASTING).await;
     assert!(rhythm.has_problem(true));
@@ -126,7 +126,7 @@ async fn a_lines_change_is_said_at_once_and_everything_else_at_most_every_two_mi
     house.board.host(machine(50.9));
     let stop = CancellationToken::new();
     let running = tokio::spawn(house.health.take().unwrap().run(stop.clone()));
-    sleep(LOOK_EVERY * 2).await;
+    sleep(REST * 2).await;
     assert!(house.heard().is_empty(), "it is what the run before has said");
     let (device, entities) = house.told.try_recv().unwrap();
     assert_eq!((device, names(&entities)), (bridge(), vec![PROBLEM, LINE_UP, WAITING, TEMPERATURE]));
@@ -141,7 +141,7 @@ async fn a_lines_change_is_said_at_once_and_everything_else_at_most_every_two_mi
     assert!((28..=30).contains(&said), "{said} times in 30 times two minutes");
 
     house.board.link(link(LinkState::Waiting));
-    sleep(LOOK_EVERY * 2).await;
+    sleep(REST * 2).await;
     let said = house.heard();
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(said[0][LINE_UP], false);
@@ -154,10 +154,10 @@ async fn a_lines_change_is_said_at_once_and_everything_else_at_most_every_two_mi
 async fn while_nobody_has_looked_at_the_machine_nothing_is_taken_from_people() {
     let mut house = House::new(r#"{"problem":false,"line_up":true,"waiting":0,"temperature":50}"#).await;
     let running = tokio::spawn(house.health.take().unwrap().run(CancellationToken::new()));
-    sleep(LOOK_EVERY * (WAIT_FOR_MACHINE - 1)).await;
+    sleep(REST * (WAIT_FOR_MACHINE - 1)).await;
     assert!(house.heard().is_empty() && house.told.try_recv().is_err());
     house.board.host(machine(50.0));
-    sleep(LOOK_EVERY * 2).await;
+    sleep(REST * 2).await;
     assert_eq!(house.heard()[0][TEMPERATURE], 50);
     assert!(names(&house.told.try_recv().unwrap().1).contains(&TEMPERATURE));
     running.abort();

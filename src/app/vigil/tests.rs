@@ -207,10 +207,15 @@ async fn a_vigil_that_nobody_wants_asks_nobody() {
 async fn the_parts_of_a_real_gateway_answer() {
     // Told as fast as may be.
     let (sender, told) = std::sync::mpsc::channel();
-    let vigil = Vigil::begin(Duration::from_millis(30), move || {
-        let _ = sender.send(());
-    })
-    .unwrap();
+    let (vigil, is_over) = (std::sync::mpsc::channel(), tokio::sync::oneshot::channel::<()>());
+    let watching = std::thread::spawn(move || {
+        let (kept, watch) = Vigil::new(Some(Duration::from_millis(30)), move || {
+            let _ = sender.send(());
+        });
+        vigil.0.send(kept).unwrap();
+        watch.until(is_over.1).unwrap().unwrap();
+    });
+    let vigil = vigil.1.recv().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hearthlink.yaml");
     let text = "gateway: {id: x, data_dir: data}\nbroker: {listeners: []}\n\
@@ -233,4 +238,6 @@ async fn the_parts_of_a_real_gateway_answer() {
     told.await.unwrap();
     stop.cancel();
     running.await.unwrap().unwrap();
+    is_over.0.send(()).unwrap();
+    watching.join().unwrap();
 }

@@ -209,12 +209,14 @@ impl Hub {
         house.sessions.insert(client.clone(), session);
     }
 
-    /// Ends what is over: sessions, delayed wills, retained messages. Gives the wills to publish.
-    pub(in crate::broker) fn sweep(&self) -> Vec<(ClientId, Message)> {
+    /// Ends what is over: sessions, delayed wills, retained messages. Gives the wills to publish, and when the next of all
+    /// these will be over.
+    pub(in crate::broker) fn sweep(&self) -> (Vec<(ClientId, Message)>, Option<Instant>) {
         let now = Instant::now();
         let mut wills = Vec::new();
+        let mut next_end = None;
         let mut house = self.write();
-        for topic in house.retained.expire() {
+        for topic in house.retained.expire(&mut next_end) {
             self.agenda.retained(topic, None);
         }
         let sessions: Vec<Arc<Session>> = house.sessions.values().cloned().collect();
@@ -222,13 +224,16 @@ impl Hub {
             let mut state = session.lock();
             let is_over = state.ends_at.is_some_and(|end| end <= now);
             let will = state.will.take_if(|(at, _)| is_over || *at <= now).map(|(_, message)| message);
+            let ends =
+                state.ends_at.filter(|_| !is_over).into_iter().chain(state.will.as_ref().map(|(at, _)| *at));
+            next_end = next_end.into_iter().chain(ends).min();
             drop(state);
             wills.extend(will.map(|will| (session.client.clone(), will)));
             if is_over {
                 self.remove(&mut house, &session, &mut Pledge::default());
             }
         }
-        wills
+        (wills, next_end)
     }
 
     /// The wills that wait for their delay: nobody else will publish them.

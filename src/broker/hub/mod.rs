@@ -40,6 +40,7 @@ use super::{
     packet::SubscriptionOptions,
     receipt::Pledge,
     retained::{Kept, Retained},
+    rounds::Stir,
     session::{Bounds, Offered, Session},
     subscriptions::{Group, Match, Tree},
 };
@@ -51,6 +52,7 @@ pub(super) struct Hub {
     pub(super) limits: Limits,
     pub(super) counters: Counters,
     pub(super) agenda: Arc<Agenda>,
+    pub(super) stir: Stir,
     house: RwLock<House>,
     last_key: AtomicU64,
 }
@@ -104,6 +106,7 @@ impl Hub {
             limits,
             counters: Counters::default(),
             agenda: Arc::default(),
+            stir: Stir::default(),
             house: RwLock::new(house),
             last_key: AtomicU64::new(0),
         }
@@ -130,6 +133,7 @@ impl Hub {
         let mut done = Delivered::default();
         if !publication.message.retain {
             self.deliver(&self.read(), publication, key, &mut done);
+            self.stir.ring();
             return done;
         }
         let mut house = self.write();
@@ -149,6 +153,8 @@ impl Hub {
             Counters::count(&self.counters.not_retained);
         }
         self.deliver(&house, publication, key, &mut done);
+        drop(house);
+        self.stir.ring();
         done
     }
 
