@@ -12,8 +12,10 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the files are looked at: an idle gateway sleeps between two looks.
+const LOOK: Duration = Duration::from_secs(10);
+/// How soon after a change: so long they must lie still.
+const STILL: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from another: when it was written, how long it is, which one it is. `None`: it is not
 /// there.
@@ -80,7 +82,7 @@ async fn look<T: Send + 'static>(
 ) {
     let mut last = known.clone();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(if last == known { LOOK } else { STILL }).await;
         let now = last.again().await;
         if now != last {
             last = now;
@@ -104,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn files_are_read_again_when_they_were_replaced_and_lie_still() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a.pem");
