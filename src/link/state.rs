@@ -411,8 +411,12 @@ impl Machine {
             Wire::PublishAnswered(packet, verdict) => {
                 up.hear(now);
                 up.progress = now;
-                if let Some(parcel) = self.window.answered(packet) {
-                    self.on_answered(parcel, verdict, now);
+                match self.window.answered(packet) {
+                    Some(parcel) => self.on_answered(parcel, verdict, now),
+                    None => {
+                        let detail = format!("it acknowledged packet {packet}, which it was not sent");
+                        self.break_off(Fault::new(FaultKind::Protocol, detail), now);
+                    }
                 }
             }
             Wire::Arrived(arrival) => {

@@ -800,6 +800,17 @@ fn the_clouds_receive_maximum_narrows_the_window_but_not_what_may_wait_for_the_d
 }
 
 #[test]
+fn an_acknowledgement_of_what_is_not_on_its_way_ends_the_connection() {
+    let mut story = Story::new();
+    story.online();
+    story.store(1..=2);
+    story.wire(Wire::PublishSent(3));
+    assert!(story.wire(Wire::PublishAnswered(3, Verdict::Accepted)).contains(&Effect::Delete(1)));
+    story.wire(Wire::PublishAnswered(3, Verdict::Accepted));
+    assert_eq!((story.state(), story.fault()), (LinkState::Waiting, FaultKind::Protocol));
+}
+
+#[test]
 fn what_is_in_flight_is_bounded_in_bytes_too_but_for_one_message() {
     let mut story = Story::new();
     story.online();
