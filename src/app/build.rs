@@ -242,6 +242,7 @@ fn uplink(config: &Config, lanes: &Lanes) -> Result<AnyUplink, BuildError> {
         gateway: config.gateway.id.clone(),
         // What is subscribed must not be published.
         sets: tree.closed(translate::asks_who_sends(&config.commands)),
+        remembered: Default::default(),
     }))
 }
 

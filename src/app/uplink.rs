@@ -1,7 +1,10 @@
 //! What goes to the cloud beside the gateway's own messages: the routes of the configuration, the first that
 //! matches counts.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
     broker::Uplink,
@@ -9,6 +12,12 @@ use crate::{
     model::{GatewayId, Message, Topic, TopicFilter},
     store::Entry,
 };
+
+/// For how many topics it is remembered where they go. Full: all are forgotten, which costs as much as it did before.
+const REMEMBERED: usize = 1_024;
+
+/// The route of a topic at home, by its place, and its topic at the cloud; `None`: it does not go there.
+type Way = Option<(usize, Topic)>;
 
 /// The routes, with what fills their templates.
 pub(super) struct Routes {
@@ -18,19 +27,40 @@ pub(super) struct Routes {
     pub(super) gateway: GatewayId,
     /// What the cloud would send back as a command.
     pub(super) sets: TopicFilter,
+    /// A device publishes on the same few topics for years.
+    pub(super) remembered: Mutex<HashMap<Topic, Way>>,
+}
+
+impl Routes {
+    fn way(&self, local: &Topic) -> Way {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(way) = remembered.get(local) {
+            return way.clone();
+        }
+        let way = self.find(local);
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(local.clone(), way.clone());
+        way
+    }
+
+    fn find(&self, local: &Topic) -> Way {
+        let place = self.routes.iter().position(|(route, _)| route.local.matches(local))?;
+        let (route, _) = &self.routes[place];
+        let names = Names { prefix: &self.prefix, gateway: &self.gateway, filter: &route.local };
+        // Both topics were checked; together they may still be too long for MQTT, which no broker delivers.
+        let topic = route.cloud.expand(&names, local).ok()?;
+        // `sensors/#` covers `sensors/set`, too, which would come back as a command; the check of the
+        // configuration lets such a route through and counts on this.
+        (!self.sets.matches(&topic)).then_some((place, topic))
+    }
 }
 
 impl Uplink for Routes {
     fn route(&self, message: &Message) -> Option<Entry> {
-        let (route, lane) = self.routes.iter().find(|(route, _)| route.local.matches(&message.topic))?;
-        let names = Names { prefix: &self.prefix, gateway: &self.gateway, filter: &route.local };
-        // Both topics were checked; together they may still be too long for MQTT, which no broker delivers.
-        let topic = route.cloud.expand(&names, &message.topic).ok()?;
-        // `sensors/#` covers `sensors/set`, too, which would come back as a command; the check of the
-        // configuration lets such a route through and counts on this.
-        if self.sets.matches(&topic) {
-            return None;
-        }
+        let (place, topic) = self.way(&message.topic)?;
+        let (route, lane) = &self.routes[place];
         let local = message.topic.clone();
         let mut message = message.clone();
         message.topic = topic;
@@ -98,7 +128,8 @@ mod tests {
         let cloud = Template::parse("{prefix}/{gateway}/{topic}").unwrap();
         let route = Route { local, cloud, qos: None, retain: None, envelope: false, queue: Queue::default() };
         let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
-        let routes = Routes { routes: vec![(route, Some(3))], prefix, gateway, sets };
+        let remembered = Default::default();
+        let routes = Routes { routes: vec![(route, Some(3))], prefix, gateway, sets, remembered };
         for (topic, expected) in [
             ("sensors/attic", Some("p/g/sensors/attic")),
             ("sensors/attic/set", Some("p/g/sensors/attic/set")),
@@ -113,6 +144,22 @@ mod tests {
     }
 
     #[test]
+    fn as_many_topics_as_there_are_go_where_they_belong_and_a_bounded_number_is_remembered() {
+        let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
+        let route: Route = serde_json::from_str(r#"{"local": "sensors/#"}"#).unwrap();
+        let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
+        let remembered = Default::default();
+        let routes = Routes { routes: vec![(route, None)], prefix, gateway, sets, remembered };
+        for number in (0..3 * REMEMBERED).chain(0..9) {
+            let message =
+                Message::new(Topic::parse(&format!("sensors/{number}")).unwrap(), "x", QoS::AtLeastOnce);
+            let expected = format!("p/g/sensors/{number}");
+            assert_eq!(routes.route(&message).unwrap().message.topic.as_str(), expected);
+            assert!(routes.remembered.lock().unwrap().len() <= REMEMBERED);
+        }
+    }
+
+    #[test]
     fn an_envelope_says_what_only_mqtt_5_says_beside_the_payload() {
         use std::time::Duration;
 
@@ -121,7 +168,8 @@ mod tests {
         let (prefix, gateway) = (Topic::parse("p").unwrap(), GatewayId::parse("g").unwrap());
         let route: Route = serde_json::from_str(r#"{"local": "sensors/#", "envelope": true}"#).unwrap();
         let sets = CloudTopics::new(&prefix, &gateway).unwrap().sets();
-        let routes = Routes { routes: vec![(route, None)], prefix, gateway, sets };
+        let remembered = Default::default();
+        let routes = Routes { routes: vec![(route, None)], prefix, gateway, sets, remembered };
         let payload = |message: &Message| {
             let entry = routes.route(message).unwrap();
             assert_eq!(entry.stamp, Some("at"), "the store adds the time and the message's id");
