@@ -20,6 +20,9 @@ pub mod examination;
 mod flows;
 mod gateway;
 mod homie;
+#[cfg(feature = "parts")]
+#[doc(hidden)]
+pub mod parts;
 mod reload;
 mod simulation;
 mod stages;

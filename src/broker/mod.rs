@@ -31,6 +31,9 @@ mod network;
 mod options;
 mod origins;
 mod packet;
+#[cfg(feature = "parts")]
+#[doc(hidden)]
+pub mod parts;
 mod receipt;
 mod recorder;
 mod retained;

@@ -14,6 +14,9 @@ mod haste;
 mod insistence;
 mod lane;
 mod line_lost;
+#[cfg(feature = "parts")]
+#[doc(hidden)]
+pub mod parts;
 mod payload;
 mod quiet;
 mod rate;

@@ -26,6 +26,9 @@ mod intake;
 mod line;
 mod options;
 mod origin;
+#[cfg(feature = "parts")]
+#[doc(hidden)]
+pub mod parts;
 mod pump;
 mod run;
 mod state;
