@@ -74,10 +74,14 @@ impl Scene {
             let message = client::publish(from, 1, id, format!("{number}").as_bytes());
             let start = Instant::now();
             app.write_all(&message)?;
-            let body = await_publish(&mut inbox, &mut device).context("a command does not arrive")?;
+            let (first, body) =
+                await_publish(&mut inbox, &mut device).context("a command does not arrive")?;
             took.push(start.elapsed().as_secs_f64() * 1_000.0);
-            let [high, low] = client::id_of(&body);
-            device.write_all(&[0x40, 2, high, low])?;
+            // Journalled commands come with QoS 0.
+            if first & 0x06 != 0 {
+                let [high, low] = client::id_of(&body);
+                device.write_all(&[0x40, 2, high, low])?;
+            }
             while answers.next().is_none() {
                 ensure!(answers.read(&mut app)? > 0, "the cloud hung up on the app");
             }
@@ -87,11 +91,12 @@ impl Scene {
     }
 }
 
-fn await_publish(inbox: &mut Inbox, stream: &mut impl Read) -> Result<Vec<u8>> {
+/// The next PUBLISH: its first byte and its body.
+fn await_publish(inbox: &mut Inbox, stream: &mut impl Read) -> Result<(u8, Vec<u8>)> {
     loop {
         while let Some((first, body)) = inbox.next() {
             if first >> 4 == 3 {
-                return Ok(body.to_vec());
+                return Ok((first, body.to_vec()));
             }
         }
         ensure!(inbox.read(stream)? > 0, "it hung up");

@@ -54,7 +54,7 @@ pub const SHAPES: [Shape; 4] = [
         rate: Goal::AtLeastBest(1.3),
         ..PLAIN
     },
-    Shape { name: "qos0", qos: 0, cpu: Goal::AtMostBridge(1.0), ..PLAIN },
+    Shape { name: "qos0", qos: 0, cpu: Goal::AtMostBridge(1.0), peak: Goal::Shown, ..PLAIN },
 ];
 
 /// Where it goes, and what tells how much has come.
