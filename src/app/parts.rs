@@ -15,5 +15,11 @@ use crate::{
 pub fn uplink(routes: Vec<Route>, prefix: &Topic, gateway: &GatewayId) -> Option<Arc<dyn Uplink>> {
     let sets = CloudTopics::new(prefix, gateway).ok()?.sets();
     let routes = routes.into_iter().map(|route| (route, None)).collect();
-    Some(Arc::new(Routes { routes, prefix: prefix.clone(), gateway: gateway.clone(), sets }))
+    Some(Arc::new(Routes {
+        routes,
+        prefix: prefix.clone(),
+        gateway: gateway.clone(),
+        sets,
+        remembered: Default::default(),
+    }))
 }
