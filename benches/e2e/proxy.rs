@@ -140,8 +140,7 @@ fn read(
     sender: &SyncSender<(Instant, Vec<u8>)>,
 ) {
     let mut piece = vec![0; PIECE];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut piece) else { break };
+    while let Ok(count @ 1..) = from.read(&mut piece) {
         if line.mode.load(Ordering::Acquire) == SWALLOW {
             is_lost.store(true, Ordering::Release);
             continue;
