@@ -180,6 +180,8 @@ pub fn wait_for(wanted: u64, mut arrived: impl FnMut() -> Result<u64>) -> Result
 pub struct Steady {
     is_over: Arc<std::sync::atomic::AtomicBool>,
     thread: thread::JoinHandle<Result<u64>>,
+    /// How many were sent so far.
+    pub sent: Arc<AtomicU64>,
 }
 
 impl Steady {
@@ -190,7 +192,8 @@ impl Steady {
             device.count_acknowledgements(&taken)?;
         }
         let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let stop = is_over.clone();
+        let sent = Arc::new(AtomicU64::new(0));
+        let (stop, mine) = (is_over.clone(), sent.clone());
         let thread = thread::spawn(move || {
             let (start, mut count) = (Instant::now(), 0_u64);
             while !stop.load(Ordering::Acquire) {
@@ -198,12 +201,13 @@ impl Steady {
                 sleep(due.saturating_duration_since(Instant::now()));
                 devices[count as usize % DEVICES].send()?;
                 count += 1;
+                mine.store(count, Ordering::Release);
             }
             // Gone only when all was acknowledged.
             sleep(Duration::from_millis(300));
             Ok(count)
         });
-        Ok(Self { is_over, thread })
+        Ok(Self { is_over, thread, sent })
     }
 
     /// How many were sent.

@@ -29,7 +29,7 @@ const RATE: u32 = 1_000;
 const BEFORE: Duration = Duration::from_secs(3);
 const OUTAGE: Duration = Duration::from_secs(20);
 /// After which a line that has healed counts as not recovered.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Accepted before the kill.
 const KEPT: u64 = 10_000;
@@ -148,9 +148,9 @@ pub fn outage(illness: Illness, contender: Contender, report: &mut Report) -> Re
         sleep(Duration::from_millis(200));
         most = most.max(usage(&processes)?.resident);
     }
+    // In this order: all that are counted here left before the line that is drawn.
+    let backlog = load.sent.load(Ordering::Acquire);
     scene.seen(|seen| (seen.first, seen.line) = (None, load::now()));
-    // To the message: everything so far left at an even rate.
-    let backlog = u64::from(RATE) * (BEFORE + start.elapsed()).as_millis() as u64 / 1_000 - 30;
     scene.proxy.heal();
     let healed = Instant::now();
     let (mut first, mut drained) = (None, None);

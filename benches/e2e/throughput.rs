@@ -1,7 +1,8 @@
 //! How many messages a second get through, and what each takes of the machine.
 //!
 //! Counted is what has arrived at the cloud, from the first byte sent until all are there; a message that does not arrive
-//! ends the measurement. Everybody starts with empty folders.
+//! ends the measurement. At 50 ms it is what has arrived when the devices end: with a window of 64 or 100 the rest takes
+//! minutes, and says the same. Everybody starts with empty folders.
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,8 @@ pub const SHAPES: [Shape; 4] = [
         is_null: true,
         delay: Duration::from_millis(25),
         rate: Goal::AtLeastBest(1.3),
+        cpu: Goal::Shown,
+        peak: Goal::Shown,
         ..PLAIN
     },
     Shape { name: "qos0", qos: 0, cpu: Goal::AtMostBridge(1.0), peak: Goal::Shown, ..PLAIN },
@@ -115,11 +118,13 @@ pub fn run(shape: Shape, contender: Contender, report: &mut Report) -> Result<()
         }
         _ => load::flood(home.lan, LENGTH)?,
     };
-    load::wait_for(sent, || Ok(sink.count()?.0))?;
+    if proxy.is_none() {
+        load::wait_for(sent, || Ok(sink.count()?.0))?;
+    }
     let length = start.elapsed();
     let (after, (arrived, _, bytes_after)) = (usage(&home.processes())?, sink.count()?);
     ensure!(arrived < sent + sent / 10, "{arrived} arrived of {sent}: far too many");
-    let each = sent as f64;
+    let each = arrived as f64;
     let mut add = |metric: Metric, figure| report.add(shape.name, metric, contender, figure);
     add(("messages/s", 0, shape.rate), each / length.as_secs_f64());
     add(("CPU, ms per 1,000", 1, shape.cpu), (after.cpu - before.cpu) / each * 1_000.0);
