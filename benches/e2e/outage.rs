@@ -101,7 +101,10 @@ impl Scene {
         // Whatever comes before the outage is old, too: told apart when it begins.
         let seen = Arc::new(Mutex::new(Seen { line: u64::MAX, ..Seen::default() }));
         let mine = seen.clone();
-        let counter = Counter::start(App::new(client::dial(cloud.plain)?)?, move |reading| {
+        let app = client::dial(cloud.plain)?;
+        // Nothing comes to it for as long as the outage lasts, which is longer than the usual patience.
+        app.set_read_timeout(None)?;
+        let counter = Counter::start(App::new(app)?, move |reading| {
             mine.lock().unwrap_or_else(PoisonError::into_inner).take(&reading);
         });
         let proxy = Proxy::start(contender.port(cloud.wss, cloud.tls), Duration::ZERO)?;
