@@ -4,7 +4,6 @@
 #     deploy/build.sh                    all three
 #     deploy/build.sh amd64 arm64        some of them: amd64, arm64, armhf
 #     BUILD_RUST=debian deploy/build.sh  with Debian's Rust, even where rustup is
-#     BUILD_ORDERED=yes deploy/build.sh  what a start calls side by side: less memory (deploy/order/train.py)
 #     BUILD_WITH=cross deploy/build.sh   in cross' containers (Cross.toml), where rustup and Docker or Podman are
 #
 # Result: target/packages/hearthlink_VERSION_ARCH.deb. The armhf one is ARMv6 code: it runs on every Pi, from the first one
@@ -73,11 +72,6 @@ without_paths() { # TRIPLE
         rust+="--remap-path-prefix=${registry%/}=/crates$separator"
     done
     export CARGO_ENCODED_RUSTFLAGS="$rust--remap-path-prefix=$repository=/hearthlink"
-    # What a start calls stands side by side in the program (deploy/order/train.py). By its way from here, which is where
-    # Cargo calls the linker: a path of this machine would make other bytes.
-    if [ "${BUILD_ORDERED:-no}" = yes ]; then
-        CARGO_ENCODED_RUSTFLAGS+=${separator}-Csymbol-mangling-version=v0${separator}-Clink-arg=-Wl,-T,deploy/order/first.ld
-    fi
     export "CFLAGS_${1//-/_}=$c -ffile-prefix-map=$repository=/hearthlink"
 }
 

@@ -10,8 +10,8 @@ use super::Scene;
 /// After which nothing of the start is under way any more.
 const REST: Duration = Duration::from_secs(10);
 const WATCHED: Duration = Duration::from_secs(60);
-/// In a minute. Issue 9 wants 120; two thirds of what there are is the look at the files of the line's certificates, every two seconds.
-const MOST_WAKE_UPS: u64 = 300;
+/// In a minute: issue 9 wants 120, of which a quarter more is left to a machine that does other things (94 were counted alone).
+const MOST_WAKE_UPS: u64 = 150;
 /// The first, two workers, the store's (issue 9); one more lives for a second when something may block.
 const MOST_THREADS: usize = 4;
 
