@@ -162,6 +162,14 @@ impl HeldBack {
         self.appending = Some(Box::pin(async move { append_each(&store, entries).await }));
     }
 
+    /// Waits until the store has taken what was submitted, or does not take it; for a client that goes.
+    pub(super) async fn hand_over(&mut self) {
+        if let Some(appending) = self.appending.take() {
+            // Nobody hears what becomes of it.
+            drop(appending.await);
+        }
+    }
+
     /// The next thing that can go on, if any can. Cancel safe.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Option<Progress> {
         if let Some(appending) = &mut self.appending

@@ -66,6 +66,23 @@ async fn a_device_that_waits_for_the_disk_is_still_spoken_to() {
 }
 
 #[tokio::test]
+async fn what_stands_right_before_a_goodbye_or_before_nonsense_goes_to_the_cloud_all_the_same() {
+    let rig = Plan::default().start().await;
+    for (number, end) in [packet(0xE0, b""), packet(0xF0, b"")].into_iter().enumerate() {
+        let mut device = rig.client("device").await;
+        // As mosquitto_pub does it: in one segment.
+        device.send(&[publish(0, "up/a", 0, b"x"), publish(2, "up/b", 1, b"y"), end].concat()).await;
+        let wanted = 2 * (number + 1);
+        let arrived = async {
+            while rig.store.pending(0, 10, 1 << 20).await.unwrap().len() < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("both are on the disk");
+    }
+}
+
+#[tokio::test]
 async fn a_qos_2_message_whose_client_comes_back_before_the_disk_is_kept_once() {
     let rig = slow_disk().await;
     let mut device = rig.raw().await;

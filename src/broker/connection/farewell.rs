@@ -86,6 +86,8 @@ impl Connection {
                 (Some(PacketError { reason, rule: reason.explanation() }), will)
             }
         };
+        // What it published before it went goes to the store all the same; a disk that hangs is not waited for.
+        let _ = timeout(GOODBYE, held.hand_over()).await;
         let client = seat.session().client.clone();
         // A delay that the process does not live to see is none.
         let may_wait = !matches!(&told, Some(why) if why.reason == Reason::ServerShuttingDown);

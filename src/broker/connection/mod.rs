@@ -182,8 +182,15 @@ impl Connection {
         if self.encoder.version == Version::V5 { promised.saturating_add(1) } else { promised }
     }
 
-    /// Handles the whole packets that came in.
+    /// Handles the whole packets that came in. What of them is for the store is handed over however this ends: DISCONNECT
+    /// may stand right behind it.
     fn understand(&mut self, held: &mut HeldBack) -> Result<(), Over> {
+        let understood = self.understand_each(held);
+        held.submit(&self.core.store);
+        understood
+    }
+
+    fn understand_each(&mut self, held: &mut HeldBack) -> Result<(), Over> {
         let mut heard = 0_usize;
         while held.has_room(self.held_at_most()) {
             let Some(raw) = self.wire.packet()? else { break };
@@ -193,7 +200,6 @@ impl Connection {
             heard += 1;
             self.handle(held, packet)?;
         }
-        held.submit(&self.core.store);
         if let Some(alarm) = self.alarm.as_mut().filter(|_| heard > 0) {
             alarm.heard = Instant::now();
         }
