@@ -162,12 +162,17 @@ impl HeldBack {
         self.appending = Some(Box::pin(async move { append_each(&store, entries).await }));
     }
 
-    /// Waits until the store has taken what was submitted, or does not take it; for a client that goes.
-    pub(super) async fn hand_over(&mut self) {
-        if let Some(appending) = self.appending.take() {
-            // Nobody hears what becomes of it.
-            drop(appending.await);
-        }
+    /// Waits until the store has taken what was submitted, or does not take it; for a client that goes. Gives the QoS 2
+    /// message among it, which may come again.
+    pub(super) async fn hand_over(&mut self) -> Option<(u16, Storing)> {
+        let result = self.appending.as_mut()?.as_mut().await;
+        self.appending = None;
+        self.taken(result.map(FutureExt::shared))
+    }
+
+    /// Whether a QoS 2 message is not known yet to be with the store.
+    pub(super) fn has_exactly_once(&self) -> bool {
+        self.exactly_once.is_some()
     }
 
     /// The next thing that can go on, if any can. Cancel safe.

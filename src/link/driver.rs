@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
@@ -114,7 +115,17 @@ impl Driver {
 
     /// The next event; after [`Wire::Broken`] there is none. Cancel-safe: what was taken is kept.
     pub(super) async fn next(&mut self) -> Wire {
-        poll_fn(|context| self.poll_next(context)).await
+        poll_fn(|context| self.poll_guarded(context)).await
+    }
+
+    /// A panic over what the far end says ends the connection, and not the link with the house behind it.
+    fn poll_guarded(&mut self, context: &mut Context<'_>) -> Poll<Wire> {
+        // Nothing of a connection that panicked is used again but the events before it, which were whole.
+        catch_unwind(AssertUnwindSafe(|| self.poll_next(context))).unwrap_or_else(|_| {
+            self.stage = Stage::Over;
+            let ended = Breakage::new(FaultKind::Closed, "the connection panicked; see the log");
+            Poll::Ready(Wire::Broken(ended))
+        })
     }
 
     /// What else there is without waiting: what came together with the last one.
@@ -196,8 +207,14 @@ impl Driver {
         self.tell(Command::Disconnect)
     }
 
+    /// What was told and not said goes on the line that takes this one's place.
+    fn say_no_more(&mut self) {
+        self.commands.retain(|command| matches!(command, Command::Acknowledge(_)));
+    }
+
     /// Says goodbye, so that the cloud does not publish the will; whoever does not take it has hung up by himself.
     pub(super) async fn leave(mut self) {
+        self.say_no_more();
         if self.disconnect().is_ok() {
             let gone =
                 async { while !matches!(self.next().await, Wire::DisconnectSent | Wire::Broken(_)) {} };
@@ -291,5 +308,35 @@ pub(super) mod tests {
             limits: Default::default(),
             session_expiry: Duration::ZERO,
         }
+    }
+
+    /// One that does this instead of dialling.
+    fn driver(dialling: Dialling) -> Driver {
+        Driver {
+            stage: Stage::Dialling(dialling),
+            commands: VecDeque::new(),
+            room: 9,
+            events: VecDeque::new(),
+            issuer: Arc::new(Issuer::new(Access::default())),
+            renewal: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_over_what_the_far_end_says_ends_the_connection_and_not_the_link() {
+        let mut driver = driver(Box::pin(async { panic!("on purpose") }));
+        let Wire::Broken(breakage) = driver.next().await else { panic!("the connection goes on") };
+        assert_eq!(breakage.fault.kind, FaultKind::Closed);
+        assert!(driver.is_over());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_says_no_more_what_will_be_said_on_another_line() {
+        let mut driver = driver(Box::pin(std::future::pending()));
+        let message = Message::new(crate::model::Topic::parse("a").unwrap(), "x", QoS::AtLeastOnce);
+        driver.publish(message, None).unwrap();
+        driver.acknowledge(7).unwrap();
+        driver.say_no_more();
+        assert!(matches!(driver.commands.make_contiguous(), [Command::Acknowledge(7)]));
     }
 }

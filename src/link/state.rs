@@ -447,7 +447,8 @@ impl Machine {
     }
 
     fn window_limit(&self, greeting: &Greeting) -> u16 {
-        self.settings.window.min(greeting.receive_maximum).max(1)
+        // One place is left for the farewell, which does not wait for an answer to anything else.
+        self.settings.window.min(greeting.receive_maximum.saturating_sub(1)).max(1)
     }
 
     fn on_subscribed(&mut self, refusals: &[Option<Refusal>], now: Instant) {

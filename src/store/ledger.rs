@@ -301,6 +301,8 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let is_added = self.anchor.catch_up(transaction, &mut self.timeline)?;
         if is_added {
+            // What this run has written has moved along in the file, and not in memory.
+            self.recent.clear();
             self.refresh_oldest(transaction)?;
         }
         if is_added || has_company || self.anchor.is_off(&self.timeline) {

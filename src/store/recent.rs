@@ -81,7 +81,7 @@ impl Recent {
         }
     }
 
-    /// The cloud has this one: nobody will ask for those up to it.
+    /// The cloud has this one: until the next connection, which begins with the file, nobody asks for those up to it.
     pub(super) fn acknowledged(&self, sequence: u64) {
         let mut ring = self.ring();
         while ring.committed.front().is_some_and(|lying| lying.sequence <= sequence) {

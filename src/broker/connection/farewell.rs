@@ -8,6 +8,7 @@ use super::{Connection, next_progress};
 use crate::broker::{
     held::{HeldBack, Progress},
     packet::{PacketError, Reason, TooLarge},
+    session::Arrived,
 };
 
 /// How long a client may take for the last bytes when the connection is closed by us, and how long a
@@ -77,7 +78,10 @@ impl Connection {
                                 encoder.ack(&mut wire.output, kind, id, reason);
                             }
                             Progress::Bytes(bytes) => wire.output.extend_from_slice(&bytes),
-                            Progress::Answer { result: Err(_), .. } | Progress::Taken { .. } => {}
+                            Progress::Taken(Some((id, storing))) => {
+                                seat.session().set_arrived(&owner, id, Some(Arrived::Storing(storing)));
+                            }
+                            Progress::Answer { result: Err(_), .. } | Progress::Taken(None) => {}
                         }
                     }
                 })
@@ -87,7 +91,13 @@ impl Connection {
             }
         };
         // What it published before it went goes to the store all the same; a disk that hangs is not waited for.
-        let _ = timeout(GOODBYE, held.hand_over()).await;
+        // A QoS 2 message of one whose session somebody else has now is left to that one, who cannot be told where it is.
+        let is_replaced = matches!(&told, Some(why) if why.reason == Reason::SessionTakenOver);
+        if !(is_replaced && held.has_exactly_once())
+            && let Ok(Some((id, storing))) = timeout(GOODBYE, held.hand_over()).await
+        {
+            seat.session().set_arrived(&owner, id, Some(Arrived::Storing(storing)));
+        }
         let client = seat.session().client.clone();
         // A delay that the process does not live to see is none.
         let may_wait = !matches!(&told, Some(why) if why.reason == Reason::ServerShuttingDown);

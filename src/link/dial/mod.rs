@@ -2,8 +2,8 @@
 //!
 //! Owns the order of the steps and what is remembered of each, so that whoever gave up waiting can say at which one,
 //! and `hearthlink doctor` can show them all. Never speaks MQTT. rumqttc could dial by itself, but knows no ALPN, no
-//! proxy, no second address in time and not what a refused certificate looked like; it is given the stream instead
-//! (`bridge`).
+//! proxy, no second address in time and not what a refused certificate looked like; `line` is given the stream
+//! instead.
 
 mod address;
 mod metered;

@@ -781,8 +781,8 @@ fn the_line_counts_as_up_from_the_last_subscription_on_though_nothing_waits() {
 #[test]
 fn the_clouds_receive_maximum_narrows_the_window_but_not_what_may_wait_for_the_disk() {
     let mut story = Story::new();
-    let effects = story.subscribed(Greeting { receive_maximum: 2, ..Greeting::default() });
-    assert_eq!(published(&effects).len(), 2, "online and the token");
+    let effects = story.subscribed(Greeting { receive_maximum: 3, ..Greeting::default() });
+    assert_eq!(published(&effects).len(), 2, "online and the token: one place is left for the farewell");
     for packet in 1..=2 {
         story.wire(Wire::PublishSent(packet));
         story.wire(Wire::PublishAnswered(packet, Verdict::Accepted));
@@ -932,7 +932,7 @@ fn fetches(effects: &[Effect]) -> Vec<Fetch> {
 fn live_records_go_before_what_waited_and_each_part_is_read_by_itself() {
     let mut story = Story::new();
     story.step(appended(6));
-    let backlog = fetches(&story.subscribed(Greeting { receive_maximum: 3, ..Greeting::default() }));
+    let backlog = fetches(&story.subscribed(Greeting { receive_maximum: 4, ..Greeting::default() }));
     assert!(
         matches!(backlog[..], [Fetch { selection, .. }] if selection.part == Part::Ordinary { backlog: 6 })
     );
